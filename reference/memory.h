@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The one place that calls malloc and mmap. Running out of memory ends the program with a message and exit code 2:
+ * no caller can do better, and no caller has to pretend. */
+#ifndef DSV4_MEMORY_H
+#define DSV4_MEMORY_H
+
+#include <stddef.h>
+
+void *dsv4_alloc(size_t bytes);                /* zeroed */
+void *dsv4_resize(void *memory, size_t bytes); /* new bytes are not zeroed */
+char *dsv4_copy_text(const char *text);
+void dsv4_free(void *memory);
+
+/* Zeroed, page-aligned, backed only where touched: the size may exceed the machine's memory. */
+void *dsv4_map(size_t bytes);
+void dsv4_unmap(void *memory, size_t bytes);
+
+#endif
