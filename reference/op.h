@@ -82,6 +82,7 @@ enum dsv4_compare { DSV4_BITS, DSV4_BOUND, DSV4_SET };
 struct dsv4_mutant {
     const char *name; /* kebab-case: "scale-floor" */
     const char *why;  /* one sentence: what it does wrong, and what the contract says */
+    int id;           /* the op's own number for it */
 };
 
 /* One tensor of one case. `t` is what the implementation sees. */
