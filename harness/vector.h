@@ -29,13 +29,15 @@ int dsv4_vector_make(struct dsv4_vector *v, const struct dsv4_suite_case *s, str
 /* The file is not trusted: arrays must have exactly the dtypes, shapes and rows that the case's parameters imply. */
 int dsv4_vector_read(struct dsv4_vector *v, const char *path, struct dsv4_err *err);
 /* From bytes in memory; `name` stands in errors for the file. */
-int dsv4_vector_parse(struct dsv4_vector *v, const unsigned char *bytes, size_t size, const char *name,
-                      struct dsv4_err *err);
-int dsv4_vector_write(const struct dsv4_vector *v, const char *path, struct dsv4_err *err); /* temporary + rename */
+int dsv4_vector_parse(struct dsv4_vector *v, const unsigned char *bytes, size_t size,
+                      const char *name, struct dsv4_err *err);
+int dsv4_vector_write(const struct dsv4_vector *v, const char *path,
+                      struct dsv4_err *err); /* temporary + rename */
 void dsv4_vector_free(struct dsv4_vector *v);
 
 /* The bytes of the .npz; dsv4_free(*bytes). The same vector always gives the same bytes. */
-int dsv4_vector_image(const struct dsv4_vector *v, unsigned char **bytes, size_t *size, struct dsv4_err *err);
+int dsv4_vector_image(const struct dsv4_vector *v, unsigned char **bytes, size_t *size,
+                      struct dsv4_err *err);
 
 /* Hex SHA-256 over the uncompressed tensors (name, dtype, shape, strides, rows, bytes), prompts and answers apart. The
  * answer of a refused case is the word "refused". */
