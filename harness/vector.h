@@ -14,9 +14,11 @@
 #define DSV4_VECTOR_VERSION 1
 
 struct dsv4_vector_tensor {
-    unsigned char *in;   /* packed bytes before the call (IN, INOUT); NULL for OUT and absent tensors */
-    unsigned char *out;  /* packed golden bytes (OUT, INOUT); NULL otherwise */
-    unsigned char *keep; /* one byte per packed byte, nonzero: must stay untouched; NULL when all are written */
+    unsigned char
+        *in; /* packed bytes before the call (IN, INOUT); NULL for OUT and absent tensors */
+    unsigned char *out; /* packed golden bytes (OUT, INOUT); NULL otherwise */
+    unsigned char *
+        keep; /* one byte per packed byte, nonzero: must stay untouched; NULL when all are written */
 };
 
 struct dsv4_vector {
@@ -33,7 +35,8 @@ int dsv4_vector_make(struct dsv4_vector *v, const struct dsv4_suite_case *s, str
 
 /* The file is not trusted: arrays must have exactly the dtypes, shapes and rows that the case's parameters imply. */
 int dsv4_vector_read(struct dsv4_vector *v, const char *path, struct dsv4_err *err);
-int dsv4_vector_write(const struct dsv4_vector *v, const char *path, struct dsv4_err *err); /* temporary + rename */
+int dsv4_vector_write(const struct dsv4_vector *v, const char *path,
+                      struct dsv4_err *err); /* temporary + rename */
 void dsv4_vector_free(struct dsv4_vector *v);
 
 /* Hex SHA-256 over the uncompressed tensors (name, dtype, shape, strides, rows, bytes), prompts and answers apart. */
