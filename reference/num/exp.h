@@ -19,16 +19,21 @@
 /* Adding it rounds a small binary64 to an integer, which then lies in the low bits of the sum. */
 #define DSV4_EXP_ROUND 0x1.8p52
 
+/* x with its magnitude clamped to the float whose bits are `limit`: where results are 0 and inf for
+ * good, but every exponent is still in binary64's range. On integers, because that is two vector
+ * instructions everywhere. */
+static inline double dsv4_exp_clamp(float x, uint32_t limit) {
+    uint32_t b = dsv4_bits(x), a = b & 0x7FFFFFFFu;
+    return (double)dsv4_from_bits((a < limit ? a : limit) | (b & 0x80000000u));
+}
+
 /* p * 2^k for p in (0.5, 2), k the integer in the low bits of `shifted`. */
 static inline float dsv4_exp_scale(double p, double shifted) {
     return (float)dsv4_from_bits64(dsv4_bits64(p) + (dsv4_bits64(shifted) << 52));
 }
 
 static inline float dsv4_exp(float x) {
-    /* Below -104 the result is 0, above 89 it is inf: clamped there, every exponent stays in
-     * binary64's range. */
-    float above = -104.0f > x ? -104.0f : x;
-    double d = 89.0f < above ? 89.0f : above;
+    double d = dsv4_exp_clamp(x, 0x42D00000u); /* 104 */
     double shifted = fma(d, 0x1.71547652b82fep+0, DSV4_EXP_ROUND);
     double k = shifted - DSV4_EXP_ROUND;
     double r = fma(k, -0x1.abc9e3b39803fp-56, fma(k, -0x1.62e42fefa39efp-1, d));
@@ -49,8 +54,7 @@ static inline float dsv4_exp(float x) {
 }
 
 static inline float dsv4_exp2(float x) {
-    float above = -151.0f > x ? -151.0f : x;
-    double d = 129.0f < above ? 129.0f : above;
+    double d = dsv4_exp_clamp(x, 0x43170000u);
     double shifted = d + DSV4_EXP_ROUND;
     double r = d - (shifted - DSV4_EXP_ROUND);
     double p = 0x1.e79bae6a56a4fp-32;
