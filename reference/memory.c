@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "memory.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+static void *checked(void *memory, size_t bytes) {
+    if (memory == NULL) {
+        fprintf(stderr, "dsv4cts: out of memory: %zu bytes were asked for\n", bytes);
+        _exit(2);
+    }
+    return memory;
+}
+
+void *dsv4_alloc(size_t bytes) { return checked(calloc(1, bytes > 0 ? bytes : 1), bytes); }
+
+void *dsv4_resize(void *memory, size_t bytes) {
+    return checked(realloc(memory, bytes > 0 ? bytes : 1), bytes);
+}
+
+char *dsv4_copy_text(const char *text) {
+    const size_t bytes = strlen(text) + 1;
+    return memcpy(dsv4_alloc(bytes), text, bytes);
+}
+
+void dsv4_free(void *memory) { free(memory); }
+
+void *dsv4_map(size_t bytes) {
+    const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+    void *memory = mmap(NULL, bytes > 0 ? bytes : 1, PROT_READ | PROT_WRITE, flags, -1, 0);
+    return checked(memory == MAP_FAILED ? NULL : memory, bytes);
+}
+
+void dsv4_unmap(void *memory, size_t bytes) {
+    if (memory != NULL) munmap(memory, bytes > 0 ? bytes : 1);
+}
