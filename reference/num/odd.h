@@ -5,8 +5,9 @@
 
 #include "bits.h"
 
-/* high + low, |low| <= |high| or high 0, rounded to binary64 so that an inexact sum ends in a 1 bit. Then it lies on
- * the right side of every tie of a narrower format, and rounding it again is as good as rounding the sum once. */
+/* high + low, |low| <= |high| or high 0, rounded to binary64 so that an inexact sum ends in a 1 bit.
+ * Then it lies on the right side of every tie of a narrower format, and rounding it again is as good
+ * as rounding the sum once. */
 static inline double dsv4_add_odd(double high, double low) {
     double sum = high + low;
     double rest = low - (sum - high);
