@@ -18,7 +18,7 @@ WARN := -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wstrict-prototypes -Wmis
 # The canon: no contraction; errno and traps are not part of any result. Nothing here changes a bit.
 CANON := -ffp-contract=off -fno-math-errno -fno-trapping-math
 CFLAGS_ALL := -std=c11 -D_GNU_SOURCE $(OPT) -g $(MARCH) $(CANON) $(WARN) -fopenmp -fPIC -I. $(CFLAGS)
-LIBS := -lyaml -lzip -lz -ljansson -lcrypto -ldl
+LIBS := -lyaml -lzip -lz -ljansson -lcrypto -ldl -lm
 
 REF_SRC := $(filter-out reference/oracle/% reference/stream.c,$(wildcard reference/*.c reference/*/*.c))
 HARNESS_SRC := $(filter-out harness/main.c harness/ref_plugin.c,$(wildcard harness/*.c))
@@ -45,7 +45,7 @@ $(B)/dsv4cts: $(O)/harness/main.o $(O)/libharness.a $(O)/libref.a
 
 $(B)/cpu/ref.so: $(O)/harness/ref_plugin.o $(O)/libref.a
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_ALL) -shared -Wl,--exclude-libs,ALL -o $@ $^
+	$(CC) $(CFLAGS_ALL) -shared -Wl,--exclude-libs,ALL -o $@ $^ -lm
 
 $(B)/tests/unit: $(call obj,$(UNIT_SRC) $(ORACLE_SRC)) $(O)/libharness.a $(O)/libref.a
 	@mkdir -p $(@D)
@@ -57,7 +57,7 @@ $(B)/tests/planted/%.so: harness/tests/planted/%.c harness/include/dsv4_plugin.h
 
 $(B)/tools/%: $(O)/harness/tests/tools/%.o $(call obj,$(ORACLE_SRC)) $(O)/libref.a
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_ALL) -o $@ $^ -lmpfr -lgmp
+	$(CC) $(CFLAGS_ALL) -o $@ $^ -lmpfr -lgmp -lm
 
 .SECONDARY:
 -include $(shell find $(O) -name '*.d' 2>/dev/null)
@@ -65,3 +65,8 @@ $(B)/tools/%: $(O)/harness/tests/tools/%.o $(call obj,$(ORACLE_SRC)) $(O)/libref
 .PHONY: help
 help: ## print the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
+
+.PHONY: exhaustive
+exhaustive: $(B)/tools/exhaustive ## prove the number formats and functions for all 2^32 inputs (minutes)
+	$< --plant
+	$<
