@@ -101,6 +101,8 @@ static int parse(const unsigned char *bytes, size_t size, struct dsv4_err *err) 
 /* The op whose default case has the smallest image: the loops below visit every byte of it. */
 static const struct dsv4_op *smallest(unsigned char **bytes, size_t *size) {
     const struct dsv4_op *best = NULL;
+    *bytes = NULL;
+    *size = 0;
     for (size_t i = 0; i < dsv4_n_ops; i++) {
         unsigned char *b;
         size_t n;
@@ -246,36 +248,36 @@ static void edit(struct archive *a, const char *from, const char *to) {
 static const struct {
     const char *from, *to, *message;
 } edits[] = {
-    {"{",                   "[",                                   "meta.json, line"                  },
-    {"{",                   "",                                    "meta.json, line"                  },
-    {"\"version\": 1",      "\"version\": 2",                      "regenerate"                       },
-    {"\"version\": 1",      "\"version\": \"1\"",                  "version"                          },
-    {"\"version\": 1,",     "\"version\": 1, \"version\": 1,",     "duplicate"                        },
-    {"\"version\": 1,",     "\"version\": 1, \"speed\": 1,",       "speed is surplus"                 },
-    {"\"op\": \"",          "\"op\": \"no_such_",                  "there is no op"                   },
-    {"\"op\": \"",          "\"op\": 1, \"op2\": \"",              "op is missing or not a string"    },
-    {"\"case\": \"plain\"", "\"case\": \"../../etc\"",             "no name for a case"               },
-    {"\"case\": \"plain\"", "\"case\": \"\"",                      "no name for a case"               },
-    {"\"case\": \"plain\"", "\"case\": null",                      "case is missing"                  },
-    {"\"tier\": \"full\"",  "\"tier\": \"quick\"",                 "tier"                             },
-    {"\"seed\": \"",        "\"seed\": \"x",                       "seed"                             },
-    {"\"seed\": \"",        "\"seed\": \"0",                       "seed"                             },
-    {"\"seed\": \"",        "\"seed\": \"99999999999999999999999", "seed"                             },
-    {"\"params\": {",       "\"params\": {\"no_such\": \"1\",",    "no parameter 'no_such'"           },
-    {"\"params\": {",       "\"params\": {\"x\": 1,",              "not a string"                     },
-    {"\"params\": {",       "\"params\": [], \"params2\": {",      "params is missing"                },
-    {"\"tags\": [",         "\"tags\": [1,",                       "tags[0]"                          },
-    {"\"tags\": [",         "\"tags\": [\"A B\",",                 "tags[0]"                          },
-    {"\"refused\": false",  "\"refused\": true",                   "refused is true; it must be false"},
-    {"\"refused\": false",  "\"refused\": 0",                      "refused is 0; it must be false"   },
-    {"\"refused\": false,", "",                                    "refused is missing"               },
-    {"\"generator\": \"",   "\"generator\": 7, \"g\": \"",         "generator"                        },
-    {"\"shape\": [",        "\"shape\": [1,",                      "shape is"                         },
-    {"\"strides\": [",      "\"strides\": [1,",                    "strides is"                       },
-    {"\"dtype\": \"",       "\"dtype\": \"x",                      "dtype is"                         },
-    {"\"layout\": \"",      "\"layout\": \"x",                     "layout is"                        },
-    {"\"role\": \"",        "\"role\": \"x",                       "role is"                          },
-    {"\"tensors\": {",      "\"tensors\": {\"more\": null,",       "tensors.more is surplus"          },
+    {"{",                    "[",                                   "meta.json, line"                  },
+    {"{",                    "",                                    "meta.json, line"                  },
+    {"\"version\": 1",       "\"version\": 2",                      "regenerate"                       },
+    {"\"version\": 1",       "\"version\": \"1\"",                  "version"                          },
+    {"\"version\": 1,",      "\"version\": 1, \"version\": 1,",     "duplicate"                        },
+    {"\"version\": 1,",      "\"version\": 1, \"speed\": 1,",       "speed is surplus"                 },
+    {"\"op\": \"",           "\"op\": \"no_such_",                  "there is no op"                   },
+    {"\"op\": \"",           "\"op\": 1, \"op2\": \"",              "op is missing or not a string"    },
+    {"\"case\": \"plain\"",  "\"case\": \"../../etc\"",             "no name for a case"               },
+    {"\"case\": \"plain\"",  "\"case\": \"\"",                      "no name for a case"               },
+    {"\"case\": \"plain\"",  "\"case\": null",                      "case is missing"                  },
+    {"\"tier\": \"full\"",   "\"tier\": \"quick\"",                 "tier"                             },
+    {"\"seed\": \"",         "\"seed\": \"x",                       "seed"                             },
+    {"\"seed\": \"",         "\"seed\": \"0",                       "seed"                             },
+    {"\"seed\": \"",         "\"seed\": \"99999999999999999999999", "seed"                             },
+    {"\"params\": {",        "\"params\": {\"no_such\": \"1\",",    "no parameter 'no_such'"           },
+    {"\"params\": {",        "\"params\": {\"x\": 1,",              "not a string"                     },
+    {"\"params\": {",        "\"params\": [], \"params2\": {",      "params is missing"                },
+    {"\"tags\": [",          "\"tags\": [1,",                       "tags[0]"                          },
+    {"\"tags\": [",          "\"tags\": [\"A B\",",                 "tags[0]"                          },
+    {"\"refused\": false",   "\"refused\": true",                   "refused is true; it must be false"},
+    {"\"refused\": false",   "\"refused\": 0",                      "refused is 0; it must be false"   },
+    {"\"refused\": false,",  "",                                    "refused is missing"               },
+    {"\"generator\": \"",    "\"generator\": 7, \"g\": \"",         "generator"                        },
+    {"\"shape\": [",         "\"shape\": [1,",                      "shape is"                         },
+    {"\"strides\": [",       "\"strides\": [1,",                    "strides is"                       },
+    {"\"dtype\": \"",        "\"dtype\": \"x",                      "dtype is"                         },
+    {"\"layout\": \"linear", "\"layout\": \"xlinear",               "layout is"                        },
+    {"\"role\": \"",         "\"role\": \"x",                       "role is"                          },
+    {"\"tensors\": {",       "\"tensors\": {\"more\": null,",       "tensors.more is surplus"          },
 };
 
 Test(vector, refuses_hostile_meta) {
