@@ -2,10 +2,10 @@
 /*
  * Proves the functions of reference/num/ for every one of the 2^32 binary32 inputs.
  *
- *     exhaustive [function...]          proof against the oracle (default: all functions)
- *     exhaustive --hash [function...]   compares the hash of all results with the one that the proof
- *                                       left in reference/num/functions.c: for other compilers
- *     exhaustive --plant                plants wrong results and demands that each is found
+ *     exhaustive [function...]         proof against the oracle (default: all functions)
+ *     exhaustive --hash [function...]  compares the hash of all results with the one that the proof
+ *                                      left in reference/num/functions.c: for other compilers
+ *     exhaustive --plant               plants wrong results and demands that each is found
  *
  * Every input is evaluated; the oracle is not asked at every input. All functions here are monotone
  * in |x| on the positive and on the negative half of their domain, and rounding to nearest is
@@ -16,9 +16,9 @@
  * asked at each. Inputs outside the domain (NaN, log of negatives, ...) have one answer and are
  * compared directly.
  *
- * log1p(x) is x for tiny x, 1.7e9 inputs each with its own result: |log1p(x) - x| <= x^2 for |x| <= 1/2,
- * and below 2^-27 x^2 is less than the way from x to the nearest tie, so x itself is expected. MPFR is
- * asked for one in 1024 all the same.
+ * log1p(x) is x for tiny x, 1.7e9 inputs each with its own result: |log1p(x) - x| <= x^2 for
+ * |x| <= 1/2, and below 2^-27 x^2 is less than the way from x to the nearest tie, so x itself is
+ * expected. MPFR is asked for one in 1024 all the same.
  *
  * rsqrt has runs of a few inputs only, but a second exact argument: 1/sqrt(4^j m) = 2^-j /
  * sqrt(m), and as no result is subnormal or overflows, rounding commutes with 2^-j. MPFR judges m
