@@ -20,7 +20,7 @@ CANON := -ffp-contract=off -fno-math-errno -fno-trapping-math
 CFLAGS_ALL := -std=c11 -D_GNU_SOURCE $(OPT) -g $(MARCH) $(CANON) $(WARN) -fopenmp -fPIC -I. $(CFLAGS)
 LIBS := -lyaml -lzip -lz -ljansson -lcrypto -ldl
 
-REF_SRC := $(filter-out reference/oracle/%,$(wildcard reference/*.c reference/*/*.c))
+REF_SRC := $(filter-out reference/oracle/% reference/stream.c,$(wildcard reference/*.c reference/*/*.c))
 HARNESS_SRC := $(filter-out harness/main.c harness/ref_plugin.c,$(wildcard harness/*.c))
 ORACLE_SRC := $(wildcard reference/oracle/*.c)
 UNIT_SRC := $(wildcard harness/tests/test_*.c)

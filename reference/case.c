@@ -77,8 +77,10 @@ int dsv4_case_set(struct dsv4_case *c, const char *name, const char *text, struc
                          c->op->name, name, c->op->name);
     const struct dsv4_param_def *def = &c->op->params[p];
     if (def->kind != DSV4_NAME) return set_number(&c->values[p], def, text, err);
-    if (strchr(text, ' ') != NULL || find_word(def->names, text) == NULL ||
-        strlen(text) >= sizeof c->words[p])
+    if (strlen(text) >= sizeof c->words[p] || strchr(text, ' ') != NULL)
+        return dsv4_fail(err, "%s: a word of under %d bytes without spaces is expected", name,
+                         DSV4_WORD_SIZE);
+    if (def->names != NULL && find_word(def->names, text) == NULL)
         return dsv4_fail(err, "%s: '%.60s' is not one of: %s", name, text, def->names);
     snprintf(c->words[p], sizeof c->words[p], "%s", text);
     c->values[p].s = c->words[p];

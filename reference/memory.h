@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The one place that calls malloc and mmap. Running out of memory ends the program with a message and exit code 2:
- * no caller can do better, and no caller has to pretend. */
+/* The one place that calls malloc and mmap. Running out of memory ends the program with a message
+ * and exit code 2: no caller can do better, and no caller has to pretend. */
 #ifndef DSV4_MEMORY_H
 #define DSV4_MEMORY_H
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Tensors of a case: shapes, strides, places in the arena, and the packed form that vectors store. */
+/* Tensors of a case: shapes, strides, places in the arena, and the packed form that vectors store.
+ */
 #include <assert.h>
 #include <stdlib.h>
 
@@ -158,8 +159,10 @@ static void copy_runs(unsigned char *packed, const struct dsv4_case_tensor *tens
                 rest /= t->shape[d];
             }
             unsigned char *const flat = packed + (row * n_runs + run) * run_bytes;
-            if (pack) memcpy(flat, at, (size_t)run_bytes);
-            else memcpy(at, flat, (size_t)run_bytes);
+            if (pack)
+                memcpy(flat, at, (size_t)run_bytes);
+            else
+                memcpy(at, flat, (size_t)run_bytes);
         }
 }
 

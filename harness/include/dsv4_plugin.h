@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The plug-in ABI of dsv4-cts, version 1. This header is self-contained: copy it next to your kernels.
+ * The plug-in ABI of dsv4-cts, version 1. This header is self-contained: copy it next to your
+ * kernels.
  *
  * A plug-in is a shared object that exports one symbol, dsv4_plugin_v1(). The harness opens it with
- * dlopen(RTLD_NOW | RTLD_LOCAL) in a worker process of its own, asks supports() for each case and then calls run().
+ * dlopen(RTLD_NOW | RTLD_LOCAL) in a worker process of its own, asks supports() for each case and
+ * then calls run().
  *
- * The harness owns all memory. Every pointer in a call points to memory of the plug-in's device; tensors lie inside
- * larger strided views between guard bands, outputs are poisoned, inputs are read again after the call. Bytes that an
- * op's contract does not name as written must keep their value.
+ * The harness owns all memory. Every pointer in a call points to memory of the plug-in's device;
+ * tensors lie inside larger strided views between guard bands, outputs are poisoned, inputs are
+ * read again after the call. Bytes that an op's contract does not name as written must keep their
+ * value.
  */
 #ifndef DSV4_PLUGIN_H
 #define DSV4_PLUGIN_H
@@ -65,7 +68,8 @@ typedef struct dsv4_call {
     const char *op;
     const dsv4_tensor *tensors;
     const dsv4_param *params;
-    void *stream; /* cudaStream_t / hipStream_t; NULL on the CPU. Work may be left in flight on it. */
+    void *
+        stream; /* cudaStream_t / hipStream_t; NULL on the CPU. Work may be left in flight on it. */
 } dsv4_call;
 
 enum dsv4_status {
@@ -82,14 +86,15 @@ typedef struct dsv4_plugin {
     const char *version; /* "1.2.3" */
     const char *device;  /* where pointers must point: "cpu", "cuda" or "hip" */
 
-    /* DSV4_OK or DSV4_UNSUPPORTED. Data pointers may be NULL here: judge by shapes, dtypes, strides and params. */
+    /* DSV4_OK or DSV4_UNSUPPORTED. Data pointers may be NULL here: judge by shapes, dtypes, strides
+     * and params. */
     int (*supports)(const dsv4_call *call, char *why, size_t why_size);
 
     /* Enqueues (or does) the work. On anything but DSV4_OK, `why` holds one sentence. */
     int (*run)(const dsv4_call *call, char *why, size_t why_size);
 
-    /* Optional, may be NULL: checks on the device that this build keeps the canon's arithmetic (no contraction,
-     * subnormals kept, ties to even) and writes one line. DSV4_OK or DSV4_ERROR. */
+    /* Optional, may be NULL: checks on the device that this build keeps the canon's arithmetic (no
+     * contraction, subnormals kept, ties to even) and writes one line. DSV4_OK or DSV4_ERROR. */
     int (*canary)(char *line, size_t line_size);
 } dsv4_plugin;
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The indexer's K cache: FP8 with one fp32 scale per token, or MXFP4 with four scale bytes per token. */
+/* The indexer's K cache: FP8 with one fp32 scale per token, or MXFP4 with four scale bytes per
+ * token. */
 #include <stdio.h>
 
 #include "kv_page.h"
@@ -18,7 +19,8 @@ static bool in_tail(int64_t at, int64_t used, int64_t block, int64_t offset,
 
 static void locate_fp8(const struct dsv4_case *c, size_t slot, int64_t offset,
                        struct dsv4_site *site) {
-    const int64_t stride = c->tensors[slot].t.stride[0], block_size = dsv4_case_int(c, "block_size");
+    const int64_t stride = c->tensors[slot].t.stride[0],
+                  block_size = dsv4_case_int(c, "block_size");
     const int64_t block = offset / stride, at = offset % stride, page = offset - at;
     const int64_t scales = block_size * INDEXER_HEAD;
     if (in_tail(at, block_size * INDEXER_FP8_TOKEN_BYTES, block, offset, site)) return;
@@ -39,7 +41,8 @@ static void locate_fp8(const struct dsv4_case *c, size_t slot, int64_t offset,
 
 static void locate_mxfp4(const struct dsv4_case *c, size_t slot, int64_t offset,
                          struct dsv4_site *site) {
-    const int64_t stride = c->tensors[slot].t.stride[0], block_size = dsv4_case_int(c, "block_size");
+    const int64_t stride = c->tensors[slot].t.stride[0],
+                  block_size = dsv4_case_int(c, "block_size");
     const int64_t block = offset / stride, at = offset % stride, page = offset - at;
     const int64_t scales = block_size * INDEXER_MXFP4_DATA_BYTES;
     if (in_tail(at, block_size * INDEXER_MXFP4_TOKEN_BYTES, block, offset, site)) return;

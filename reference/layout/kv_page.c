@@ -6,7 +6,8 @@
 
 #include "layouts.h"
 
-/* The part of one token's 584 bytes that `at` lies in: data bytes 0..575, then scale bytes 576..583. */
+/* The part of one token's 584 bytes that `at` lies in: data bytes 0..575, then scale bytes
+ * 576..583. */
 static void locate_in_token(const struct dsv4_case *c, int64_t block, int64_t token, int64_t at,
                             int64_t data, int64_t scales, struct dsv4_site *site) {
     const long long b = (long long)block, j = (long long)token;
@@ -39,7 +40,8 @@ static void locate_in_token(const struct dsv4_case *c, int64_t block, int64_t to
 
 static void locate(const struct dsv4_case *c, size_t slot, int64_t offset, struct dsv4_site *site,
                    int interleaved) {
-    const int64_t stride = c->tensors[slot].t.stride[0], block_size = dsv4_case_int(c, "block_size");
+    const int64_t stride = c->tensors[slot].t.stride[0],
+                  block_size = dsv4_case_int(c, "block_size");
     const int64_t block = offset / stride, at = offset % stride, page = offset - at;
     const int64_t data_end = block_size * KV_DATA_BYTES;
     int64_t j, in_token;
@@ -77,8 +79,9 @@ static void locate_interleaved(const struct dsv4_case *c, size_t slot, int64_t o
 
 const struct dsv4_layout dsv4_layout_planar = {
     .name = "planar",
-    .doc = "per page all 576-byte data rows, then all 8-byte scale rows, then a tail up to a multiple "
-           "of 576 bytes",
+    .doc =
+        "per page all 576-byte data rows, then all 8-byte scale rows, then a tail up to a multiple "
+        "of 576 bytes",
     .locate = locate_planar,
 };
 

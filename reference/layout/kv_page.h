@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Sizes and offsets of the KV cache pages: all that the reference and the implementations share. C11 and device C++.
+ * Sizes and offsets of the KV cache pages: all that the reference and the implementations share.
+ * C11 and device C++.
  *
- * planar       page of B tokens: B rows of 576 bytes (448 codes | 64 bf16), then B rows of 8 scale bytes (7 + one zero
- *              pad byte); a page takes a multiple of 576 bytes, its tail is never written
+ * planar       page of B tokens: B rows of 576 bytes (448 codes | 64 bf16), then B rows of 8 scale
+ * bytes (7 + one zero pad byte); a page takes a multiple of 576 bytes, its tail is never written
  * interleaved  per token 448 codes | 64 bf16 | 7 scales | 1 zero pad byte: 584 bytes, no tail
  * indexer-fp8  page of B tokens: B rows of 128 codes, then B fp32 scales
- * indexer-mxfp4  page of B tokens: B rows of 64 bytes (two e2m1 codes each, even channel in the low nibble), then B
- *              rows of 4 scale bytes
+ * indexer-mxfp4  page of B tokens: B rows of 64 bytes (two e2m1 codes each, even channel in the low
+ * nibble), then B rows of 4 scale bytes
  */
 #ifndef DSV4_KV_PAGE_H
 #define DSV4_KV_PAGE_H
@@ -21,10 +22,10 @@
 #endif
 
 enum {
-    KV_HEAD = 512,   /* main latent: 448 channels without position, then 64 with RoPE */
+    KV_HEAD = 512, /* main latent: 448 channels without position, then 64 with RoPE */
     KV_NOPE = 448,
     KV_ROPE = 64,
-    KV_GROUP = 64,   /* channels under one scale byte */
+    KV_GROUP = 64, /* channels under one scale byte */
     KV_GROUPS = 7,
     KV_DATA_BYTES = 576,
     KV_SCALE_BYTES = 8,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Byte <-> coordinate maps. A layout can say what lies at any byte of a tensor: reports use it to name a wrong byte,
- * tests use it to prove that every byte of a page has exactly one meaning.
+ * Byte <-> coordinate maps. A layout can say what lies at any byte of a tensor: reports use it to
+ * name a wrong byte, tests use it to prove that every byte of a page has exactly one meaning.
  */
 #ifndef DSV4_LAYOUT_H
 #define DSV4_LAYOUT_H
@@ -22,14 +22,14 @@ enum dsv4_site_kind {
 
 /* What lies at one byte. */
 struct dsv4_site {
-    char where[160];     /* "block 3, token 17, scale byte 5 (channels 320..383)" */
-    char part[24];       /* "scale byte", "code", "rope", "element": the noun for counts */
+    char where[160]; /* "block 3, token 17, scale byte 5 (channels 320..383)" */
+    char part[24];   /* "scale byte", "code", "rope", "element": the noun for counts */
     enum dsv4_byte_class byte_class;
     enum dsv4_site_kind kind;
-    int64_t unit;        /* offset of the first byte of the value that this byte belongs to */
+    int64_t unit; /* offset of the first byte of the value that this byte belongs to */
     int unit_bytes;
-    uint32_t dtype;      /* of the unit; DSV4_U8 with part "nibbles" for two e2m1 codes */
-    int64_t scale;       /* offset of the scale that governs this code; -1: none */
+    uint32_t dtype; /* of the unit; DSV4_U8 with part "nibbles" for two e2m1 codes */
+    int64_t scale;  /* offset of the scale that governs this code; -1: none */
 };
 
 struct dsv4_layout {
