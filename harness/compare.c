@@ -4,7 +4,7 @@
 enum { BLOCK_BYTES = 1 << 16 };
 
 /* The first differing byte in [from, end). -1: none. */
-static int64_t differs(const struct dsv4_compare *compare, int64_t from, int64_t end) {
+static int64_t differs(const struct dsv4_comparison *compare, int64_t from, int64_t end) {
     const unsigned char *const got = compare->got->base, *const want = compare->want->base;
     while (from < end) {
         const int64_t n = end - from < BLOCK_BYTES ? end - from : BLOCK_BYTES;
@@ -16,7 +16,7 @@ static int64_t differs(const struct dsv4_compare *compare, int64_t from, int64_t
     return -1;
 }
 
-static int64_t in_segments(const struct dsv4_compare *compare, int64_t from) {
+static int64_t in_segments(const struct dsv4_comparison *compare, int64_t from) {
     for (size_t i = 0; i < compare->want->n_segments; i++) {
         const struct dsv4_segment *const s = &compare->want->segments[i];
         const int64_t end = s->offset + s->bytes;
@@ -28,7 +28,7 @@ static int64_t in_segments(const struct dsv4_compare *compare, int64_t from) {
 }
 
 /* The expected image of a hole is all zero, like the hole itself. */
-static int64_t in_holes(const struct dsv4_compare *compare, int64_t from, int64_t limit) {
+static int64_t in_holes(const struct dsv4_comparison *compare, int64_t from, int64_t limit) {
     struct dsv4_segment stray;
     while (dsv4_arena_stray(compare->got, from, &stray) && (limit < 0 || stray.offset < limit)) {
         from = stray.offset + stray.bytes;
@@ -38,7 +38,7 @@ static int64_t in_holes(const struct dsv4_compare *compare, int64_t from, int64_
     return -1;
 }
 
-int64_t dsv4_compare_at(const struct dsv4_compare *compare, int64_t from) {
+int64_t dsv4_compare_at(const struct dsv4_comparison *compare, int64_t from) {
     const int64_t segment = in_segments(compare, from);
     const int64_t hole = in_holes(compare, from, segment);
     return hole >= 0 && (segment < 0 || hole < segment) ? hole : segment;
@@ -74,11 +74,12 @@ static enum dsv4_fault classify(const struct dsv4_vector *v, size_t slot, int64_
     const int64_t packed = dsv4_packed_offset(t, offset);
     if (packed < 0) return in_live_row(t, offset) ? DSV4_FAULT_GAP : DSV4_FAULT_FAR;
     if (golden->out == NULL) return t->role == DSV4_IN ? DSV4_FAULT_INPUT : DSV4_FAULT_UNTOUCHED;
-    return golden->keep != NULL && golden->keep[packed] != 0 ? DSV4_FAULT_UNTOUCHED
-                                                             : DSV4_FAULT_VALUE;
+    const bool kept = golden->keep != NULL && golden->keep[packed] != 0;
+    const bool same = golden->in != NULL && golden->in[packed] == golden->out[packed];
+    return kept || same ? DSV4_FAULT_UNTOUCHED : DSV4_FAULT_VALUE;
 }
 
-bool dsv4_compare_next(const struct dsv4_compare *compare, int64_t from,
+bool dsv4_compare_next(const struct dsv4_comparison *compare, int64_t from,
                        struct dsv4_mismatch *mismatch) {
     const int64_t at = dsv4_compare_at(compare, from);
     if (at < 0) return false;

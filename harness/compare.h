@@ -10,7 +10,7 @@
 
 enum dsv4_fault {
     DSV4_FAULT_VALUE,     /* a byte of an answer is wrong */
-    DSV4_FAULT_UNTOUCHED, /* a byte that the contract leaves alone was written */
+    DSV4_FAULT_UNTOUCHED, /* a byte that the reference leaves as it was has changed */
     DSV4_FAULT_GAP,       /* a byte between the rows of a tensor was written */
     DSV4_FAULT_GUARD,     /* a byte outside every tensor was written */
     DSV4_FAULT_FAR,       /* a byte of a row that no input names was written */
@@ -26,16 +26,16 @@ struct dsv4_mismatch {
     int64_t offset; /* from the tensor's element 0; negative before it */
 };
 
-struct dsv4_compare {
+struct dsv4_comparison {
     const struct dsv4_vector *v;
     const struct dsv4_arena *got, *want;
 };
 
 /* The first difference at or after `from`; false: there is none. */
-bool dsv4_compare_next(const struct dsv4_compare *compare, int64_t from,
+bool dsv4_compare_next(const struct dsv4_comparison *compare, int64_t from,
                        struct dsv4_mismatch *mismatch);
 
 /* The same without classification. -1: none. */
-int64_t dsv4_compare_at(const struct dsv4_compare *compare, int64_t from);
+int64_t dsv4_compare_at(const struct dsv4_comparison *compare, int64_t from);
 
 #endif

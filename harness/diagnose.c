@@ -73,13 +73,13 @@ static void outside_text(struct text *text, const struct dsv4_case *c, size_t sl
                site.where);
         break;
     default:
-        append(text, "wrote %lld byte%s of `%s` that must stay untouched, first at %s",
+        append(text, "changed %lld byte%s of `%s` that the contract leaves as they were, first at %s",
                (long long)n, s, name, site.where);
     }
 }
 
 /* One sentence per tensor and kind of stray write. */
-static bool note_outside(struct dsv4_notes *notes, const struct dsv4_compare *compare,
+static bool note_outside(struct dsv4_notes *notes, const struct dsv4_comparison *compare,
                          const struct dsv4_tally *tally, struct text *summary) {
     bool any = false;
     for (size_t s = 0; s < compare->v->c.op->n_slots; s++)
@@ -135,7 +135,7 @@ static void note_scaled(struct dsv4_notes *notes, const char *key, const struct 
     }
 }
 
-static void note_value(struct dsv4_notes *notes, const struct dsv4_compare *compare,
+static void note_value(struct dsv4_notes *notes, const struct dsv4_comparison *compare,
                        const struct dsv4_tally *tally, struct text *summary) {
     const struct dsv4_case *const c = &compare->v->c;
     const struct dsv4_mismatch *const m = tally->has_scale ? &tally->scale : &tally->value;
@@ -167,7 +167,7 @@ static void note_value(struct dsv4_notes *notes, const struct dsv4_compare *comp
 }
 
 void dsv4_diagnose(struct dsv4_notes *notes, char *summary, size_t size,
-                   const struct dsv4_compare *compare, uint64_t poison, double seconds) {
+                   const struct dsv4_comparison *compare, uint64_t poison, double seconds) {
     struct dsv4_tally *const tally = dsv4_alloc(sizeof *tally);
     struct text line = {summary, size, 0};
     summary[0] = '\0';

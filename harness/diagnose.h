@@ -4,6 +4,7 @@
 #ifndef DSV4_DIAGNOSE_H
 #define DSV4_DIAGNOSE_H
 
+#include "../reference/layout/layout.h"
 #include "compare.h"
 #include "notes.h"
 
@@ -26,11 +27,11 @@ struct dsv4_tally {
     bool cut; /* the walk stopped early: counts are lower bounds */
 };
 
-void dsv4_tally_make(struct dsv4_tally *tally, const struct dsv4_compare *compare);
+void dsv4_tally_make(struct dsv4_tally *tally, const struct dsv4_comparison *compare);
 
 /* Writes notes and a one-line summary about a comparison that found something. `seconds` bounds the search for a
  * mutant or dialect that explains it. */
 void dsv4_diagnose(struct dsv4_notes *notes, char *summary, size_t size,
-                   const struct dsv4_compare *compare, uint64_t poison, double seconds);
+                   const struct dsv4_comparison *compare, uint64_t poison, double seconds);
 
 #endif

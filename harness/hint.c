@@ -7,7 +7,7 @@
 
 struct search {
     struct dsv4_notes *notes;
-    const struct dsv4_compare *compare;
+    const struct dsv4_comparison *compare;
     struct dsv4_arena arena;
     uint64_t poison;
     double limit;
@@ -20,7 +20,7 @@ static double now(void) {
     return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
 }
 
-void dsv4_note_trace(struct dsv4_notes *notes, const struct dsv4_compare *compare,
+void dsv4_note_trace(struct dsv4_notes *notes, const struct dsv4_comparison *compare,
                      const struct dsv4_mismatch *mismatch) {
     char line[400] = "";
     struct dsv4_case bound = compare->v->c;
@@ -33,8 +33,8 @@ void dsv4_note_trace(struct dsv4_notes *notes, const struct dsv4_compare *compar
 /* How a suspect's bytes stand to what was got: -1 they do not explain it, 0 the same everywhere, n > 0: all that is
  * wrong is explained, and n bytes would be wrong besides. */
 static int64_t explains(const struct search *search) {
-    const struct dsv4_compare *const compare = search->compare;
-    const struct dsv4_compare to_got = {compare->v, compare->got, &search->arena};
+    const struct dsv4_comparison *const compare = search->compare;
+    const struct dsv4_comparison to_got = {compare->v, compare->got, &search->arena};
     int64_t extra = 0, at = -1;
     bool any = false;
     while ((at = dsv4_compare_at(&to_got, at + 1)) >= 0) {
@@ -100,7 +100,7 @@ static void try_dialects(struct search *search) {
 
 /* Wrong bytes that all hold what they held before the call were not written. */
 static void try_unwritten(struct search *search) {
-    const struct dsv4_compare *const compare = search->compare;
+    const struct dsv4_comparison *const compare = search->compare;
     int64_t at = -1, n = 0;
     dsv4_arena_fill(&search->arena, compare->v, search->poison, DSV4_BEFORE);
     while ((at = dsv4_compare_at(compare, at + 1)) >= 0 && n < 1 << 20) {
@@ -113,7 +113,7 @@ static void try_unwritten(struct search *search) {
                    "every wrong byte holds what it held before the call: it was never written");
 }
 
-void dsv4_note_hints(struct dsv4_notes *notes, const struct dsv4_compare *compare, uint64_t poison,
+void dsv4_note_hints(struct dsv4_notes *notes, const struct dsv4_comparison *compare, uint64_t poison,
                      double seconds) {
     struct search search = {.notes = notes, .compare = compare, .poison = poison,
                             .limit = now() + seconds};

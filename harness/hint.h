@@ -6,9 +6,9 @@
 #include "compare.h"
 #include "notes.h"
 
-void dsv4_note_trace(struct dsv4_notes *notes, const struct dsv4_compare *compare,
+void dsv4_note_trace(struct dsv4_notes *notes, const struct dsv4_comparison *compare,
                      const struct dsv4_mismatch *mismatch);
-void dsv4_note_hints(struct dsv4_notes *notes, const struct dsv4_compare *compare, uint64_t poison,
+void dsv4_note_hints(struct dsv4_notes *notes, const struct dsv4_comparison *compare, uint64_t poison,
                      double seconds);
 
 #endif

@@ -20,6 +20,8 @@ static const struct verb verbs[] = {
      "regenerate every case and compare with MANIFEST and the files"                    },
     {"show",           dsv4_verb_show,   "decode a vector, or one element or byte of it"},
     {"diff",           dsv4_verb_diff,   "compare two vectors"                          },
+    {"check",          dsv4_verb_check,  "replay cases against implementations"         },
+    {"worker",         dsv4_verb_worker, NULL                                           },
 };
 
 static void usage(FILE *out) {

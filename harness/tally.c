@@ -36,13 +36,13 @@ static void count_all(struct dsv4_tally *tally, const struct dsv4_vector *v, siz
     for (size_t i = 0; i < DSV4_MAX_SITE_PARTS && bytes > MAX_COUNTED_BYTES; i++) parts[i].all = -1;
 }
 
-static bool is_wrong(const struct dsv4_compare *compare, size_t slot, int64_t offset, int bytes) {
+static bool is_wrong(const struct dsv4_comparison *compare, size_t slot, int64_t offset, int bytes) {
     const int64_t at = compare->v->c.tensors[slot].offset + offset;
     return memcmp(compare->got->base + at, compare->want->base + at, (size_t)bytes) != 0;
 }
 
 /* One wrong value. Returns where its last byte ends in the arena. */
-static int64_t count_value(struct dsv4_tally *tally, const struct dsv4_compare *compare,
+static int64_t count_value(struct dsv4_tally *tally, const struct dsv4_comparison *compare,
                            const struct dsv4_mismatch *m) {
     const struct dsv4_case *const c = &compare->v->c;
     const struct dsv4_layout *const layout = dsv4_layout_find(c->tensors[m->slot].t.layout);
@@ -71,7 +71,7 @@ static void count_outside(struct dsv4_tally *tally, const struct dsv4_mismatch *
     if (tally->outside[m->slot][m->fault][after]++ == 0) tally->first[m->slot][m->fault][after] = *m;
 }
 
-void dsv4_tally_make(struct dsv4_tally *tally, const struct dsv4_compare *compare) {
+void dsv4_tally_make(struct dsv4_tally *tally, const struct dsv4_comparison *compare) {
     const struct dsv4_vector *const v = compare->v;
     struct dsv4_mismatch m;
     int64_t units = 0;

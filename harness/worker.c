@@ -13,6 +13,7 @@
 #include "arena.h"
 #include "measure.h"
 #include "plugin.h"
+#include "verbs.h"
 
 enum { DOWNLOAD_BYTES = 64 << 20, PAGE_BYTES = 4096 };
 
@@ -227,4 +228,14 @@ int dsv4_worker_main(int socket) {
         if (dsv4_message_send(socket, &reply, sizeof reply, -1) != 0) return 2;
     }
     return 0;
+}
+
+int dsv4_verb_worker(int argc, char **argv) {
+    char *end = NULL;
+    const long fd = argc == 2 ? strtol(argv[1], &end, 10) : -1;
+    if (fd < 0 || end == argv[1] || *end != '\0') {
+        fprintf(stderr, "dsv4cts: `worker` is started by `check` and `bench`, not by hand\n");
+        return DSV4_EXIT_ERROR;
+    }
+    return dsv4_worker_main((int)fd);
 }
