@@ -41,15 +41,18 @@ static int check_manifest(const struct dsv4_answers *a, const struct dsv4_vector
     const struct dsv4_manifest_entry *const entry =
         dsv4_manifest_find(&a->manifest, s->op->name, s->name);
     if (entry == NULL)
-        return dsv4_fail(err, "%.300s/MANIFEST does not list this case; run `make vectors`, or "
-                              "`check --fresh` while writing it",
+        return dsv4_fail(err,
+                         "%.300s/MANIFEST does not list this case; run `make vectors`, or "
+                         "`check --fresh` while writing it",
                          a->directory);
     dsv4_vector_hash(v, prompt, answer);
     if (strcmp(prompt, entry->prompt) != 0)
-        return dsv4_fail(err, "the inputs are not those of MANIFEST: sha256 %.12s..., listed %.12s...",
+        return dsv4_fail(err,
+                         "the inputs are not those of MANIFEST: sha256 %.12s..., listed %.12s...",
                          prompt, entry->prompt);
     if (strcmp(answer, entry->answer) != 0)
-        return dsv4_fail(err, "the answers are not those of MANIFEST: sha256 %.12s..., listed %.12s...",
+        return dsv4_fail(err,
+                         "the answers are not those of MANIFEST: sha256 %.12s..., listed %.12s...",
                          answer, entry->answer);
     return 0;
 }

@@ -44,7 +44,8 @@ static void find_segments(struct dsv4_arena *a, const struct dsv4_case *c) {
     add(a, start, c->arena_bytes);
 }
 
-int dsv4_arena_attach(struct dsv4_arena *a, const struct dsv4_case *c, int fd, struct dsv4_err *err) {
+int dsv4_arena_attach(struct dsv4_arena *a, const struct dsv4_case *c, int fd,
+                      struct dsv4_err *err) {
     struct stat status;
     memset(a, 0, sizeof *a);
     a->fd = fd;

@@ -25,7 +25,8 @@ struct dsv4_arena {
 /* For a placed case. `open` makes a new shared arena, `attach` maps one that the parent made, `private` is neither
  * shared nor backed by a file. All begin as zeros. */
 int dsv4_arena_open(struct dsv4_arena *a, const struct dsv4_case *c, struct dsv4_err *err);
-int dsv4_arena_attach(struct dsv4_arena *a, const struct dsv4_case *c, int fd, struct dsv4_err *err);
+int dsv4_arena_attach(struct dsv4_arena *a, const struct dsv4_case *c, int fd,
+                      struct dsv4_err *err);
 void dsv4_arena_private(struct dsv4_arena *a, const struct dsv4_case *c);
 void dsv4_arena_close(struct dsv4_arena *a);
 
@@ -34,7 +35,7 @@ bool dsv4_arena_stray(const struct dsv4_arena *a, int64_t from, struct dsv4_segm
 
 enum dsv4_moment {
     DSV4_BEFORE, /* as the plug-in finds it: answers are inverted, so that writing nothing cannot pass */
-    DSV4_AFTER,  /* as a right plug-in leaves it */
+    DSV4_AFTER, /* as a right plug-in leaves it */
 };
 
 /* Writes the image of a vector at one moment. The same poison gives the same bytes. */

@@ -23,15 +23,18 @@ struct bench {
 
 static int read_options(struct bench *b, int argc, char **argv) {
     const struct dsv4_option options[] = {
-        {"--impl", DSV4_OPTION_TEXTS, &b->names, "IMPL",
-         "ref, cuda, hip or a plug-in's path; may be repeated"},
-        {"--format", DSV4_OPTION_TEXT, &b->format, "FORM", "text or json"},
-        {"--device", DSV4_OPTION_NUMBER, &b->device, "N", "which device"},
-        {"--time", DSV4_OPTION_NUMBER, &b->milliseconds, "MS", "milliseconds to measure each case (1000)"},
-        {"--timeout", DSV4_OPTION_NUMBER, &b->timeout, "S", "seconds that one case may take (600)"},
-        {"--verify", DSV4_OPTION_FLAG, &b->verify, NULL, "also compare with the reference, bit for bit"},
+        {"--impl",    DSV4_OPTION_TEXTS,  &b->names,        "IMPL",
+         "ref, cuda, hip or a plug-in's path; may be repeated"                                            },
+        {"--format",  DSV4_OPTION_TEXT,   &b->format,       "FORM", "text or json"                        },
+        {"--device",  DSV4_OPTION_NUMBER, &b->device,       "N",    "which device"                        },
+        {"--time",    DSV4_OPTION_NUMBER, &b->milliseconds, "MS",
+         "milliseconds to measure each case (1000)"                                                       },
+        {"--timeout", DSV4_OPTION_NUMBER, &b->timeout,      "S",    "seconds that one case may take (600)"},
+        {"--verify",  DSV4_OPTION_FLAG,   &b->verify,       NULL,
+         "also compare with the reference, bit for bit"                                                   },
     };
-    struct dsv4_command command = {.usage = "bench [OPTIONS]", .options = options,
+    struct dsv4_command command = {.usage = "bench [OPTIONS]",
+                                   .options = options,
                                    .n_options = sizeof options / sizeof *options,
                                    .filter = &b->filter};
     const int status = dsv4_command_start(&command, argc, argv);
@@ -39,15 +42,16 @@ static int read_options(struct bench *b, int argc, char **argv) {
     if (status >= 0) return status;
     if (strcmp(b->format, "text") != 0 && strcmp(b->format, "json") != 0)
         dsv4_fail(&err, "--format: '%.40s' is not text or json", b->format);
-    else if (b->timeout < 1) dsv4_fail(&err, "--timeout: at least one second");
+    else if (b->timeout < 1)
+        dsv4_fail(&err, "--timeout: at least one second");
     if (err.text[0] != '\0') return dsv4_err_print(&err);
     if (b->filter.tiers == 0) b->filter.tiers = 1U << DSV4_BENCH;
     if (b->names.n == 0) b->names.at[b->names.n++] = "ref";
     return -1;
 }
 
-static void print_row(const char *name, const struct dsv4_work *work,
-                      const struct dsv4_timing *t, const char *verified) {
+static void print_row(const char *name, const struct dsv4_work *work, const struct dsv4_timing *t,
+                      const char *verified) {
     const double bytes = work->bytes_read + work->bytes_written;
     const double rate = bytes / t->median;
     const double arithmetic =
@@ -60,21 +64,23 @@ static void print_row(const char *name, const struct dsv4_work *work,
     if (arithmetic > 0) snprintf(bound, sizeof bound, "%.1f%%", 100 * arithmetic / t->median);
     if (t->empty_seconds > 0) snprintf(empty, sizeof empty, "%.2f us", 1e6 * t->empty_seconds);
     printf("%-44s %11.2f us %5.1f%% %10.2f MB %9.2f GB/s %7s %8s %9s %4d %s%s\n", name,
-           1e6 * t->median, 100 * (t->high - t->low) / t->median, bytes / 1e6, rate / 1e9, share, bound,
-           empty, t->inputs, t->graph ? "graph" : "calls", verified);
+           1e6 * t->median, 100 * (t->high - t->low) / t->median, bytes / 1e6, rate / 1e9, share,
+           bound, empty, t->inputs, t->graph ? "graph" : "calls", verified);
 }
 
-static void add_row(struct bench *b, const char *impl, const char *name, const struct dsv4_work *work,
-                    const struct dsv4_timing *t, const char *verified) {
+static void add_row(struct bench *b, const char *impl, const char *name,
+                    const struct dsv4_work *work, const struct dsv4_timing *t,
+                    const char *verified) {
     json_array_append_new(
         b->rows,
-        json_pack("{s:s, s:s, s:f, s:f, s:f, s:i, s:i, s:b, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:s}",
-                  "impl", impl, "case", name, "seconds_median", t->median, "seconds_low", t->low,
-                  "seconds_high", t->high, "samples", t->n, "input_sets", t->inputs, "graph",
-                  (int)t->graph, "bytes_read", work->bytes_read, "bytes_written", work->bytes_written,
-                  "exponentials", work->exponentials, "fmas", work->fmas, "copy_bytes_per_second",
-                  t->copy_bytes_per_second, "exps_per_second", t->exps_per_second, "fmas_per_second",
-                  t->fmas_per_second, "empty_seconds", t->empty_seconds, "verified", verified));
+        json_pack(
+            "{s:s, s:s, s:f, s:f, s:f, s:i, s:i, s:b, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:s}",
+            "impl", impl, "case", name, "seconds_median", t->median, "seconds_low", t->low,
+            "seconds_high", t->high, "samples", t->n, "input_sets", t->inputs, "graph",
+            (int)t->graph, "bytes_read", work->bytes_read, "bytes_written", work->bytes_written,
+            "exponentials", work->exponentials, "fmas", work->fmas, "copy_bytes_per_second",
+            t->copy_bytes_per_second, "exps_per_second", t->exps_per_second, "fmas_per_second",
+            t->fmas_per_second, "empty_seconds", t->empty_seconds, "verified", verified));
 }
 
 /* The same case once through `check`: a fast wrong kernel is no news. */
@@ -125,16 +131,22 @@ static void bench_case(struct bench *b, struct dsv4_runner *r, const char *impl,
         const bool declined = outcome == DSV4_ANSWERED && reply.stage == DSV4_STAGE_SUPPORTS &&
                               reply.status == DSV4_UNSUPPORTED;
         fprintf(stderr, "%s: %s: %s\n", name,
-                declined ? "UNSUPPORTED" : outcome == DSV4_TIMED_OUT ? "TIMEOUT" : "FAIL",
+                declined                    ? "UNSUPPORTED"
+                : outcome == DSV4_TIMED_OUT ? "TIMEOUT"
+                                            : "FAIL",
                 outcome == DSV4_ANSWERED ? reply.text : r->death);
-        if (declined) b->n_declined++;
-        else b->n_failed++;
+        if (declined)
+            b->n_declined++;
+        else
+            b->n_failed++;
         goto done;
     }
     b->n_measured++;
     const char *const verified = b->verify ? verify(b, r, s) : "";
-    if (b->rows != NULL) add_row(b, impl, name, &work, &reply.timing, b->verify ? verified + 1 : "no");
-    else print_row(name, &work, &reply.timing, verified);
+    if (b->rows != NULL)
+        add_row(b, impl, name, &work, &reply.timing, b->verify ? verified + 1 : "no");
+    else
+        print_row(name, &work, &reply.timing, verified);
     fflush(stdout);
 done:
     dsv4_case_free(&c);
@@ -170,7 +182,8 @@ done:
 }
 
 int dsv4_verb_bench(int argc, char **argv) {
-    struct bench b = {.filter = DSV4_FILTER, .format = "text", .milliseconds = 1000, .timeout = 600};
+    struct bench b = {
+        .filter = DSV4_FILTER, .format = "text", .milliseconds = 1000, .timeout = 600};
     struct dsv4_err err = {0};
     size_t n = 0;
     int code = read_options(&b, argc, argv);

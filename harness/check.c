@@ -39,20 +39,28 @@ struct check {
 
 static int read_options(struct check *k, int argc, char **argv) {
     const struct dsv4_option options[] = {
-        {"--impl", DSV4_OPTION_TEXTS, &k->names, "IMPL", "ref, cuda, hip or a plug-in's path; may be repeated"},
-        {"--format", DSV4_OPTION_TEXT, &k->format, "FORM", "standard output as text, json or junit"},
-        {"--report", DSV4_OPTION_TEXT, &k->directory, "DIR", "also write DIR/<impl>.{txt,json,xml,html}"},
-        {"--first", DSV4_OPTION_NUMBER, &k->first, "N", "stop after N failures"},
-        {"--repeat", DSV4_OPTION_NUMBER, &k->judge.repeat, "N", "run each case N times; every run must give the same bytes"},
-        {"--dump", DSV4_OPTION_FLAG, &k->do_dump, NULL, "write wrong outputs as .npz beside the report"},
-        {"--device", DSV4_OPTION_NUMBER, &k->device, "N", "which device"},
-        {"--timeout", DSV4_OPTION_NUMBER, &k->timeout, "S", "seconds that one case may take (60)"},
-        {"--poison", DSV4_OPTION_NUMBER, &k->poison, "SEED", "what untouched bytes hold"},
-        {"--vectors", DSV4_OPTION_TEXT, &k->vectors, "DIR", "where the golden vectors are (vectors)"},
-        {"--fresh", DSV4_OPTION_FLAG, &k->fresh, NULL, "make all answers now; read neither vectors nor MANIFEST"},
-        {"--verbose", DSV4_OPTION_FLAG, &k->verbose, NULL, "a line for every case"},
+        {"--impl",    DSV4_OPTION_TEXTS,  &k->names,        "IMPL",
+         "ref, cuda, hip or a plug-in's path; may be repeated"                                           },
+        {"--format",  DSV4_OPTION_TEXT,   &k->format,       "FORM",
+         "standard output as text, json or junit"                                                        },
+        {"--report",  DSV4_OPTION_TEXT,   &k->directory,    "DIR",
+         "also write DIR/<impl>.{txt,json,xml,html}"                                                     },
+        {"--first",   DSV4_OPTION_NUMBER, &k->first,        "N",    "stop after N failures"              },
+        {"--repeat",  DSV4_OPTION_NUMBER, &k->judge.repeat, "N",
+         "run each case N times; every run must give the same bytes"                                     },
+        {"--dump",    DSV4_OPTION_FLAG,   &k->do_dump,      NULL,
+         "write wrong outputs as .npz beside the report"                                                 },
+        {"--device",  DSV4_OPTION_NUMBER, &k->device,       "N",    "which device"                       },
+        {"--timeout", DSV4_OPTION_NUMBER, &k->timeout,      "S",    "seconds that one case may take (60)"},
+        {"--poison",  DSV4_OPTION_NUMBER, &k->poison,       "SEED", "what untouched bytes hold"          },
+        {"--vectors", DSV4_OPTION_TEXT,   &k->vectors,      "DIR",
+         "where the golden vectors are (vectors)"                                                        },
+        {"--fresh",   DSV4_OPTION_FLAG,   &k->fresh,        NULL,
+         "make all answers now; read neither vectors nor MANIFEST"                                       },
+        {"--verbose", DSV4_OPTION_FLAG,   &k->verbose,      NULL,   "a line for every case"              },
     };
-    struct dsv4_command command = {.usage = "check [OPTIONS]", .options = options,
+    struct dsv4_command command = {.usage = "check [OPTIONS]",
+                                   .options = options,
                                    .n_options = sizeof options / sizeof *options,
                                    .filter = &k->filter};
     const int status = dsv4_command_start(&command, argc, argv);
@@ -61,9 +69,12 @@ static int read_options(struct check *k, int argc, char **argv) {
     if (strcmp(k->format, "text") != 0 && strcmp(k->format, "json") != 0 &&
         strcmp(k->format, "junit") != 0)
         dsv4_fail(&err, "--format: '%.40s' is not text, json or junit", k->format);
-    else if (k->judge.repeat < 1) dsv4_fail(&err, "--repeat: each case runs at least once");
-    else if (k->timeout < 1) dsv4_fail(&err, "--timeout: at least one second");
-    else if (k->names.n > MAX_IMPLS) dsv4_fail(&err, "--impl: at most %d", MAX_IMPLS);
+    else if (k->judge.repeat < 1)
+        dsv4_fail(&err, "--repeat: each case runs at least once");
+    else if (k->timeout < 1)
+        dsv4_fail(&err, "--timeout: at least one second");
+    else if (k->names.n > MAX_IMPLS)
+        dsv4_fail(&err, "--impl: at most %d", MAX_IMPLS);
     if (err.text[0] != '\0') return dsv4_err_print(&err);
     if (k->filter.tiers == 0) k->filter.tiers = 1U << DSV4_SMOKE;
     if (k->names.n == 0) k->names.at[k->names.n++] = "ref";
@@ -104,9 +115,9 @@ static int start_impl(struct check *k, struct impl *impl, const char *name) {
     set_stem(report);
     dsv4_report_head(report, k->log);
     if (report->info.has_canary && report->info.canary != DSV4_OK) {
-        struct dsv4_result *const result =
-            dsv4_report_add(report, DSV4_FAILED, "plugin", "canary");
-        dsv4_result_say(result, "canary() says that this build does not keep the canon's arithmetic: %s",
+        struct dsv4_result *const result = dsv4_report_add(report, DSV4_FAILED, "plugin", "canary");
+        dsv4_result_say(result,
+                        "canary() says that this build does not keep the canon's arithmetic: %s",
                         report->info.canary_line);
         dsv4_result_text(report, result, k->log);
         impl->failures++;
@@ -118,7 +129,8 @@ static char *tags_text(const struct dsv4_suite_case *s) {
     char text[512] = "";
     size_t n = 0;
     for (size_t i = 0; i < s->n_tags && n + 1 < sizeof text; i++)
-        n += (size_t)snprintf(text + n, sizeof text - n, "%s%s", i > 0 ? ", " : "", s->tags[i]->name);
+        n += (size_t)snprintf(text + n, sizeof text - n, "%s%s", i > 0 ? ", " : "",
+                              s->tags[i]->name);
     return dsv4_copy_text(text);
 }
 
@@ -142,14 +154,15 @@ static void apply_known(struct check *k, struct impl *impl, struct dsv4_result *
     const enum dsv4_verdict v = result->verdict;
     const bool failed = v == DSV4_FAILED || v == DSV4_CRASH || v == DSV4_TIMEOUT;
     if (!failed && v != DSV4_PASS) return;
-    const struct dsv4_known_failure *const entry =
-        dsv4_known_find(&k->known, impl->report.impl, impl->report.info.name, result->op, result->name);
+    const struct dsv4_known_failure *const entry = dsv4_known_find(
+        &k->known, impl->report.impl, impl->report.info.name, result->op, result->name);
     if (entry == NULL) return;
     result->verdict = failed ? DSV4_XFAIL : DSV4_XPASS;
-    dsv4_notes_add(&result->notes, "known", "%s:%d: %s %s", k->known.file, entry->line, entry->reason,
-                   entry->link);
+    dsv4_notes_add(&result->notes, "known", "%s:%d: %s %s", k->known.file, entry->line,
+                   entry->reason, entry->link);
     if (!failed)
-        dsv4_result_say(result, "passes although it is listed as a known failure; remove the entry");
+        dsv4_result_say(result,
+                        "passes although it is listed as a known failure; remove the entry");
 }
 
 static void run_case(struct check *k, struct impl *impl, const struct dsv4_suite_case *s,
@@ -214,25 +227,32 @@ static int finish(struct check *k, bool complete) {
         if (impl->start != DSV4_OK) continue;
         reports[n++] = impl->report;
         dsv4_report_summary(&impl->report, summary, sizeof summary);
-        fprintf(k->log, "%s%s: %s\n", impl->report.info.emulated ? "emulated " : "", impl->report.impl,
-                summary);
+        fprintf(k->log, "%s%s: %s\n", impl->report.info.emulated ? "emulated " : "",
+                impl->report.impl, summary);
         if (k->directory != NULL && dsv4_report_save(&impl->report, k->directory, &err) != 0)
             code = worse(code, dsv4_err_print(&err));
     }
     for (size_t i = 0; complete && i < k->known.n; i++)
         if (!k->known.at[i].used)
-            fprintf(stderr, "%s:%d: this known failure matched no case of this run\n", k->known.file,
-                    k->known.at[i].line);
+            fprintf(stderr, "%s:%d: this known failure matched no case of this run\n",
+                    k->known.file, k->known.at[i].line);
     if (strcmp(k->format, "json") == 0)
         for (size_t i = 0; i < n; i++) dsv4_report_json(&reports[i], stdout);
-    else if (strcmp(k->format, "junit") == 0) dsv4_report_junit(reports, n, stdout);
+    else if (strcmp(k->format, "junit") == 0)
+        dsv4_report_junit(reports, n, stdout);
     dsv4_free(reports);
     return code;
 }
 
 int dsv4_verb_check(int argc, char **argv) {
-    struct check k = {.filter = DSV4_FILTER, .format = "text", .vectors = "vectors", .timeout = 60,
-                      .poison = 1, .judge = {.repeat = 1, .hint_seconds = 10}};
+    struct check k = {
+        .filter = DSV4_FILTER,
+        .format = "text",
+        .vectors = "vectors",
+        .timeout = 60,
+        .poison = 1,
+        .judge = {.repeat = 1, .hint_seconds = 10}
+    };
     struct dsv4_err err = {0};
     char path[4200];
     int code = read_options(&k, argc, argv);

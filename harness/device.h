@@ -31,7 +31,8 @@ struct dsv4_device {
 
     int (*stream_create)(void **stream);
     int (*stream_destroy)(void *stream);
-    int (*stream_sync)(void *stream); /* waits, and reports what went wrong on the device since the last call */
+    int (*stream_sync)(
+        void *stream); /* waits, and reports what went wrong on the device since the last call */
 
     /* Device-to-device copy on a stream: the yardstick for bandwidth. */
     int (*copy)(void *destination, const void *source, size_t bytes, void *stream);
@@ -45,7 +46,8 @@ struct dsv4_device {
     /* Replays the graph `count` times and times the whole with events. */
     int (*graph_time)(void *graph, void *stream, int count, double *seconds);
     /* Peaks of this device measured now, for ops that are not bound by memory; 0 where not measured. */
-    int64_t cache_bytes; /* set by open(): the last-level cache, so that `bench` can step beyond it */
+    int64_t
+        cache_bytes; /* set by open(): the last-level cache, so that `bench` can step beyond it */
 };
 
 extern const struct dsv4_device dsv4_device_host;

@@ -14,7 +14,8 @@ struct text {
     size_t size, n;
 };
 
-static void append(struct text *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void append(struct text *text, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 static void append(struct text *text, const char *format, ...) {
     va_list args;
     va_start(args, format);
@@ -60,9 +61,11 @@ static void outside_text(struct text *text, const struct dsv4_case *c, size_t sl
                after ? "past its end" : "before its start");
         break;
     case DSV4_FAULT_GAP:
-        append(text, "wrote %lld byte%s into gaps between the rows of `%s`, first %lld bytes into row %lld",
-               (long long)n, s, name, (long long)(first->offset % t->t.stride[0]),
-               (long long)(first->offset / t->t.stride[0]));
+        append(
+            text,
+            "wrote %lld byte%s into gaps between the rows of `%s`, first %lld bytes into row %lld",
+            (long long)n, s, name, (long long)(first->offset % t->t.stride[0]),
+            (long long)(first->offset / t->t.stride[0]));
         break;
     case DSV4_FAULT_FAR:
         append(text, "wrote %lld byte%s to rows of `%s` that no input names, first at %s",
@@ -73,7 +76,8 @@ static void outside_text(struct text *text, const struct dsv4_case *c, size_t sl
                site.where);
         break;
     default:
-        append(text, "changed %lld byte%s of `%s` that the contract leaves as they were, first at %s",
+        append(text,
+               "changed %lld byte%s of `%s` that the contract leaves as they were, first at %s",
                (long long)n, s, name, site.where);
     }
 }
@@ -153,11 +157,13 @@ static void note_value(struct dsv4_notes *notes, const struct dsv4_comparison *c
     parts_text(&extent, tally, m->slot);
     append(summary, "%s of `%s` are wrong", buffer, t->t.name);
     const int64_t under = tally->codes_under_wrong_scale, right = tally->codes_under_right_scale;
-    if (under > 0 && right == 0) append(&extent, "; every wrong code lies under a wrong scale");
+    if (under > 0 && right == 0)
+        append(&extent, "; every wrong code lies under a wrong scale");
     else if (under > 0 || (right > 0 && tally->has_scale))
         append(&extent, "; %lld wrong codes lie under a wrong scale, %lld under a right one",
                (long long)under, (long long)right);
-    else if (right > 0) append(&extent, "; no scale is wrong");
+    else if (right > 0)
+        append(&extent, "; no scale is wrong");
     for (size_t s = 0; s < c->op->n_slots; s++)
         if (s != m->slot && tally->parts[s][0].part[0] != '\0') {
             append(&extent, "; in `%s` ", c->tensors[s].t.name);

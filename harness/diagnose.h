@@ -21,7 +21,7 @@ struct dsv4_tally {
     struct dsv4_count parts[DSV4_MAX_TENSORS][DSV4_MAX_SITE_PARTS];
     int64_t codes_under_wrong_scale, codes_under_right_scale;
     bool has_value, has_scale;
-    struct dsv4_mismatch value, scale;           /* the first of each */
+    struct dsv4_mismatch value, scale;                   /* the first of each */
     int64_t outside[DSV4_MAX_TENSORS][DSV4_N_FAULTS][2]; /* bytes; [1]: a guard after the tensor */
     struct dsv4_mismatch first[DSV4_MAX_TENSORS][DSV4_N_FAULTS][2];
     bool cut; /* the walk stopped early: counts are lower bounds */

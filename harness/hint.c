@@ -113,17 +113,18 @@ static void try_unwritten(struct search *search) {
                    "every wrong byte holds what it held before the call: it was never written");
 }
 
-void dsv4_note_hints(struct dsv4_notes *notes, const struct dsv4_comparison *compare, uint64_t poison,
-                     double seconds) {
-    struct search search = {.notes = notes, .compare = compare, .poison = poison,
-                            .limit = now() + seconds};
+void dsv4_note_hints(struct dsv4_notes *notes, const struct dsv4_comparison *compare,
+                     uint64_t poison, double seconds) {
+    struct search search = {
+        .notes = notes, .compare = compare, .poison = poison, .limit = now() + seconds};
     if (seconds <= 0 || compare->v->c.refused) return;
     dsv4_arena_private(&search.arena, &compare->v->c);
     try_unwritten(&search);
     if (!search.found) try_mutants(&search);
     if (!search.found) try_dialects(&search);
     if (search.stopped && !search.found)
-        dsv4_notes_add(notes, "hint", "none yet: the search among mutants and dialects stopped after %g s",
+        dsv4_notes_add(notes, "hint",
+                       "none yet: the search among mutants and dialects stopped after %g s",
                        seconds);
     dsv4_arena_close(&search.arena);
 }

@@ -8,7 +8,7 @@
 
 void dsv4_note_trace(struct dsv4_notes *notes, const struct dsv4_comparison *compare,
                      const struct dsv4_mismatch *mismatch);
-void dsv4_note_hints(struct dsv4_notes *notes, const struct dsv4_comparison *compare, uint64_t poison,
-                     double seconds);
+void dsv4_note_hints(struct dsv4_notes *notes, const struct dsv4_comparison *compare,
+                     uint64_t poison, double seconds);
 
 #endif

@@ -37,7 +37,8 @@ static void set(struct trial *t, enum dsv4_verdict verdict) {
 }
 
 static const char *status_name(int status) {
-    static const char *const names[] = {"DSV4_OK", "DSV4_REFUSED", "DSV4_UNSUPPORTED", "DSV4_ERROR"};
+    static const char *const names[] = {"DSV4_OK", "DSV4_REFUSED", "DSV4_UNSUPPORTED",
+                                        "DSV4_ERROR"};
     return status >= 0 && status <= 3 ? names[status] : "an unknown status";
 }
 
@@ -58,17 +59,17 @@ static bool judge_status(struct trial *t, const struct dsv4_reply *reply) {
         dsv4_result_say(result, "%s", why);
     } else if (reply->stage == DSV4_STAGE_SUPPORTS) {
         set(t, failed);
-        dsv4_result_say(result,
-                        "supports() returned %d (%s); it must return DSV4_OK or DSV4_UNSUPPORTED: %s",
-                        reply->status, status_name(reply->status), why);
+        dsv4_result_say(
+            result, "supports() returned %d (%s); it must return DSV4_OK or DSV4_UNSUPPORTED: %s",
+            reply->status, status_name(reply->status), why);
     } else if (refused && reply->status == DSV4_OK) {
         set(t, failed);
         dsv4_result_say(result, "the contract refuses this input; run() returned DSV4_OK");
         return true;
     } else if (reply->status == DSV4_UNSUPPORTED) {
         set(t, failed);
-        dsv4_result_say(result,
-                        "run() returned DSV4_UNSUPPORTED for a case that supports() accepted: %s", why);
+        dsv4_result_say(
+            result, "run() returned DSV4_UNSUPPORTED for a case that supports() accepted: %s", why);
     } else if (!refused && reply->status == DSV4_REFUSED) {
         set(t, failed);
         dsv4_result_say(result, "run() refused an input that the contract computes: %s", why);
@@ -92,7 +93,8 @@ static bool same_as_first(struct trial *t, const struct dsv4_arena *got) {
     const dsv4_tensor *const tensor = &t->v->c.tensors[m.slot].t;
     if (m.fault != DSV4_FAULT_GUARD && m.fault != DSV4_FAULT_GAP)
         dsv4_layout_find(tensor->layout)->locate(&t->v->c, m.slot, m.offset, &site);
-    dsv4_result_say(t->result, "not repeatable: run %lld of %lld differs from run 1, first at `%s` %s",
+    dsv4_result_say(t->result,
+                    "not repeatable: run %lld of %lld differs from run 1, first at `%s` %s",
                     (long long)t->run, (long long)t->judge->repeat, tensor->name, site.where);
     return false;
 }
@@ -167,8 +169,8 @@ static void note_end(struct trial *t, const struct dsv4_suite_case *s) {
                        s->tags[i]->link != NULL ? " " : "",
                        s->tags[i]->link != NULL ? s->tags[i]->link : "");
     }
-    dsv4_notes_add(notes, "again", "dsv4cts check --impl %s --case %s/%s --tier %s --dump", t->r->path,
-                   s->op->name, s->name, dsv4_tier_names[s->tier]);
+    dsv4_notes_add(notes, "again", "dsv4cts check --impl %s --case %s/%s --tier %s --dump",
+                   t->r->path, s->op->name, s->name, dsv4_tier_names[s->tier]);
 }
 
 void dsv4_judge_case(struct dsv4_result *result, struct dsv4_runner *r, const struct dsv4_vector *v,
@@ -179,7 +181,8 @@ void dsv4_judge_case(struct dsv4_result *result, struct dsv4_runner *r, const st
     for (size_t i = 0; i < v->c.op->n_slots; i++)
         if (v->c.tensors[i].compare != DSV4_BITS) {
             result->verdict = DSV4_BROKEN;
-            dsv4_result_say(result, "`%s` is not compared as bits; this harness knows no other rule",
+            dsv4_result_say(result,
+                            "`%s` is not compared as bits; this harness knows no other rule",
                             v->c.tensors[i].t.name);
             return;
         }
@@ -194,8 +197,10 @@ void dsv4_judge_case(struct dsv4_result *result, struct dsv4_runner *r, const st
             break;
         }
         const bool more = run_once(&t, &got);
-        if (t.run == 1 && judge->repeat > 1) t.first = got;
-        else dsv4_arena_close(&got);
+        if (t.run == 1 && judge->repeat > 1)
+            t.first = got;
+        else
+            dsv4_arena_close(&got);
         if (!more) break;
     }
     if (t.first.base != NULL) dsv4_arena_close(&t.first);

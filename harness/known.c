@@ -49,14 +49,16 @@ static int read_entry(struct dsv4_known *known, yaml_document_t *document, const
         }
         *field = dsv4_copy_text((const char *)value->data.scalar.value);
     }
-    if (entry->impl == NULL || entry->name == NULL || entry->reason == NULL || entry->link == NULL) {
+    if (entry->impl == NULL || entry->name == NULL || entry->reason == NULL ||
+        entry->link == NULL) {
         dsv4_fail(err, "an expected failure needs all of impl, case, reason and link");
         return fail_at(known, err, node->start_mark.line);
     }
     return 0;
 }
 
-static int read_document(struct dsv4_known *known, yaml_document_t *document, struct dsv4_err *err) {
+static int read_document(struct dsv4_known *known, yaml_document_t *document,
+                         struct dsv4_err *err) {
     const yaml_node_t *const root = yaml_document_get_root_node(document);
     if (root == NULL) return 0;
     /* A file of comments and `[]` is the usual one. */

@@ -6,8 +6,8 @@
 #include "../reference/op.h"
 
 struct dsv4_known_failure {
-    char *impl;  /* glob over the plug-in's file stem and its name */
-    char *name;  /* glob over op/case */
+    char *impl; /* glob over the plug-in's file stem and its name */
+    char *name; /* glob over op/case */
     char *reason, *link;
     int line;
     bool used;

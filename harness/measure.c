@@ -13,7 +13,8 @@ static const int64_t most_set_bytes = INT64_C(6) << 30;
 
 /* Several arenas of one case: calls rotate among them, so that no call finds its inputs in a cache. */
 struct sets {
-    struct dsv4_case c[MAX_SETS]; /* copies that differ in where they are bound; only the first owns its blocks */
+    struct dsv4_case c
+        [MAX_SETS]; /* copies that differ in where they are bound; only the first owns its blocks */
     void *memory[MAX_SETS];
     int n;
     int64_t bytes;
@@ -72,8 +73,10 @@ static int make_sets(struct dsv4_session *w, struct dsv4_case *c, struct sets *s
 
 static void free_sets(struct dsv4_session *w, struct sets *sets) {
     for (int i = 0; i < sets->n; i++)
-        if (on_host(w)) dsv4_unmap(sets->memory[i], (size_t)sets->bytes);
-        else w->device->release(sets->memory[i]);
+        if (on_host(w))
+            dsv4_unmap(sets->memory[i], (size_t)sets->bytes);
+        else
+            w->device->release(sets->memory[i]);
 }
 
 static int call_once(struct dsv4_session *w, const struct dsv4_case *c, struct dsv4_reply *reply) {
@@ -127,8 +130,10 @@ static int time_calls(struct dsv4_session *w, const struct sets *sets, double se
             per_sample *= 2;
             continue;
         }
-        if (limit == 0) limit = now() + seconds; /* and the first long enough one is not counted */
-        else samples[n++] = took / per_sample;
+        if (limit == 0)
+            limit = now() + seconds; /* and the first long enough one is not counted */
+        else
+            samples[n++] = took / per_sample;
     }
     summarise(&reply->timing, samples, n);
     return 0;

@@ -36,7 +36,9 @@ int dsv4_message_send(int socket, const void *message, size_t bytes, int fd) {
 int dsv4_message_receive(int socket, void *message, size_t bytes, int *fd) {
     union control control;
     struct iovec body = {message, bytes};
-    struct msghdr head = {.msg_iov = &body, .msg_iovlen = 1, .msg_control = control.bytes,
+    struct msghdr head = {.msg_iov = &body,
+                          .msg_iovlen = 1,
+                          .msg_control = control.bytes,
                           .msg_controllen = sizeof control.bytes};
     memset(&control, 0, sizeof control);
     if (fd != NULL) *fd = -1;
@@ -47,8 +49,10 @@ int dsv4_message_receive(int socket, void *message, size_t bytes, int *fd) {
     int passed = -1;
     if (rights != NULL && rights->cmsg_type == SCM_RIGHTS)
         memcpy(&passed, CMSG_DATA(rights), sizeof passed);
-    if (fd != NULL) *fd = passed;
-    else if (passed >= 0) close(passed);
+    if (fd != NULL)
+        *fd = passed;
+    else if (passed >= 0)
+        close(passed);
     if (received == 0) return 0;
     return received == (ssize_t)bytes ? 1 : -1;
 }
@@ -64,7 +68,8 @@ void dsv4_request_set(struct dsv4_request *request, enum dsv4_request_kind kind,
         dsv4_case_text(c, p, request->params[p], sizeof request->params[p]);
 }
 
-int dsv4_request_case(const struct dsv4_request *request, struct dsv4_case *c, struct dsv4_err *err) {
+int dsv4_request_case(const struct dsv4_request *request, struct dsv4_case *c,
+                      struct dsv4_err *err) {
     const struct dsv4_op *const op = dsv4_op_find(request->op);
     if (op == NULL) return dsv4_fail(err, "no op '%s'", request->op);
     dsv4_case_init(c, op, request->name);

@@ -50,8 +50,10 @@ void dsv4_build_directory(char *directory, size_t size) {
     const ssize_t length = readlink("/proc/self/exe", directory, size - 1);
     directory[length > 0 ? length : 0] = '\0';
     char *const slash = strrchr(directory, '/');
-    if (slash != NULL) *slash = '\0';
-    else snprintf(directory, size, ".");
+    if (slash != NULL)
+        *slash = '\0';
+    else
+        snprintf(directory, size, ".");
 }
 
 static int find_built(char *path, size_t size, const char *impl, const char *directory,
@@ -63,7 +65,8 @@ static int find_built(char *path, size_t size, const char *impl, const char *dir
     if (glob(pattern, 0, NULL, &found) != 0 || found.gl_pathc == 0) {
         dsv4_fail(err, "--impl %s: nothing at %.300s; `make build` makes it", impl, pattern);
     } else if (found.gl_pathc > 1) {
-        dsv4_fail(err, "--impl %s: %zu of them are built (%.120s, %.120s, ...); name one by its path",
+        dsv4_fail(err,
+                  "--impl %s: %zu of them are built (%.120s, %.120s, ...); name one by its path",
                   impl, found.gl_pathc, found.gl_pathv[0], found.gl_pathv[1]);
     } else {
         snprintf(path, size, "%s", found.gl_pathv[0]);

@@ -62,9 +62,15 @@ int dsv4_report_exit(const struct dsv4_report *report) {
 }
 
 void dsv4_report_summary(const struct dsv4_report *report, char *text, size_t size) {
-    static const char *const words[DSV4_N_VERDICTS] = {
-        "passed",  "failed",             "crashed",             "timed out",         "unsupported",
-        "skipped", "failed as expected", "passed unexpectedly", "without an answer"};
+    static const char *const words[DSV4_N_VERDICTS] = {"passed",
+                                                       "failed",
+                                                       "crashed",
+                                                       "timed out",
+                                                       "unsupported",
+                                                       "skipped",
+                                                       "failed as expected",
+                                                       "passed unexpectedly",
+                                                       "without an answer"};
     size_t counts[DSV4_N_VERDICTS], n = 0;
     dsv4_report_count(report, counts);
     snprintf(text, size, "nothing ran");
@@ -81,10 +87,14 @@ static int save_one(const struct dsv4_report *report, const char *directory, con
     size_t size = 0;
     FILE *const out = open_memstream(&bytes, &size);
     if (out == NULL) return dsv4_fail(err, "cannot write a report: out of memory");
-    if (strcmp(suffix, "txt") == 0) dsv4_report_text(report, out);
-    else if (strcmp(suffix, "json") == 0) dsv4_report_json(report, out);
-    else if (strcmp(suffix, "xml") == 0) dsv4_report_junit(report, 1, out);
-    else dsv4_report_html(report, 1, out);
+    if (strcmp(suffix, "txt") == 0)
+        dsv4_report_text(report, out);
+    else if (strcmp(suffix, "json") == 0)
+        dsv4_report_json(report, out);
+    else if (strcmp(suffix, "xml") == 0)
+        dsv4_report_junit(report, 1, out);
+    else
+        dsv4_report_html(report, 1, out);
     snprintf(path, sizeof path, "%s/%s.%s", directory, report->impl, suffix);
     const int status = fclose(out) == 0 ? dsv4_file_write(path, bytes, size, err)
                                         : dsv4_fail(err, "%s: cannot be written", path);
@@ -92,7 +102,8 @@ static int save_one(const struct dsv4_report *report, const char *directory, con
     return status;
 }
 
-int dsv4_report_save(const struct dsv4_report *report, const char *directory, struct dsv4_err *err) {
+int dsv4_report_save(const struct dsv4_report *report, const char *directory,
+                     struct dsv4_err *err) {
     static const char *const suffixes[] = {"txt", "json", "xml", "html"};
     if (dsv4_directory_make(directory, err) != 0) return -1;
     for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes; i++)

@@ -59,7 +59,8 @@ void dsv4_report_summary(const struct dsv4_report *report, char *text, size_t si
 
 /* The first lines of every text report. */
 void dsv4_report_head(const struct dsv4_report *report, FILE *out);
-void dsv4_result_text(const struct dsv4_report *report, const struct dsv4_result *result, FILE *out);
+void dsv4_result_text(const struct dsv4_report *report, const struct dsv4_result *result,
+                      FILE *out);
 
 void dsv4_report_text(const struct dsv4_report *report, FILE *out);
 void dsv4_report_json(const struct dsv4_report *report, FILE *out);

@@ -50,9 +50,10 @@ void dsv4_report_json(const struct dsv4_report *report, FILE *out) {
     json_object_set_new(root, "plugin_version", text_json(report->info.version));
     json_object_set_new(root, "device", text_json(report->info.device));
     json_object_set_new(root, "device_text", text_json(report->info.describe));
-    json_object_set_new(root, "canary", text_json(!report->info.has_canary               ? "none"
-                                                  : report->info.canary == DSV4_OK ? "passed"
-                                                                                   : "failed"));
+    json_object_set_new(root, "canary",
+                        text_json(!report->info.has_canary         ? "none"
+                                  : report->info.canary == DSV4_OK ? "passed"
+                                                                   : "failed"));
     json_object_set_new(root, "canary_text", text_json(report->info.canary_line));
     json_object_set_new(root, "emulated", json_boolean(report->info.emulated));
     for (int i = 0; i < DSV4_N_VERDICTS; i++)

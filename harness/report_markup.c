@@ -21,13 +21,20 @@ void dsv4_markup_text(FILE *out, const char *text) {
     const unsigned char *at = (const unsigned char *)text;
     while (*at != '\0') {
         const int n = utf8_bytes(at);
-        if (*at == 0x7F || n == 0) fprintf(out, "\\x%02x", *at);
-        else if (*at == '<') fputs("&lt;", out);
-        else if (*at == '>') fputs("&gt;", out);
-        else if (*at == '&') fputs("&amp;", out);
-        else if (*at == '"') fputs("&quot;", out);
-        else if (*at == '\n') fputs("&#10;", out);
-        else fwrite(at, 1, (size_t)n, out);
+        if (*at == 0x7F || n == 0)
+            fprintf(out, "\\x%02x", *at);
+        else if (*at == '<')
+            fputs("&lt;", out);
+        else if (*at == '>')
+            fputs("&gt;", out);
+        else if (*at == '&')
+            fputs("&amp;", out);
+        else if (*at == '"')
+            fputs("&quot;", out);
+        else if (*at == '\n')
+            fputs("&#10;", out);
+        else
+            fwrite(at, 1, (size_t)n, out);
         at += n > 0 ? n : 1;
     }
 }
@@ -90,7 +97,8 @@ void dsv4_report_junit(const struct dsv4_report *reports, size_t n, FILE *out) {
         for (size_t i = 0; i < report->n_results; i++) seconds += report->results[i].seconds;
         fputs(" <testsuite name=\"", out);
         dsv4_markup_text(out, report->impl);
-        fprintf(out, "\" tests=\"%zu\" failures=\"%zu\" errors=\"%zu\" skipped=\"%zu\" time=\"%.6f\">\n",
+        fprintf(out,
+                "\" tests=\"%zu\" failures=\"%zu\" errors=\"%zu\" skipped=\"%zu\" time=\"%.6f\">\n",
                 report->n_results, counts[DSV4_FAILED] + counts[DSV4_XPASS],
                 counts[DSV4_CRASH] + counts[DSV4_TIMEOUT] + counts[DSV4_BROKEN],
                 counts[DSV4_DECLINED] + counts[DSV4_SKIP], seconds);

@@ -4,10 +4,14 @@
 /* What a plug-in says is not ours: control characters could rewrite the reader's terminal. */
 static void print_clean(FILE *out, const char *text, const char *indent) {
     for (const unsigned char *at = (const unsigned char *)text; *at != '\0'; at++)
-        if (*at == '\n') fprintf(out, "\n%s", indent);
-        else if (*at == '\t') fputs("    ", out);
-        else if (*at < 0x20 || *at == 0x7F) fprintf(out, "\\x%02x", *at);
-        else fputc(*at, out);
+        if (*at == '\n')
+            fprintf(out, "\n%s", indent);
+        else if (*at == '\t')
+            fputs("    ", out);
+        else if (*at < 0x20 || *at == 0x7F)
+            fprintf(out, "\\x%02x", *at);
+        else
+            fputc(*at, out);
 }
 
 static const char *emulated(const struct dsv4_report *report) {
@@ -24,8 +28,10 @@ void dsv4_report_head(const struct dsv4_report *report, FILE *out) {
     fprintf(out, "   %s\n%sdevice   %s: ", report->path, mark, info->device);
     print_clean(out, info->describe, "");
     fprintf(out, "\n%scanary   ", mark);
-    if (!info->has_canary) fputs("none: the plug-in does not check its arithmetic", out);
-    else if (info->canary == DSV4_OK) print_clean(out, info->canary_line, "");
+    if (!info->has_canary)
+        fputs("none: the plug-in does not check its arithmetic", out);
+    else if (info->canary == DSV4_OK)
+        print_clean(out, info->canary_line, "");
     else {
         fputs("FAILED: ", out);
         print_clean(out, info->canary_line, "");
@@ -33,7 +39,8 @@ void dsv4_report_head(const struct dsv4_report *report, FILE *out) {
     fputs("\n", out);
 }
 
-void dsv4_result_text(const struct dsv4_report *report, const struct dsv4_result *result, FILE *out) {
+void dsv4_result_text(const struct dsv4_report *report, const struct dsv4_result *result,
+                      FILE *out) {
     char name[2 * DSV4_NAME_SIZE];
     snprintf(name, sizeof name, "%s/%s", result->op, result->name);
     fprintf(out, "%s%-11s %-48s", emulated(report), dsv4_verdict_names[result->verdict], name);

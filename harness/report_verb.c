@@ -42,12 +42,16 @@ static int read_all(struct dsv4_report *reports, size_t *n, const struct dsv4_te
 }
 
 static void render(const struct dsv4_report *reports, size_t n, const char *format, FILE *out) {
-    if (strcmp(format, "junit") == 0) dsv4_report_junit(reports, n, out);
-    else if (strcmp(format, "html") == 0) dsv4_report_html(reports, n, out);
+    if (strcmp(format, "junit") == 0)
+        dsv4_report_junit(reports, n, out);
+    else if (strcmp(format, "html") == 0)
+        dsv4_report_html(reports, n, out);
     else
         for (size_t i = 0; i < n; i++)
-            if (strcmp(format, "json") == 0) dsv4_report_json(&reports[i], out);
-            else dsv4_report_text(&reports[i], out);
+            if (strcmp(format, "json") == 0)
+                dsv4_report_json(&reports[i], out);
+            else
+                dsv4_report_text(&reports[i], out);
 }
 
 static int write_out(const struct dsv4_report *reports, size_t n, const char *format,
@@ -67,18 +71,20 @@ static int write_out(const struct dsv4_report *reports, size_t n, const char *fo
 int dsv4_verb_report(int argc, char **argv) {
     const char *format = "text", *output = NULL;
     const struct dsv4_option options[] = {
-        {"--format", DSV4_OPTION_TEXT, &format, "FORM", "text, json, junit or html"},
+        {"--format", DSV4_OPTION_TEXT, &format, "FORM", "text, json, junit or html" },
         {"--output", DSV4_OPTION_TEXT, &output, "FILE", "instead of standard output"},
     };
-    struct dsv4_command command = {.usage = "report [OPTIONS] REPORT.json...", .options = options,
+    struct dsv4_command command = {.usage = "report [OPTIONS] REPORT.json...",
+                                   .options = options,
                                    .n_options = sizeof options / sizeof *options,
-                                   .min_positional = 1, .max_positional = DSV4_MAX_TEXTS};
+                                   .min_positional = 1,
+                                   .max_positional = DSV4_MAX_TEXTS};
     struct dsv4_err err = {0};
     size_t n = 0;
     int code = dsv4_command_start(&command, argc, argv);
     if (code >= 0) return code;
-    if (strcmp(format, "text") != 0 && strcmp(format, "json") != 0 && strcmp(format, "junit") != 0 &&
-        strcmp(format, "html") != 0) {
+    if (strcmp(format, "text") != 0 && strcmp(format, "json") != 0 &&
+        strcmp(format, "junit") != 0 && strcmp(format, "html") != 0) {
         dsv4_fail(&err, "--format: '%.40s' is not text, json, junit or html", format);
         return dsv4_err_print(&err);
     }

@@ -141,7 +141,10 @@ static void bury(struct dsv4_runner *r, bool timed_out) {
 static enum dsv4_outcome wait_for(struct dsv4_runner *r, struct dsv4_reply *reply, double limit) {
     bool printing = true;
     for (;;) {
-        struct pollfd ready[2] = {{r->socket, POLLIN, 0}, {printing ? r->output : -1, POLLIN, 0}};
+        struct pollfd ready[2] = {
+            {r->socket,                 POLLIN, 0},
+            {printing ? r->output : -1, POLLIN, 0}
+        };
         const double left = limit - now();
         if (left <= 0) {
             bury(r, true);

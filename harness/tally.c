@@ -36,7 +36,8 @@ static void count_all(struct dsv4_tally *tally, const struct dsv4_vector *v, siz
     for (size_t i = 0; i < DSV4_MAX_SITE_PARTS && bytes > MAX_COUNTED_BYTES; i++) parts[i].all = -1;
 }
 
-static bool is_wrong(const struct dsv4_comparison *compare, size_t slot, int64_t offset, int bytes) {
+static bool is_wrong(const struct dsv4_comparison *compare, size_t slot, int64_t offset,
+                     int bytes) {
     const int64_t at = compare->v->c.tensors[slot].offset + offset;
     return memcmp(compare->got->base + at, compare->want->base + at, (size_t)bytes) != 0;
 }
@@ -68,7 +69,8 @@ static int64_t count_value(struct dsv4_tally *tally, const struct dsv4_compariso
 
 static void count_outside(struct dsv4_tally *tally, const struct dsv4_mismatch *m) {
     const int after = m->fault == DSV4_FAULT_GUARD && m->offset >= 0;
-    if (tally->outside[m->slot][m->fault][after]++ == 0) tally->first[m->slot][m->fault][after] = *m;
+    if (tally->outside[m->slot][m->fault][after]++ == 0)
+        tally->first[m->slot][m->fault][after] = *m;
 }
 
 void dsv4_tally_make(struct dsv4_tally *tally, const struct dsv4_comparison *compare) {

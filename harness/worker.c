@@ -94,7 +94,8 @@ static double now(void) {
 }
 
 /* Calls the plug-in on a bound case. reply->status is what it returned. */
-static void call_plugin(struct dsv4_session *w, const struct dsv4_case *c, struct dsv4_reply *reply) {
+static void call_plugin(struct dsv4_session *w, const struct dsv4_case *c,
+                        struct dsv4_reply *reply) {
     dsv4_call call;
     dsv4_tensor tensors[DSV4_MAX_TENSORS];
     dsv4_param params[DSV4_MAX_PARAMS];
@@ -193,8 +194,10 @@ static void run_case(struct dsv4_session *w, const struct dsv4_request *request,
     } else {
         run_on_device(w, &c, &a, reply);
     }
-    if (a.base == NULL && fd >= 0) close(fd);
-    else dsv4_arena_close(&a);
+    if (a.base == NULL && fd >= 0)
+        close(fd);
+    else
+        dsv4_arena_close(&a);
     dsv4_case_free(&c);
 }
 
@@ -219,10 +222,14 @@ int dsv4_worker_main(int socket) {
     while (dsv4_message_receive(socket, &request, sizeof request, &fd) == 1) {
         memset(&reply, 0, sizeof reply);
         w.stage = DSV4_STAGE_LOAD;
-        if (request.kind == DSV4_REQUEST_OPEN) open_plugin(&w, &request, &reply);
-        else if (w.plugin == NULL) refuse(&reply, DSV4_ERROR, "no plug-in is open");
-        else if (request.kind == DSV4_REQUEST_RUN) run_case(&w, &request, fd, &reply);
-        else bench_case(&w, &request, &reply);
+        if (request.kind == DSV4_REQUEST_OPEN)
+            open_plugin(&w, &request, &reply);
+        else if (w.plugin == NULL)
+            refuse(&reply, DSV4_ERROR, "no plug-in is open");
+        else if (request.kind == DSV4_REQUEST_RUN)
+            run_case(&w, &request, fd, &reply);
+        else
+            bench_case(&w, &request, &reply);
         fflush(NULL);
         reply.stage = w.stage;
         if (dsv4_message_send(socket, &reply, sizeof reply, -1) != 0) return 2;

@@ -45,20 +45,21 @@ enum { DSV4_BENCH_SAMPLES = 64 };
 
 struct dsv4_timing {
     int n; /* samples */
-    double median, low, high; /* seconds of one call; low and high hold the middle half of the samples */
-    int inputs;               /* how many sets of tensors the calls rotated among */
-    bool graph;               /* replayed from a captured graph */
-    double empty_seconds;     /* an empty kernel the same way; 0 on the host */
+    double median, low,
+        high;   /* seconds of one call; low and high hold the middle half of the samples */
+    int inputs; /* how many sets of tensors the calls rotated among */
+    bool graph; /* replayed from a captured graph */
+    double empty_seconds; /* an empty kernel the same way; 0 on the host */
     double copy_bytes_per_second, exps_per_second, fmas_per_second; /* yardsticks of this device */
 };
 
 struct dsv4_reply {
     bool note; /* only announces `stage`; the answer follows */
     enum dsv4_stage stage;
-    int status;  /* enum dsv4_status, or what the plug-in returned in its place */
-    bool fatal;  /* this process should not be used any more */
+    int status; /* enum dsv4_status, or what the plug-in returned in its place */
+    bool fatal; /* this process should not be used any more */
     double seconds;
-    char text[1024]; /* why, when status is not DSV4_OK */
+    char text[1024];              /* why, when status is not DSV4_OK */
     struct dsv4_plugin_info info; /* OPEN */
     struct dsv4_timing timing;    /* BENCH */
 };
@@ -71,7 +72,8 @@ int dsv4_message_send(int socket, const void *message, size_t bytes, int fd);
 int dsv4_message_receive(int socket, void *message, size_t bytes, int *fd);
 
 /* Builds, shapes and places the case of a request. Free it in either outcome. */
-int dsv4_request_case(const struct dsv4_request *request, struct dsv4_case *c, struct dsv4_err *err);
+int dsv4_request_case(const struct dsv4_request *request, struct dsv4_case *c,
+                      struct dsv4_err *err);
 void dsv4_request_set(struct dsv4_request *request, enum dsv4_request_kind kind,
                       const struct dsv4_case *c);
 
