@@ -52,33 +52,29 @@ static void outside_text(struct text *text, const struct dsv4_case *c, size_t sl
     struct dsv4_site site = {0};
     if (fault != DSV4_FAULT_GUARD && fault != DSV4_FAULT_GAP)
         dsv4_layout_find(t->t.layout)->locate(c, slot, first->offset, &site);
+    const long long bytes = (long long)n, past = (long long)(first->offset - t->span);
     switch (fault) {
     case DSV4_FAULT_GUARD:
-        append(text, "wrote %lld byte%s into the guard %s `%s`, first %lld byte%s %s", (long long)n,
-               s, after ? "after" : "before", name,
-               (long long)(after ? first->offset - t->span : -first->offset),
-               (after ? first->offset - t->span : -first->offset) == 1 ? "" : "s",
-               after ? "past its end" : "before its start");
+        append(text, "wrote %lld byte%s into the guard %s `%s`, first at byte %+lld %s", bytes, s,
+               after ? "after" : "before", name, after ? past : (long long)first->offset,
+               after ? "past its end" : "from its start");
         break;
     case DSV4_FAULT_GAP:
-        append(
-            text,
-            "wrote %lld byte%s into gaps between the rows of `%s`, first %lld bytes into row %lld",
-            (long long)n, s, name, (long long)(first->offset % t->t.stride[0]),
-            (long long)(first->offset / t->t.stride[0]));
+        append(text, "wrote %lld byte%s between the rows of `%s`, first at byte %lld of row %lld",
+               bytes, s, name, (long long)(first->offset % t->t.stride[0]),
+               (long long)(first->offset / t->t.stride[0]));
         break;
     case DSV4_FAULT_FAR:
-        append(text, "wrote %lld byte%s to rows of `%s` that no input names, first at %s",
-               (long long)n, s, name, site.where);
+        append(text, "wrote %lld byte%s to rows of `%s` that no input names, first at %s", bytes, s,
+               name, site.where);
         break;
     case DSV4_FAULT_INPUT:
-        append(text, "changed %lld byte%s of the input `%s`, first at %s", (long long)n, s, name,
+        append(text, "changed %lld byte%s of the input `%s`, first at %s", bytes, s, name,
                site.where);
         break;
     default:
-        append(text,
-               "changed %lld byte%s of `%s` that the contract leaves as they were, first at %s",
-               (long long)n, s, name, site.where);
+        append(text, "changed %lld byte%s of `%s` that must keep %s value%s, first at %s", bytes, s,
+               name, n == 1 ? "its" : "their", s, site.where);
     }
 }
 

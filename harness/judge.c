@@ -132,6 +132,8 @@ static void judge_arena(struct trial *t, const struct dsv4_arena *got) {
     set(t, DSV4_FAILED);
     dsv4_diagnose(&t->result->notes, summary, sizeof summary, &compare, t->judge->poison,
                   t->judge->hint_seconds);
+    if (t->result->message != NULL)
+        dsv4_notes_add(&t->result->notes, "status", "%s", t->result->message);
     if (first_fault) dsv4_result_say(t->result, "%s", summary);
     if (t->judge->dump != NULL) dump(t, got);
 }
@@ -169,8 +171,9 @@ static void note_end(struct trial *t, const struct dsv4_suite_case *s) {
                        s->tags[i]->link != NULL ? " " : "",
                        s->tags[i]->link != NULL ? s->tags[i]->link : "");
     }
-    dsv4_notes_add(notes, "again", "dsv4cts check --impl %s --case %s/%s --tier %s --dump",
-                   t->r->path, s->op->name, s->name, dsv4_tier_names[s->tier]);
+    dsv4_notes_add(notes, "again", "dsv4cts check --impl %s --case %s/%s%s%s --dump", t->r->path,
+                   s->op->name, s->name, s->tier != DSV4_SMOKE ? " --tier " : "",
+                   s->tier != DSV4_SMOKE ? dsv4_tier_names[s->tier] : "");
 }
 
 void dsv4_judge_case(struct dsv4_result *result, struct dsv4_runner *r, const struct dsv4_vector *v,

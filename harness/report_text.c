@@ -39,6 +39,15 @@ void dsv4_report_head(const struct dsv4_report *report, FILE *out) {
     fputs("\n", out);
 }
 
+/* Whether the notes say all that the one-line message says. */
+static bool has_details(const struct dsv4_result *result) {
+    for (size_t i = 0; i < result->notes.n; i++)
+        if (strcmp(result->notes.at[i].key, "tensor") == 0 ||
+            strcmp(result->notes.at[i].key, "outside") == 0)
+            return true;
+    return false;
+}
+
 void dsv4_result_text(const struct dsv4_report *report, const struct dsv4_result *result,
                       FILE *out) {
     char name[2 * DSV4_NAME_SIZE];
@@ -51,7 +60,7 @@ void dsv4_result_text(const struct dsv4_report *report, const struct dsv4_result
     if (result->file != NULL) fprintf(out, " %s:%d", result->file, result->line);
     if (result->tags != NULL && result->tags[0] != '\0') fprintf(out, "   tags: %s", result->tags);
     fputc('\n', out);
-    if (result->message != NULL) {
+    if (result->message != NULL && !has_details(result)) {
         fprintf(out, "  %-9s", "what");
         print_clean(out, result->message, "           ");
         fputc('\n', out);

@@ -122,7 +122,7 @@ static void bury(struct dsv4_runner *r, bool timed_out) {
     if (timed_out)
         snprintf(r->death, sizeof r->death, "no answer after %g s %s", r->timeout,
                  stage_name(r->stage));
-    else if (gone != r->pid)
+    else if (gone != r->pid || (WIFEXITED(status) && WEXITSTATUS(status) == DSV4_WORKER_CUT))
         snprintf(r->death, sizeof r->death, "the plug-in closed the worker's connection %s",
                  stage_name(r->stage));
     else if (WIFSIGNALED(status))

@@ -232,7 +232,7 @@ int dsv4_worker_main(int socket) {
             bench_case(&w, &request, &reply);
         fflush(NULL);
         reply.stage = w.stage;
-        if (dsv4_message_send(socket, &reply, sizeof reply, -1) != 0) return 2;
+        if (dsv4_message_send(socket, &reply, sizeof reply, -1) != 0) return DSV4_WORKER_CUT;
     }
     return 0;
 }

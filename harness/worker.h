@@ -8,6 +8,8 @@
 
 #include "../reference/op.h"
 
+enum { DSV4_WORKER_CUT = 93 }; /* exit code of a worker that lost its connection */
+
 enum dsv4_request_kind { DSV4_REQUEST_OPEN, DSV4_REQUEST_RUN, DSV4_REQUEST_BENCH };
 
 /* How far a request has come: announced before the step begins, so that a crash can be placed. */
