@@ -18,7 +18,7 @@ WARN := -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wstrict-prototypes -Wmis
 # The canon: no contraction; errno and traps are not part of any result. Nothing here changes a bit.
 CANON := -ffp-contract=off -fno-math-errno -fno-trapping-math
 CFLAGS_ALL := -std=c11 -D_GNU_SOURCE $(OPT) -g $(MARCH) $(CANON) $(WARN) -fopenmp -fPIC -I. $(CFLAGS)
-LIBS := -lyaml -lzip -lz -ljansson -lcrypto -ldl
+LIBS := -lyaml -lzip -lz -ljansson -lcrypto -ldl -lm
 
 REF_SRC := $(filter-out reference/oracle/% reference/stream.c,$(wildcard reference/*.c reference/*/*.c))
 HARNESS_SRC := $(filter-out harness/main.c harness/ref_plugin.c,$(wildcard harness/*.c))
@@ -45,7 +45,7 @@ $(B)/dsv4cts: $(O)/harness/main.o $(O)/libharness.a $(O)/libref.a
 
 $(B)/cpu/ref.so: $(O)/harness/ref_plugin.o $(O)/libref.a
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_ALL) -shared -Wl,--exclude-libs,ALL -o $@ $^
+	$(CC) $(CFLAGS_ALL) -shared -Wl,--exclude-libs,ALL -o $@ $^ -lm
 
 $(B)/tests/unit: $(call obj,$(UNIT_SRC) $(ORACLE_SRC)) $(O)/libharness.a $(O)/libref.a
 	@mkdir -p $(@D)
@@ -57,7 +57,7 @@ $(B)/tests/planted/%.so: harness/tests/planted/%.c harness/include/dsv4_plugin.h
 
 $(B)/tools/%: $(O)/harness/tests/tools/%.o $(call obj,$(ORACLE_SRC)) $(O)/libref.a
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_ALL) -o $@ $^ -lmpfr -lgmp
+	$(CC) $(CFLAGS_ALL) -o $@ $^ -lmpfr -lgmp -lm
 
 .SECONDARY:
 -include $(shell find $(O) -name '*.d' 2>/dev/null)
@@ -76,11 +76,11 @@ $(PLANTED): harness/tests/planted/insert.h
 
 .PHONY: check check-plugin selftest bench report
 check: $(B)/dsv4cts $(IMPL) ## replay the smoke cases (OP= CASE= TAG= TIER= DIALECT= ARCH= V=1)
-	$(B)/dsv4cts check --impl $(IMPL) --report reports/$(ARCH) $(FILTERS) $(if $(V),--verbose)
+	$(B)/dsv4cts check --impl $(IMPL) --report reports/$(ARCH) $(FILTERS) $(if $(V),--verbose) $(ARGS)
 
 check-plugin: $(B)/dsv4cts ## the same against PLUGIN=path/to/your.so
 	@test -n '$(PLUGIN)' || { echo 'make check-plugin needs PLUGIN=path/to/your.so' >&2; exit 2; }
-	$(B)/dsv4cts check --impl '$(PLUGIN)' --report reports/plugin $(FILTERS) $(if $(V),--verbose)
+	$(B)/dsv4cts check --impl '$(PLUGIN)' --report reports/plugin $(FILTERS) $(if $(V),--verbose) $(ARGS)
 
 selftest: $(B)/dsv4cts $(PLANTED) ## every mutant and every planted bug must be caught
 	$(B)/dsv4cts selftest --planted harness/tests/planted/EXPECTED $(if $(OP),--op '$(OP)')
@@ -90,3 +90,8 @@ bench: $(B)/dsv4cts $(IMPL) ## time the bench cases against this machine's own c
 
 report: $(B)/dsv4cts ## render all JSON reports below reports/ into reports/index.html
 	$(B)/dsv4cts report --format html --output reports/index.html $(wildcard reports/*/*.json)
+
+.PHONY: exhaustive
+exhaustive: $(B)/tools/exhaustive ## prove the number formats and functions for all 2^32 inputs (minutes)
+	$< --plant
+	$<
