@@ -66,6 +66,31 @@ $(B)/tools/%: $(O)/harness/tests/tools/%.o $(call obj,$(ORACLE_SRC)) $(O)/libref
 help: ## print the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
 
+# ---- checking ----
+
+IMPL ?= $(if $(filter cpu,$(ARCH)),$(B)/cpu/ref.so,$(firstword $(wildcard $(B)/$(ARCH)/*.so) $(B)/$(ARCH)/impl.so))
+FILTERS = $(if $(OP),--op '$(OP)') $(if $(CASE),--case '$(CASE)') $(if $(TAG),--tag '$(TAG)') \
+	$(if $(TIER),--tier '$(TIER)') $(if $(DIALECT),--dialect '$(DIALECT)')
+PLANTED := $(patsubst harness/tests/planted/%.c,$(B)/tests/planted/%.so,$(PLANTED_SRC))
+$(PLANTED): harness/tests/planted/insert.h
+
+.PHONY: check check-plugin selftest bench report
+check: $(B)/dsv4cts $(IMPL) ## replay the smoke cases (OP= CASE= TAG= TIER= DIALECT= ARCH= V=1)
+	$(B)/dsv4cts check --impl $(IMPL) --report reports/$(ARCH) $(FILTERS) $(if $(V),--verbose) $(ARGS)
+
+check-plugin: $(B)/dsv4cts ## the same against PLUGIN=path/to/your.so
+	@test -n '$(PLUGIN)' || { echo 'make check-plugin needs PLUGIN=path/to/your.so' >&2; exit 2; }
+	$(B)/dsv4cts check --impl '$(PLUGIN)' --report reports/plugin $(FILTERS) $(if $(V),--verbose) $(ARGS)
+
+selftest: $(B)/dsv4cts $(PLANTED) ## every mutant and every planted bug must be caught
+	$(B)/dsv4cts selftest --planted harness/tests/planted/EXPECTED $(if $(OP),--op '$(OP)')
+
+bench: $(B)/dsv4cts $(IMPL) ## time the bench cases against this machine's own copy bandwidth
+	$(B)/dsv4cts bench --impl $(IMPL) $(FILTERS)
+
+report: $(B)/dsv4cts ## render all JSON reports below reports/ into reports/index.html
+	$(B)/dsv4cts report --format html --output reports/index.html $(wildcard reports/*/*.json)
+
 .PHONY: exhaustive
 exhaustive: $(B)/tools/exhaustive ## prove the number formats and functions for all 2^32 inputs (minutes)
 	$< --plant
