@@ -3,15 +3,43 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
+ifneq ($(word 2,$(MAKECMDGOALS)),)
+# Several goals run one after the other, each in a make of its own: in `make setup check` nothing
+# looks for a compiler before setup has installed one.
+.NOTPARALLEL:
+.PHONY: $(MAKECMDGOALS)
+$(MAKECMDGOALS):
+	@$(MAKE) --no-print-directory $@
+else
+
+# ---- what can be chosen: ARCH= OP= CASE= TIER= TAG= IMPL= PLUGIN= V=1 J= ----
+
+CUDA_ARCHES := sm_80 sm_90 sm_100 sm_120
+HIP_ARCHES := gfx90a gfx942 gfx950
+ARCHES := cpu $(CUDA_ARCHES) $(HIP_ARCHES)
 ARCH ?= cpu
+ifeq ($(filter $(ARCHES),$(ARCH)),)
+$(error ARCH=$(ARCH) is not known; choose one of: $(ARCHES))
+endif
+
+V ?= 0
+Q := $(if $(filter 1,$(V)),,@)
+say = @$(if $(filter 1,$(V)),:,printf '  %-5s %s\n' $(1) $(2))
+
+J ?= $(shell nproc)
+ifeq ($(findstring jobserver,$(MAKEFLAGS)),)
+MAKEFLAGS += -j$(J)
+endif
+
+# ---- the C build ----
+
 CONFIG ?= release
-CC ?= gcc
 ifeq ($(origin CC),default)
 CC := gcc
 endif
 OPT ?= -O3
 MARCH ?= -march=native
-B := build
+B ?= build
 O := $(B)/$(CONFIG)
 
 WARN := -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Werror
@@ -26,47 +54,141 @@ ORACLE_SRC := $(wildcard reference/oracle/*.c)
 UNIT_SRC := $(wildcard harness/tests/test_*.c)
 PLANTED_SRC := $(wildcard harness/tests/planted/*.c)
 TOOL_SRC := $(wildcard harness/tests/tools/*.c)
+PLANTED := $(patsubst harness/tests/planted/%.c,$(B)/tests/planted/%.so,$(PLANTED_SRC))
 obj = $(patsubst %.c,$(O)/%.o,$(1))
 
-$(O)/%.o: %.c
+# Objects are rebuilt when the compiler or its flags change, not only when a source does.
+.PHONY: FORCE
+$(O)/flags: FORCE
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
+	@command -v $(firstword $(CC)) >/dev/null || { echo '$(firstword $(CC)) is not installed: run `make setup`, or set CC' >&2; exit 2; }
+	@printf '#include <yaml.h>\n#include <zip.h>\n#include <jansson.h>\n#include <openssl/evp.h>\n' | \
+	$(CC) $(CFLAGS) -E - >/dev/null 2>&1 || [[ "$(CC)" == *-linux-gnu-* ]] || \
+	{ echo 'a header of libyaml, libzip, jansson or OpenSSL is missing: run `make setup`' >&2; exit 2; }
+	@echo '$(CC) $(CFLAGS_ALL)' | cmp -s - $@ || echo '$(CC) $(CFLAGS_ALL)' > $@
+
+$(O)/%.o: %.c $(O)/flags
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
 
 $(O)/libref.a: $(call obj,$(REF_SRC))
+	$(call say,AR,$@)
 	@rm -f $@
-	ar rcs $@ $^
+	$(Q)ar rcs $@ $^
 
 $(O)/libharness.a: $(call obj,$(HARNESS_SRC))
+	$(call say,AR,$@)
 	@rm -f $@
-	ar rcs $@ $^
+	$(Q)ar rcs $@ $^
 
 $(B)/dsv4cts: $(O)/harness/main.o $(O)/libharness.a $(O)/libref.a
-	$(CC) $(CFLAGS_ALL) -o $@ $^ $(LIBS)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS_ALL) -o $@ $^ $(LIBS)
 
 $(B)/cpu/ref.so: $(O)/harness/ref_plugin.o $(O)/libref.a
+	$(call say,LD,$@)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_ALL) -shared -Wl,--exclude-libs,ALL -o $@ $^ -lm
+	$(Q)$(CC) $(CFLAGS_ALL) -shared -Wl,--exclude-libs,ALL -o $@ $^ -lm
 
 $(B)/tests/unit: $(call obj,$(UNIT_SRC) $(ORACLE_SRC)) $(O)/libharness.a $(O)/libref.a
+	$(call say,LD,$@)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_ALL) -o $@ $^ $(LIBS) -lcriterion -lmpfr -lgmp
+	$(Q)$(CC) $(CFLAGS_ALL) -o $@ $^ $(LIBS) -lcriterion -lmpfr -lgmp
 
-$(B)/tests/planted/%.so: harness/tests/planted/%.c harness/include/dsv4_plugin.h
+$(B)/tests/planted/%.so: harness/tests/planted/%.c harness/include/dsv4_plugin.h $(O)/flags
+	$(call say,LD,$@)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_ALL) -shared -o $@ $<
+	$(Q)$(CC) $(CFLAGS_ALL) -shared -o $@ $<
 
 $(B)/tools/%: $(O)/harness/tests/tools/%.o $(call obj,$(ORACLE_SRC)) $(O)/libref.a
+	$(call say,LD,$@)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_ALL) -o $@ $^ -lmpfr -lgmp -lm
+	$(Q)$(CC) $(CFLAGS_ALL) -o $@ $^ -lmpfr -lgmp -lm
 
 .SECONDARY:
 -include $(shell find $(O) -name '*.d' 2>/dev/null)
 
-.PHONY: help
+# ---- the GPU builds: each implementation becomes a plug-in, like a third party's ----
+
+CUDA_HOME ?= /usr/local/cuda
+ROCM_PATH ?=
+NVCC := $(or $(wildcard $(CUDA_HOME)/bin/nvcc),$(shell command -v nvcc))
+
+CPU_BUILD := $(B)/dsv4cts $(B)/cpu/ref.so
+ifneq ($(filter $(ARCH),$(CUDA_ARCHES)),)
+ARCH_IMPL := cuda
+else ifneq ($(filter $(ARCH),$(HIP_ARCHES)),)
+ARCH_IMPL := hip
+else
+ARCH_IMPL := ref
+endif
+ARCH_BUILD := $(CPU_BUILD) $(if $(filter-out cpu,$(ARCH)),$(B)/$(ARCH)/$(ARCH_IMPL).so)
+
+# ---- targets ----
+
 help: ## print the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
+	@echo
+	@echo 'ARCH=$(ARCH)   one of: $(ARCHES)'
+	@echo 'OP= CASE= TAG= TIER= IMPL=   narrow check, bench and vectors (globs; tiers: smoke,full,stress)'
+	@echo 'V=1 shows the commands; J=$(J) jobs'
 
-.PHONY: exhaustive
+setup: ## install what is missing (Debian, Ubuntu)
+	@harness/setup.sh
+
+build: $(ARCH_BUILD) ## build dsv4cts and the plug-in of ARCH
+
+FILTER = $(if $(OP),--op '$(OP)') $(if $(CASE),--case '$(CASE)') $(if $(TAG),--tag '$(TAG)') $(if $(TIER),--tier '$(TIER)')
+DEVICE_SO = $(if $(filter cpu,$(ARCH)),ref,$(B)/$(ARCH)/$(ARCH_IMPL).so)
+CHECK = $(B)/dsv4cts check $(FILTER) $(CHECK_ARGS)
+
+check: $(ARCH_BUILD) ## replay the vectors against the implementation of ARCH
+	$(Q)$(CHECK) --impl $(or $(IMPL),$(DEVICE_SO)) --report reports/$(ARCH)
+
+check-plugin: $(ARCH_BUILD) ## replay the vectors against PLUGIN=path.so
+	@test -n '$(PLUGIN)' || { echo 'say which plug-in: make check-plugin PLUGIN=path.so' >&2; exit 2; }
+	$(Q)$(CHECK) --impl '$(PLUGIN)' --report reports/plugin
+
+vectors: $(CPU_BUILD) ## write the golden vectors and MANIFEST
+	$(Q)$(B)/dsv4cts gen $(FILTER)
+
+verify-vectors: $(CPU_BUILD) ## regenerate every case and compare with MANIFEST and the files
+	$(Q)$(B)/dsv4cts verify-vectors $(FILTER)
+
+unit: $(B)/tests/unit $(CPU_BUILD) $(PLANTED) ## run the unit tests
+	$(Q)$(B)/tests/unit --jobs $(J) $(UNIT_ARGS)
+
 exhaustive: $(B)/tools/exhaustive ## prove the number formats and functions for all 2^32 inputs (minutes)
-	$< --plant
-	$<
+	$(Q)$< --plant
+	$(Q)$<
+
+headers: ## compile every header alone
+	$(Q)harness/headers.sh
+
+lint: $(O)/libref.a $(O)/libharness.a $(CPU_BUILD) ## check style, symbols, the registry and wording
+	$(Q)python3 harness/lint.py --archives $(O)/libref.a $(O)/libharness.a \
+	--plugins $(B)/cpu/ref.so $(wildcard $(B)/*/cuda.so $(B)/*/hip.so)
+
+fmt: ## format the sources
+	$(Q)python3 harness/lint.py --fix-format
+
+docs: $(B)/dsv4cts ## write the generated parts of README.md
+	$(Q)python3 harness/docs.py --dsv4cts $(B)/dsv4cts --setup harness/setup.sh
+
+test: ## run everything that needs no GPU
+	$(Q)harness/test.sh
+
+bench: $(ARCH_BUILD) ## measure the implementation of ARCH
+	$(Q)$(B)/dsv4cts bench $(FILTER) --impl $(or $(IMPL),$(DEVICE_SO)) $(BENCH_ARGS)
+
+report: $(B)/dsv4cts ## merge and render the results under reports/
+	$(Q)$(B)/dsv4cts report $(REPORT_ARGS)
+
+clean: ## remove build/
+	$(Q)rm -rf $(B)
+
+.PHONY: help setup build check check-plugin vectors verify-vectors unit exhaustive headers lint fmt docs test \
+	bench report clean
+
+endif
