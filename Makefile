@@ -12,7 +12,7 @@ $(MAKECMDGOALS):
 	@$(MAKE) --no-print-directory $@
 else
 
-# ---- what can be chosen: ARCH= OP= CASE= TIER= TAG= IMPL= PLUGIN= V=1 J= ----
+# ---- what can be chosen: ARCH= OP= CASE= TIER= TAG= DIALECT= IMPL= PLUGIN= ARGS= V=1 J= ----
 
 CUDA_ARCHES := sm_80 sm_90 sm_100 sm_120
 HIP_ARCHES := gfx90a gfx942 gfx950
@@ -41,6 +41,7 @@ OPT ?= -O3
 MARCH ?= -march=native
 B ?= build
 O := $(B)/$(CONFIG)
+REPORTS ?= reports
 
 WARN := -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Werror
 # The canon: no contraction; errno and traps are not part of any result. Nothing here changes a bit.
@@ -96,7 +97,7 @@ $(B)/tests/unit: $(call obj,$(UNIT_SRC) $(ORACLE_SRC)) $(O)/libharness.a $(O)/li
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS_ALL) -o $@ $^ $(LIBS) -lcriterion -lmpfr -lgmp
 
-$(B)/tests/planted/%.so: harness/tests/planted/%.c harness/include/dsv4_plugin.h $(O)/flags
+$(B)/tests/planted/%.so: harness/tests/planted/%.c harness/tests/planted/insert.h harness/include/dsv4_plugin.h $(O)/flags
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS_ALL) -shared -o $@ $<
@@ -131,7 +132,7 @@ help: ## print the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
 	@echo
 	@echo 'ARCH=$(ARCH)   one of: $(ARCHES)'
-	@echo 'OP= CASE= TAG= TIER= IMPL=   narrow check, bench and vectors (globs; tiers: smoke,full,stress)'
+	@echo 'OP= CASE= TAG= TIER= DIALECT= IMPL=   narrow check, bench and vectors; ARGS= is passed on'
 	@echo 'V=1 shows the commands; J=$(J) jobs'
 
 setup: ## install what is missing (Debian, Ubuntu)
@@ -139,22 +140,26 @@ setup: ## install what is missing (Debian, Ubuntu)
 
 build: $(ARCH_BUILD) ## build dsv4cts and the plug-in of ARCH
 
-FILTER = $(if $(OP),--op '$(OP)') $(if $(CASE),--case '$(CASE)') $(if $(TAG),--tag '$(TAG)') $(if $(TIER),--tier '$(TIER)')
-DEVICE_SO = $(if $(filter cpu,$(ARCH)),ref,$(B)/$(ARCH)/$(ARCH_IMPL).so)
-CHECK = $(B)/dsv4cts check $(FILTER) $(CHECK_ARGS)
+FILTERS = $(if $(OP),--op '$(OP)') $(if $(CASE),--case '$(CASE)') $(if $(TAG),--tag '$(TAG)') \
+	$(if $(TIER),--tier '$(TIER)') $(if $(DIALECT),--dialect '$(DIALECT)')
+IMPL ?= $(lastword $(ARCH_BUILD))
+CHECK = $(B)/dsv4cts check $(FILTERS) $(if $(filter 1,$(V)),--verbose) $(ARGS)
 
-check: $(ARCH_BUILD) ## replay the vectors against the implementation of ARCH
-	$(Q)$(CHECK) --impl $(or $(IMPL),$(DEVICE_SO)) --report reports/$(ARCH)
+check: $(ARCH_BUILD) ## replay the smoke cases against the implementation of ARCH
+	$(Q)$(CHECK) --impl '$(IMPL)' --report $(REPORTS)/$(ARCH)
 
-check-plugin: $(ARCH_BUILD) ## replay the vectors against PLUGIN=path.so
+check-plugin: $(ARCH_BUILD) ## replay the smoke cases against PLUGIN=path.so
 	@test -n '$(PLUGIN)' || { echo 'say which plug-in: make check-plugin PLUGIN=path.so' >&2; exit 2; }
-	$(Q)$(CHECK) --impl '$(PLUGIN)' --report reports/plugin
+	$(Q)$(CHECK) --impl '$(PLUGIN)' --report $(REPORTS)/plugin
+
+selftest: $(CPU_BUILD) $(PLANTED) ## catch every mutant and every planted bug
+	$(Q)$(B)/dsv4cts selftest --planted harness/tests/planted/EXPECTED $(if $(OP),--op '$(OP)')
 
 vectors: $(CPU_BUILD) ## write the golden vectors and MANIFEST
-	$(Q)$(B)/dsv4cts gen $(FILTER)
+	$(Q)$(B)/dsv4cts gen $(FILTERS)
 
 verify-vectors: $(CPU_BUILD) ## regenerate every case and compare with MANIFEST and the files
-	$(Q)$(B)/dsv4cts verify-vectors $(FILTER)
+	$(Q)$(B)/dsv4cts verify-vectors $(FILTERS)
 
 unit: $(B)/tests/unit $(CPU_BUILD) $(PLANTED) ## run the unit tests
 	$(Q)$(B)/tests/unit --jobs $(J) $(UNIT_ARGS)
@@ -179,16 +184,16 @@ docs: $(B)/dsv4cts ## write the generated parts of README.md
 test: ## run everything that needs no GPU
 	$(Q)harness/test.sh
 
-bench: $(ARCH_BUILD) ## measure the implementation of ARCH
-	$(Q)$(B)/dsv4cts bench $(FILTER) --impl $(or $(IMPL),$(DEVICE_SO)) $(BENCH_ARGS)
+bench: $(ARCH_BUILD) ## measure the implementation of ARCH beside this machine's copy bandwidth
+	$(Q)$(B)/dsv4cts bench --impl '$(IMPL)' $(FILTERS) $(ARGS)
 
-report: $(B)/dsv4cts ## merge and render the results under reports/
-	$(Q)$(B)/dsv4cts report $(REPORT_ARGS)
+report: $(B)/dsv4cts ## merge the results under reports/ into reports/index.html
+	$(Q)$(B)/dsv4cts report --format html --output $(REPORTS)/index.html $(wildcard $(REPORTS)/*/*.json)
 
 clean: ## remove build/
 	$(Q)rm -rf $(B)
 
-.PHONY: help setup build check check-plugin vectors verify-vectors unit exhaustive headers lint fmt docs test \
+.PHONY: help setup build check check-plugin vectors verify-vectors unit selftest exhaustive headers lint fmt docs test \
 	bench report clean
 
 endif
