@@ -3,16 +3,45 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
+ifneq ($(word 2,$(MAKECMDGOALS)),)
+# Several goals run one after the other, each in a make of its own: in `make setup check` nothing
+# looks for a compiler before setup has installed one.
+.NOTPARALLEL:
+.PHONY: $(MAKECMDGOALS)
+$(MAKECMDGOALS):
+	@$(MAKE) --no-print-directory $@
+else
+
+# ---- what can be chosen: ARCH= OP= CASE= TIER= TAG= DIALECT= IMPL= PLUGIN= ARGS= V=1 J= ----
+
+CUDA_ARCHES := sm_80 sm_90 sm_100 sm_120
+HIP_ARCHES := gfx90a gfx942 gfx950
+ARCHES := cpu $(CUDA_ARCHES) $(HIP_ARCHES)
 ARCH ?= cpu
+ifeq ($(filter $(ARCHES),$(ARCH)),)
+$(error ARCH=$(ARCH) is not known; choose one of: $(ARCHES))
+endif
+
+V ?= 0
+Q := $(if $(filter 1,$(V)),,@)
+say = @$(if $(filter 1,$(V)),:,printf '  %-5s %s\n' $(1) $(2))
+
+J ?= $(shell nproc)
+ifeq ($(findstring jobserver,$(MAKEFLAGS)),)
+MAKEFLAGS += -j$(J)
+endif
+
+# ---- the C build ----
+
 CONFIG ?= release
-CC ?= gcc
 ifeq ($(origin CC),default)
 CC := gcc
 endif
 OPT ?= -O3
 MARCH ?= -march=native
-B := build
+B ?= build
 O := $(B)/$(CONFIG)
+REPORTS ?= reports
 
 WARN := -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Werror
 # The canon: no contraction; errno and traps are not part of any result. Nothing here changes a bit.
@@ -26,126 +55,184 @@ ORACLE_SRC := $(wildcard reference/oracle/*.c)
 UNIT_SRC := $(wildcard harness/tests/test_*.c)
 PLANTED_SRC := $(wildcard harness/tests/planted/*.c)
 TOOL_SRC := $(wildcard harness/tests/tools/*.c)
+PLANTED := $(patsubst harness/tests/planted/%.c,$(B)/tests/planted/%.so,$(PLANTED_SRC))
 obj = $(patsubst %.c,$(O)/%.o,$(1))
 
-$(O)/%.o: %.c
+# Objects are rebuilt when the compiler or its flags change, not only when a source does.
+.PHONY: FORCE
+$(O)/flags: FORCE
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
+	@command -v $(firstword $(CC)) >/dev/null || { echo '$(firstword $(CC)) is not installed: run `make setup`, or set CC' >&2; exit 2; }
+	@printf '#include <yaml.h>\n#include <zip.h>\n#include <jansson.h>\n#include <openssl/evp.h>\n' | \
+	$(CC) $(CFLAGS) -E - >/dev/null 2>&1 || [[ "$(CC)" == *-linux-gnu-* ]] || \
+	{ echo 'a header of libyaml, libzip, jansson or OpenSSL is missing: run `make setup`' >&2; exit 2; }
+	@echo '$(CC) $(CFLAGS_ALL)' | cmp -s - $@ || echo '$(CC) $(CFLAGS_ALL)' > $@
+
+$(O)/%.o: %.c $(O)/flags
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
 
 $(O)/libref.a: $(call obj,$(REF_SRC))
+	$(call say,AR,$@)
 	@rm -f $@
-	ar rcs $@ $^
+	$(Q)ar rcs $@ $^
 
 $(O)/libharness.a: $(call obj,$(HARNESS_SRC))
+	$(call say,AR,$@)
 	@rm -f $@
-	ar rcs $@ $^
+	$(Q)ar rcs $@ $^
 
 $(B)/dsv4cts: $(O)/harness/main.o $(O)/libharness.a $(O)/libref.a
-	$(CC) $(CFLAGS_ALL) -o $@ $^ $(LIBS)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS_ALL) -o $@ $^ $(LIBS)
 
 $(B)/cpu/ref.so: $(O)/harness/ref_plugin.o $(O)/libref.a
+	$(call say,LD,$@)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_ALL) -shared -Wl,--exclude-libs,ALL -o $@ $^ -lm
+	$(Q)$(CC) $(CFLAGS_ALL) -shared -Wl,--exclude-libs,ALL -o $@ $^ -lm
 
 $(B)/tests/unit: $(call obj,$(UNIT_SRC) $(ORACLE_SRC)) $(O)/libharness.a $(O)/libref.a
+	$(call say,LD,$@)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_ALL) -o $@ $^ $(LIBS) -lcriterion -lmpfr -lgmp
+	$(Q)$(CC) $(CFLAGS_ALL) -o $@ $^ $(LIBS) -lcriterion -lmpfr -lgmp
 
-$(B)/tests/planted/%.so: harness/tests/planted/%.c harness/include/dsv4_plugin.h
+$(B)/tests/planted/%.so: harness/tests/planted/%.c harness/tests/planted/insert.h harness/include/dsv4_plugin.h $(O)/flags
+	$(call say,LD,$@)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_ALL) -shared -o $@ $<
+	$(Q)$(CC) $(CFLAGS_ALL) -shared -o $@ $<
 
 $(B)/tools/%: $(O)/harness/tests/tools/%.o $(call obj,$(ORACLE_SRC)) $(O)/libref.a
+	$(call say,LD,$@)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_ALL) -o $@ $^ -lmpfr -lgmp -lm
+	$(Q)$(CC) $(CFLAGS_ALL) -o $@ $^ -lmpfr -lgmp -lm
 
-.SECONDARY:
--include $(shell find $(O) -name '*.d' 2>/dev/null)
-
-.PHONY: help
-help: ## print the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
-
-.PHONY: exhaustive
-exhaustive: $(B)/tools/exhaustive ## prove the number formats and functions for all 2^32 inputs (minutes)
-	$< --plant
-	$<
-
-# ---- vectors ----
-
-SELECT = $(if $(OP),--op '$(OP)') $(if $(CASE),--case '$(CASE)') $(if $(TIER),--tier '$(TIER)')
-
-.PHONY: vectors verify-vectors verify-numpy
-vectors: $(B)/dsv4cts ## write the smoke vectors and MANIFEST
-	$< gen $(SELECT)
-
-verify-vectors: $(B)/dsv4cts verify-numpy ## regenerate every case and compare with MANIFEST and the vectors
-	$< verify-vectors $(SELECT)
-
-verify-numpy: ## load every committed vector with numpy and compare with its meta.json
-	/usr/bin/python3 harness/tests/numpy_check.py --plant
-	/usr/bin/python3 harness/tests/numpy_check.py vectors
-
-# The same bits from every compiler, optimisation, number of threads and machine: a program free of libraries runs the
-# reference, dsv4cts holds its answers to MANIFEST. Each line of MATRIX: name, compiler and flags.
-MATRIX_TIER := $(or $(TIER),smoke)
-MATRIX_FLAGS := -std=c11 -D_GNU_SOURCE -g $(CANON) $(WARN) -fopenmp -I.
-MATRIX_SRC := reference/stream.c $(REF_SRC)
+# The determinism matrix: a program without libraries, one build per compiler, optimisation and machine.
 MATRIX_gcc-O0 := gcc -O0
 MATRIX_gcc-O3 := gcc -O3 $(MARCH)
 MATRIX_clang-O0 := clang-19 -O0
 MATRIX_clang-O3 := clang-19 -O3 $(MARCH)
 MATRIX_aarch64-O0 := aarch64-linux-gnu-gcc -O0 -static
 MATRIX_aarch64-O3 := aarch64-linux-gnu-gcc -O3 -static
-MATRIX_planted := gcc -O3 $(MARCH) -ffast-math -ffp-contract=fast
-MATRIX_X86 := gcc-O0 gcc-O3 clang-O0 clang-O3
-MATRIX_ARM := aarch64-O0 aarch64-O3
-MATRIX_HEADERS = $(wildcard reference/*.h reference/*.def reference/*/*.h harness/include/*.h)
+MATRIX_planted := gcc -O3 $(MARCH) -ffast-math
+MATRIX_SRC := reference/stream.c $(REF_SRC)
+MATRIX_HEADERS := $(wildcard reference/*.h reference/*.def reference/*/*.h harness/include/*.h)
 
 $(B)/matrix/%/stream: $(MATRIX_SRC) $(MATRIX_HEADERS)
+	$(call say,CC,$@)
 	@mkdir -p $(@D)
-	$(word 1,$(MATRIX_$*)) $(MATRIX_FLAGS) $(wordlist 2,9,$(MATRIX_$*)) -o $@ $(MATRIX_SRC) -lm
+	$(Q)$(firstword $(MATRIX_$*)) -std=c11 -D_GNU_SOURCE -g $(CANON) $(WARN) -fopenmp -I. \
+	$(wordlist 2,9,$(MATRIX_$*)) -o $@ $(MATRIX_SRC) -lm
 
-.PHONY: matrix
-matrix: $(B)/dsv4cts $(foreach m,$(MATRIX_X86) $(MATRIX_ARM) planted,$(B)/matrix/$(m)/stream) ## same bits from gcc, clang, -O0, -O3, 1 to 3 threads, aarch64 (TIER=smoke)
-	@set -e -o pipefail; \
-	verify() { $< verify-vectors --stream --tier $(MATRIX_TIER) $(if $(OP),--op '$(OP)'); }; \
-	$< list --resolved --tier $(MATRIX_TIER) $(if $(OP),--op '$(OP)') > $(B)/matrix/cases; \
-	for m in $(MATRIX_X86); do for n in 1 2 3; do \
-	    echo "$$m, $$n threads"; OMP_NUM_THREADS=$$n $(B)/matrix/$$m/stream < $(B)/matrix/cases | verify; \
-	done; done; \
-	for m in $(MATRIX_ARM); do \
-	    echo "$$m in qemu, 2 threads"; OMP_NUM_THREADS=2 qemu-aarch64 $(B)/matrix/$$m/stream < $(B)/matrix/cases | verify; \
-	done; \
-	echo "planted: fast-math must not give these bits"; \
-	if $(B)/matrix/planted/stream < $(B)/matrix/cases | verify > $(B)/matrix/planted.txt; then \
-	    echo "matrix: the planted error is not seen"; exit 1; \
-	fi; tail -n 1 $(B)/matrix/planted.txt
+$(B)/fuzzers/%: $(O)/harness/tests/fuzz/fuzz_%.o $(O)/libharness.a $(O)/libref.a
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS_ALL) -fsanitize=fuzzer -o $@ $^ $(LIBS)
+
+.SECONDARY:
+-include $(shell find $(O) -name '*.d' 2>/dev/null)
+
+# ---- the GPU builds: each implementation becomes a plug-in, like a third party's ----
+
+CUDA_HOME ?= /usr/local/cuda
+ROCM_PATH ?=
+NVCC := $(or $(wildcard $(CUDA_HOME)/bin/nvcc),$(shell command -v nvcc))
+
+CPU_BUILD := $(B)/dsv4cts $(B)/cpu/ref.so
+ifneq ($(filter $(ARCH),$(CUDA_ARCHES)),)
+ARCH_IMPL := cuda
+else ifneq ($(filter $(ARCH),$(HIP_ARCHES)),)
+ARCH_IMPL := hip
+else
+ARCH_IMPL := ref
+endif
+ARCH_BUILD := $(CPU_BUILD) $(if $(filter-out cpu,$(ARCH)),$(B)/$(ARCH)/$(ARCH_IMPL).so)
+
+# ---- targets ----
+
+help: ## print the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
+	@echo
+	@echo 'ARCH=$(ARCH)   one of: $(ARCHES)'
+	@echo 'OP= CASE= TAG= TIER= DIALECT= IMPL=   narrow check, bench and vectors; ARGS= is passed on'
+	@echo 'V=1 shows the commands; J=$(J) jobs'
+
+setup: ## install what is missing (Debian, Ubuntu)
+	@harness/setup.sh
+
+build: $(ARCH_BUILD) ## build dsv4cts and the plug-in of ARCH
+
+FILTERS = $(if $(OP),--op '$(OP)') $(if $(CASE),--case '$(CASE)') $(if $(TAG),--tag '$(TAG)') \
+	$(if $(TIER),--tier '$(TIER)') $(if $(DIALECT),--dialect '$(DIALECT)')
+IMPL ?= $(lastword $(ARCH_BUILD))
+CHECK = $(B)/dsv4cts check $(FILTERS) $(if $(filter 1,$(V)),--verbose) $(ARGS)
+
+check: $(ARCH_BUILD) ## replay the smoke cases against the implementation of ARCH
+	$(Q)$(CHECK) --impl '$(IMPL)' --report $(REPORTS)/$(ARCH)
+
+check-plugin: $(ARCH_BUILD) ## replay the smoke cases against PLUGIN=path.so
+	@test -n '$(PLUGIN)' || { echo 'say which plug-in: make check-plugin PLUGIN=path.so' >&2; exit 2; }
+	$(Q)$(CHECK) --impl '$(PLUGIN)' --report $(REPORTS)/plugin
+
+selftest: $(CPU_BUILD) $(PLANTED) ## catch every mutant and every planted bug
+	$(Q)$(B)/dsv4cts selftest --planted harness/tests/planted/EXPECTED $(if $(OP),--op '$(OP)')
+
+vectors: $(CPU_BUILD) ## write the golden vectors and MANIFEST
+	$(Q)$(B)/dsv4cts gen $(FILTERS)
+
+verify-vectors: $(CPU_BUILD) verify-numpy ## regenerate every case and compare with MANIFEST and the files
+	$(Q)$(B)/dsv4cts verify-vectors $(FILTERS)
+
+verify-numpy: ## load every committed vector with numpy alone and compare it with its meta.json
+	$(Q)/usr/bin/python3 harness/tests/numpy_check.py --plant
+	$(Q)/usr/bin/python3 harness/tests/numpy_check.py vectors
+
+MATRIX := gcc-O0 gcc-O3 clang-O0 clang-O3 aarch64-O0 aarch64-O3 planted
+matrix: $(CPU_BUILD) $(MATRIX:%=$(B)/matrix/%/stream) ## get the same bits from gcc, clang, -O0, -O3, 1 to 3 threads, aarch64
+	$(Q)harness/tests/matrix.sh $(B) $(or $(TIER),smoke) $(if $(OP),--op '$(OP)') $(if $(CASE),--case '$(CASE)')
 
 FUZZ_SECONDS ?= 20
 FUZZERS := suite manifest meta entry vector
-$(B)/fuzzers/%: $(O)/harness/tests/fuzz/fuzz_%.o $(O)/libharness.a $(O)/libref.a
-	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_ALL) -fsanitize=fuzzer -o $@ $^ $(LIBS)
-
-.PHONY: fuzz fuzz-run
-fuzz: $(B)/dsv4cts ## fuzz the readers of suites, MANIFEST and vectors, FUZZ_SECONDS=20 each
-	$(MAKE) --no-print-directory CONFIG=fuzz CC=clang-19 OPT=-O1 \
-	    CFLAGS='-fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=undefined $(CFLAGS)' fuzz-run
+fuzz: ## fuzz the readers of suites, MANIFEST and vectors, FUZZ_SECONDS=20 each
+	$(Q)$(MAKE) --no-print-directory CONFIG=fuzz CC=clang-19 OPT=-O1 \
+	CFLAGS='-fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=undefined $(CFLAGS)' fuzz-run
 
 fuzz-run: $(FUZZERS:%=$(B)/fuzzers/%)
-	@mkdir -p $(FUZZERS:%=$(B)/corpus/%)
-	@for f in suites/*.yaml; do cp $$f $(B)/corpus/suite/; done
-	@cp vectors/MANIFEST $(B)/corpus/manifest/
-	@rm -rf $(B)/corpus/taken-apart
-	@for f in vectors/*/*.npz; do \
-	    name=$$(echo $$f | tr / -); cp $$f $(B)/corpus/vector/$$name; \
-	    /usr/bin/python3 -m zipfile -e $$f $(B)/corpus/taken-apart/$$name; \
-	    cp $(B)/corpus/taken-apart/$$name/meta.json $(B)/corpus/meta/$$name.json; \
-	    for e in $(B)/corpus/taken-apart/$$name/*; do (printf x; cat $$e) > $(B)/corpus/entry/$$name-$$(basename $$e); done; \
-	done
-	@for t in $(FUZZERS); do \
-	    echo "fuzz $$t"; \
-	    $(B)/fuzzers/$$t -max_total_time=$(FUZZ_SECONDS) -max_len=400000 -timeout=20 -rss_limit_mb=4096 -verbosity=0 \
-	        -artifact_prefix=$(B)/fuzzers/$$t- -print_final_stats=1 $(B)/corpus/$$t || exit 1; \
-	done
+	$(Q)harness/tests/fuzz/run.sh $(B) $(FUZZ_SECONDS) $(FUZZERS)
+
+unit: $(B)/tests/unit $(CPU_BUILD) $(PLANTED) ## run the unit tests
+	$(Q)$(B)/tests/unit --jobs $(J) $(UNIT_ARGS)
+
+exhaustive: $(B)/tools/exhaustive ## prove the number formats and functions for all 2^32 inputs (minutes)
+	$(Q)$< --plant
+	$(Q)$<
+
+headers: ## compile every header alone
+	$(Q)harness/headers.sh
+
+lint: $(O)/libref.a $(O)/libharness.a $(CPU_BUILD) ## check style, symbols, the registry and wording
+	$(Q)python3 harness/lint.py --archives $(O)/libref.a $(O)/libharness.a \
+	--plugins $(B)/cpu/ref.so $(wildcard $(B)/*/cuda.so $(B)/*/hip.so)
+
+fmt: ## format the sources
+	$(Q)python3 harness/lint.py --fix-format
+
+docs: $(B)/dsv4cts ## write the generated parts of README.md
+	$(Q)python3 harness/docs.py --dsv4cts $(B)/dsv4cts --setup harness/setup.sh
+
+test: ## run everything that needs no GPU
+	$(Q)harness/test.sh
+
+bench: $(ARCH_BUILD) ## measure the implementation of ARCH beside this machine's copy bandwidth
+	$(Q)$(B)/dsv4cts bench --impl '$(IMPL)' $(FILTERS) $(ARGS)
+
+report: $(B)/dsv4cts ## merge the results under reports/ into reports/index.html
+	$(Q)$(B)/dsv4cts report --format html --output $(REPORTS)/index.html $(wildcard $(REPORTS)/*/*.json)
+
+clean: ## remove build/
+	$(Q)rm -rf $(B)
+
+.PHONY: help setup build check check-plugin vectors verify-vectors verify-numpy matrix fuzz fuzz-run unit selftest exhaustive headers lint fmt docs test \
+	bench report clean
+
+endif

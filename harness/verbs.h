@@ -16,6 +16,7 @@ int dsv4_verb_verify(int argc, char **argv);
 int dsv4_verb_show(int argc, char **argv);
 int dsv4_verb_diff(int argc, char **argv);
 int dsv4_verb_check(int argc, char **argv);
+int dsv4_verb_selftest(int argc, char **argv);
 int dsv4_verb_bench(int argc, char **argv);
 int dsv4_verb_report(int argc, char **argv);
 int dsv4_verb_worker(
