@@ -107,6 +107,28 @@ $(B)/tools/%: $(O)/harness/tests/tools/%.o $(call obj,$(ORACLE_SRC)) $(O)/libref
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS_ALL) -o $@ $^ -lmpfr -lgmp -lm
 
+# The determinism matrix: a program without libraries, one build per compiler, optimisation and machine.
+MATRIX_gcc-O0 := gcc -O0
+MATRIX_gcc-O3 := gcc -O3 $(MARCH)
+MATRIX_clang-O0 := clang-19 -O0
+MATRIX_clang-O3 := clang-19 -O3 $(MARCH)
+MATRIX_aarch64-O0 := aarch64-linux-gnu-gcc -O0 -static
+MATRIX_aarch64-O3 := aarch64-linux-gnu-gcc -O3 -static
+MATRIX_planted := gcc -O3 $(MARCH) -ffast-math
+MATRIX_SRC := reference/stream.c $(REF_SRC)
+MATRIX_HEADERS := $(wildcard reference/*.h reference/*.def reference/*/*.h harness/include/*.h)
+
+$(B)/matrix/%/stream: $(MATRIX_SRC) $(MATRIX_HEADERS)
+	$(call say,CC,$@)
+	@mkdir -p $(@D)
+	$(Q)$(firstword $(MATRIX_$*)) -std=c11 -D_GNU_SOURCE -g $(CANON) $(WARN) -fopenmp -I. \
+	$(wordlist 2,9,$(MATRIX_$*)) -o $@ $(MATRIX_SRC) -lm
+
+$(B)/fuzzers/%: $(O)/harness/tests/fuzz/fuzz_%.o $(O)/libharness.a $(O)/libref.a
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS_ALL) -fsanitize=fuzzer -o $@ $^ $(LIBS)
+
 .SECONDARY:
 -include $(shell find $(O) -name '*.d' 2>/dev/null)
 
@@ -158,8 +180,25 @@ selftest: $(CPU_BUILD) $(PLANTED) ## catch every mutant and every planted bug
 vectors: $(CPU_BUILD) ## write the golden vectors and MANIFEST
 	$(Q)$(B)/dsv4cts gen $(FILTERS)
 
-verify-vectors: $(CPU_BUILD) ## regenerate every case and compare with MANIFEST and the files
+verify-vectors: $(CPU_BUILD) verify-numpy ## regenerate every case and compare with MANIFEST and the files
 	$(Q)$(B)/dsv4cts verify-vectors $(FILTERS)
+
+verify-numpy: ## load every committed vector with numpy alone and compare it with its meta.json
+	$(Q)/usr/bin/python3 harness/tests/numpy_check.py --plant
+	$(Q)/usr/bin/python3 harness/tests/numpy_check.py vectors
+
+MATRIX := gcc-O0 gcc-O3 clang-O0 clang-O3 aarch64-O0 aarch64-O3 planted
+matrix: $(CPU_BUILD) $(MATRIX:%=$(B)/matrix/%/stream) ## get the same bits from gcc, clang, -O0, -O3, 1 to 3 threads, aarch64
+	$(Q)harness/tests/matrix.sh $(B) $(or $(TIER),smoke) $(if $(OP),--op '$(OP)') $(if $(CASE),--case '$(CASE)')
+
+FUZZ_SECONDS ?= 20
+FUZZERS := suite manifest meta entry vector
+fuzz: ## fuzz the readers of suites, MANIFEST and vectors, FUZZ_SECONDS=20 each
+	$(Q)$(MAKE) --no-print-directory CONFIG=fuzz CC=clang-19 OPT=-O1 \
+	CFLAGS='-fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=undefined $(CFLAGS)' fuzz-run
+
+fuzz-run: $(FUZZERS:%=$(B)/fuzzers/%)
+	$(Q)harness/tests/fuzz/run.sh $(B) $(FUZZ_SECONDS) $(FUZZERS)
 
 unit: $(B)/tests/unit $(CPU_BUILD) $(PLANTED) ## run the unit tests
 	$(Q)$(B)/tests/unit --jobs $(J) $(UNIT_ARGS)
@@ -193,7 +232,7 @@ report: $(B)/dsv4cts ## merge the results under reports/ into reports/index.html
 clean: ## remove build/
 	$(Q)rm -rf $(B)
 
-.PHONY: help setup build check check-plugin vectors verify-vectors unit selftest exhaustive headers lint fmt docs test \
+.PHONY: help setup build check check-plugin vectors verify-vectors verify-numpy matrix fuzz fuzz-run unit selftest exhaustive headers lint fmt docs test \
 	bench report clean
 
 endif
