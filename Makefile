@@ -95,3 +95,17 @@ report: $(B)/dsv4cts ## render all JSON reports below reports/ into reports/inde
 exhaustive: $(B)/tools/exhaustive ## prove the number formats and functions for all 2^32 inputs (minutes)
 	$< --plant
 	$<
+
+# ---- device back ends: one C source each for CUDA's runtime and for HIP's, which is opened at run time ----
+
+CUDA ?= /usr/local/cuda
+$(B)/device_cuda.so: harness/device/gpu_backend.c harness/device.h reference/op.h
+	@mkdir -p $(@D)
+	@test -e $(CUDA)/include/cuda_runtime_api.h || \
+		{ echo 'no CUDA toolkit at $(CUDA): install nvcc and cudart, or set CUDA=' >&2; exit 2; }
+	$(CC) $(filter-out -march=native,$(CFLAGS_ALL)) -DDSV4_CUDA -isystem $(CUDA)/include -shared -o $@ $< \
+		-L$(CUDA)/lib64 -lcudart_static -ldl -lrt -lpthread
+
+$(B)/device_hip.so: harness/device/gpu_backend.c harness/device.h reference/op.h
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS_ALL) -DDSV4_HIP -shared -o $@ $< -ldl
