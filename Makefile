@@ -73,6 +73,7 @@ FILTERS = $(if $(OP),--op '$(OP)') $(if $(CASE),--case '$(CASE)') $(if $(TAG),--
 	$(if $(TIER),--tier '$(TIER)') $(if $(DIALECT),--dialect '$(DIALECT)')
 PLANTED := $(patsubst harness/tests/planted/%.c,$(B)/tests/planted/%.so,$(PLANTED_SRC))
 $(PLANTED): harness/tests/planted/insert.h
+$(B)/tests/unit: | $(B)/dsv4cts $(B)/cpu/ref.so $(PLANTED)
 
 .PHONY: check check-plugin selftest bench report
 check: $(B)/dsv4cts $(IMPL) ## replay the smoke cases (OP= CASE= TAG= TIER= DIALECT= ARCH= V=1)
