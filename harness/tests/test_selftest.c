@@ -42,7 +42,7 @@ Test(selftest, a_wrong_expectation_is_reported) {
     support_write(suites, "list", text);
     free(text);
     snprintf(rest, sizeof rest, "--op kv_quantize_insert --planted %s/list", suites);
-    cr_assert_eq(selftest(suites, rest), 1);
+    cr_assert_eq(selftest(suites, rest), 1, "%s", output);
     ASSERT_HAS(output, "planted right: NOT CAUGHT as listed: wants exit 1");
     ASSERT_HAS(output, "planted spams: NOT CAUGHT as listed");
 }
