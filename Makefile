@@ -3,16 +3,45 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
+ifneq ($(word 2,$(MAKECMDGOALS)),)
+# Several goals run one after the other, each in a make of its own: in `make setup check` nothing
+# looks for a compiler before setup has installed one.
+.NOTPARALLEL:
+.PHONY: $(MAKECMDGOALS)
+$(MAKECMDGOALS):
+	@$(MAKE) --no-print-directory $@
+else
+
+# ---- what can be chosen: ARCH= OP= CASE= TIER= TAG= DIALECT= IMPL= PLUGIN= ARGS= V=1 J= ----
+
+CUDA_ARCHES := sm_80 sm_90 sm_100 sm_120
+HIP_ARCHES := gfx90a gfx942 gfx950
+ARCHES := cpu $(CUDA_ARCHES) $(HIP_ARCHES)
 ARCH ?= cpu
+ifeq ($(filter $(ARCHES),$(ARCH)),)
+$(error ARCH=$(ARCH) is not known; choose one of: $(ARCHES))
+endif
+
+V ?= 0
+Q := $(if $(filter 1,$(V)),,@)
+say = @$(if $(filter 1,$(V)),:,printf '  %-5s %s\n' $(1) $(2))
+
+J ?= $(shell nproc)
+ifeq ($(findstring jobserver,$(MAKEFLAGS)),)
+MAKEFLAGS += -j$(J)
+endif
+
+# ---- the C build ----
+
 CONFIG ?= release
-CC ?= gcc
 ifeq ($(origin CC),default)
 CC := gcc
 endif
 OPT ?= -O3
 MARCH ?= -march=native
-B := build
+B ?= build
 O := $(B)/$(CONFIG)
+REPORTS ?= reports
 
 WARN := -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Werror
 # The canon: no contraction; errno and traps are not part of any result. Nothing here changes a bit.
@@ -26,87 +55,158 @@ ORACLE_SRC := $(wildcard reference/oracle/*.c)
 UNIT_SRC := $(wildcard harness/tests/test_*.c)
 PLANTED_SRC := $(wildcard harness/tests/planted/*.c)
 TOOL_SRC := $(wildcard harness/tests/tools/*.c)
+PLANTED := $(patsubst harness/tests/planted/%.c,$(B)/tests/planted/%.so,$(PLANTED_SRC))
 obj = $(patsubst %.c,$(O)/%.o,$(1))
 
-$(O)/%.o: %.c
+# Objects are rebuilt when the compiler or its flags change, not only when a source does.
+.PHONY: FORCE
+$(O)/flags: FORCE
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
+	@command -v $(firstword $(CC)) >/dev/null || { echo '$(firstword $(CC)) is not installed: run `make setup`, or set CC' >&2; exit 2; }
+	@printf '#include <yaml.h>\n#include <zip.h>\n#include <jansson.h>\n#include <openssl/evp.h>\n' | \
+	$(CC) $(CFLAGS) -E - >/dev/null 2>&1 || [[ "$(CC)" == *-linux-gnu-* ]] || \
+	{ echo 'a header of libyaml, libzip, jansson or OpenSSL is missing: run `make setup`' >&2; exit 2; }
+	@echo '$(CC) $(CFLAGS_ALL)' | cmp -s - $@ || echo '$(CC) $(CFLAGS_ALL)' > $@
+
+$(O)/%.o: %.c $(O)/flags
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
 
 $(O)/libref.a: $(call obj,$(REF_SRC))
+	$(call say,AR,$@)
 	@rm -f $@
-	ar rcs $@ $^
+	$(Q)ar rcs $@ $^
 
 $(O)/libharness.a: $(call obj,$(HARNESS_SRC))
+	$(call say,AR,$@)
 	@rm -f $@
-	ar rcs $@ $^
+	$(Q)ar rcs $@ $^
 
 $(B)/dsv4cts: $(O)/harness/main.o $(O)/libharness.a $(O)/libref.a
-	$(CC) $(CFLAGS_ALL) -o $@ $^ $(LIBS)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS_ALL) -o $@ $^ $(LIBS)
 
 $(B)/cpu/ref.so: $(O)/harness/ref_plugin.o $(O)/libref.a
+	$(call say,LD,$@)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_ALL) -shared -Wl,--exclude-libs,ALL -o $@ $^ -lm
+	$(Q)$(CC) $(CFLAGS_ALL) -shared -Wl,--exclude-libs,ALL -o $@ $^ -lm
 
 $(B)/tests/unit: $(call obj,$(UNIT_SRC) $(ORACLE_SRC)) $(O)/libharness.a $(O)/libref.a
+	$(call say,LD,$@)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_ALL) -o $@ $^ $(LIBS) -lcriterion -lmpfr -lgmp
+	$(Q)$(CC) $(CFLAGS_ALL) -o $@ $^ $(LIBS) -lcriterion -lmpfr -lgmp
 
-$(B)/tests/planted/%.so: harness/tests/planted/%.c harness/include/dsv4_plugin.h
+$(B)/tests/planted/%.so: harness/tests/planted/%.c harness/tests/planted/insert.h harness/include/dsv4_plugin.h $(O)/flags
+	$(call say,LD,$@)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_ALL) -shared -o $@ $<
+	$(Q)$(CC) $(CFLAGS_ALL) -shared -o $@ $<
 
 $(B)/tools/%: $(O)/harness/tests/tools/%.o $(call obj,$(ORACLE_SRC)) $(O)/libref.a
+	$(call say,LD,$@)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_ALL) -o $@ $^ -lmpfr -lgmp -lm
+	$(Q)$(CC) $(CFLAGS_ALL) -o $@ $^ -lmpfr -lgmp -lm
 
 .SECONDARY:
 -include $(shell find $(O) -name '*.d' 2>/dev/null)
 
-.PHONY: help
+# ---- the GPU builds: each implementation becomes a plug-in, like a third party's ----
+
+CUDA_HOME ?= /usr/local/cuda
+ROCM_PATH ?=
+NVCC := $(or $(wildcard $(CUDA_HOME)/bin/nvcc),$(shell command -v nvcc))
+
+CPU_BUILD := $(B)/dsv4cts $(B)/cpu/ref.so
+ifneq ($(filter $(ARCH),$(CUDA_ARCHES)),)
+ARCH_IMPL := cuda
+else ifneq ($(filter $(ARCH),$(HIP_ARCHES)),)
+ARCH_IMPL := hip
+else
+ARCH_IMPL := ref
+endif
+ARCH_BUILD := $(CPU_BUILD) $(if $(filter-out cpu,$(ARCH)),$(B)/device_$(ARCH_IMPL).so $(B)/$(ARCH)/$(ARCH_IMPL).so)
+
+# The device back ends. CUDA's links its runtime statically; HIP's needs nothing of ROCm here and finds it at run time.
+DEVICE_SRC := harness/device/gpu_backend.c
+$(B)/device_cuda.so: $(DEVICE_SRC) harness/device.h reference/op.h $(O)/flags
+	$(call say,LD,$@)
+	@test -e $(CUDA_HOME)/include/cuda_runtime_api.h || \
+	{ echo 'no CUDA toolkit at $(CUDA_HOME): install nvcc and cudart, or set CUDA_HOME' >&2; exit 2; }
+	$(Q)$(CC) $(CFLAGS_ALL) -DDSV4_CUDA -isystem $(CUDA_HOME)/include -shared -o $@ $< \
+	-L$(CUDA_HOME)/lib64 -lcudart_static -ldl -lrt -lpthread
+
+$(B)/device_hip.so: $(DEVICE_SRC) harness/device.h reference/op.h $(O)/flags
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS_ALL) -DDSV4_HIP -shared -o $@ $< -ldl
+
+# ---- targets ----
+
 help: ## print the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
+	@echo
+	@echo 'ARCH=$(ARCH)   one of: $(ARCHES)'
+	@echo 'OP= CASE= TAG= TIER= DIALECT= IMPL=   narrow check, bench and vectors; ARGS= is passed on'
+	@echo 'V=1 shows the commands; J=$(J) jobs'
 
-# ---- checking ----
+setup: ## install what is missing (Debian, Ubuntu)
+	@harness/setup.sh
 
-IMPL ?= $(if $(filter cpu,$(ARCH)),$(B)/cpu/ref.so,$(firstword $(wildcard $(B)/$(ARCH)/*.so) $(B)/$(ARCH)/impl.so))
+build: $(ARCH_BUILD) ## build dsv4cts and the plug-in of ARCH
+
 FILTERS = $(if $(OP),--op '$(OP)') $(if $(CASE),--case '$(CASE)') $(if $(TAG),--tag '$(TAG)') \
 	$(if $(TIER),--tier '$(TIER)') $(if $(DIALECT),--dialect '$(DIALECT)')
-PLANTED := $(patsubst harness/tests/planted/%.c,$(B)/tests/planted/%.so,$(PLANTED_SRC))
-$(PLANTED): harness/tests/planted/insert.h
-$(B)/tests/unit: | $(B)/dsv4cts $(B)/cpu/ref.so $(PLANTED)
+IMPL ?= $(lastword $(ARCH_BUILD))
+CHECK = $(B)/dsv4cts check $(FILTERS) $(if $(filter 1,$(V)),--verbose) $(ARGS)
 
-.PHONY: check check-plugin selftest bench report
-check: $(B)/dsv4cts $(IMPL) ## replay the smoke cases (OP= CASE= TAG= TIER= DIALECT= ARCH= V=1)
-	$(B)/dsv4cts check --impl $(IMPL) --report reports/$(ARCH) $(FILTERS) $(if $(V),--verbose) $(ARGS)
+check: $(ARCH_BUILD) ## replay the smoke cases against the implementation of ARCH
+	$(Q)$(CHECK) --impl '$(IMPL)' --report $(REPORTS)/$(ARCH)
 
-check-plugin: $(B)/dsv4cts ## the same against PLUGIN=path/to/your.so
-	@test -n '$(PLUGIN)' || { echo 'make check-plugin needs PLUGIN=path/to/your.so' >&2; exit 2; }
-	$(B)/dsv4cts check --impl '$(PLUGIN)' --report reports/plugin $(FILTERS) $(if $(V),--verbose) $(ARGS)
+check-plugin: $(ARCH_BUILD) ## replay the smoke cases against PLUGIN=path.so
+	@test -n '$(PLUGIN)' || { echo 'say which plug-in: make check-plugin PLUGIN=path.so' >&2; exit 2; }
+	$(Q)$(CHECK) --impl '$(PLUGIN)' --report $(REPORTS)/plugin
 
-selftest: $(B)/dsv4cts $(PLANTED) ## every mutant and every planted bug must be caught
-	$(B)/dsv4cts selftest --planted harness/tests/planted/EXPECTED $(if $(OP),--op '$(OP)')
+selftest: $(CPU_BUILD) $(PLANTED) ## catch every mutant and every planted bug
+	$(Q)$(B)/dsv4cts selftest --planted harness/tests/planted/EXPECTED $(if $(OP),--op '$(OP)')
 
-bench: $(B)/dsv4cts $(IMPL) ## time the bench cases against this machine's own copy bandwidth
-	$(B)/dsv4cts bench --impl $(IMPL) $(FILTERS)
+vectors: $(CPU_BUILD) ## write the golden vectors and MANIFEST
+	$(Q)$(B)/dsv4cts gen $(FILTERS)
 
-report: $(B)/dsv4cts ## render all JSON reports below reports/ into reports/index.html
-	$(B)/dsv4cts report --format html --output reports/index.html $(wildcard reports/*/*.json)
+verify-vectors: $(CPU_BUILD) ## regenerate every case and compare with MANIFEST and the files
+	$(Q)$(B)/dsv4cts verify-vectors $(FILTERS)
 
-.PHONY: exhaustive
+unit: $(B)/tests/unit $(CPU_BUILD) $(PLANTED) ## run the unit tests
+	$(Q)$(B)/tests/unit --jobs $(J) $(UNIT_ARGS)
+
 exhaustive: $(B)/tools/exhaustive ## prove the number formats and functions for all 2^32 inputs (minutes)
-	$< --plant
-	$<
+	$(Q)$< --plant
+	$(Q)$<
 
-# ---- device back ends: one C source each for CUDA's runtime and for HIP's, which is opened at run time ----
+headers: ## compile every header alone
+	$(Q)harness/headers.sh
 
-CUDA ?= /usr/local/cuda
-$(B)/device_cuda.so: harness/device/gpu_backend.c harness/device.h reference/op.h
-	@mkdir -p $(@D)
-	@test -e $(CUDA)/include/cuda_runtime_api.h || \
-		{ echo 'no CUDA toolkit at $(CUDA): install nvcc and cudart, or set CUDA=' >&2; exit 2; }
-	$(CC) $(filter-out -march=native,$(CFLAGS_ALL)) -DDSV4_CUDA -isystem $(CUDA)/include -shared -o $@ $< \
-		-L$(CUDA)/lib64 -lcudart_static -ldl -lrt -lpthread
+lint: $(O)/libref.a $(O)/libharness.a $(CPU_BUILD) ## check style, symbols, the registry and wording
+	$(Q)python3 harness/lint.py --archives $(O)/libref.a $(O)/libharness.a \
+	--plugins $(B)/cpu/ref.so $(wildcard $(B)/*/cuda.so $(B)/*/hip.so)
 
-$(B)/device_hip.so: harness/device/gpu_backend.c harness/device.h reference/op.h
-	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_ALL) -DDSV4_HIP -shared -o $@ $< -ldl
+fmt: ## format the sources
+	$(Q)python3 harness/lint.py --fix-format
+
+docs: $(B)/dsv4cts ## write the generated parts of README.md
+	$(Q)python3 harness/docs.py --dsv4cts $(B)/dsv4cts --setup harness/setup.sh
+
+test: ## run everything that needs no GPU
+	$(Q)harness/test.sh
+
+bench: $(ARCH_BUILD) ## measure the implementation of ARCH beside this machine's copy bandwidth
+	$(Q)$(B)/dsv4cts bench --impl '$(IMPL)' $(FILTERS) $(ARGS)
+
+report: $(B)/dsv4cts ## merge the results under reports/ into reports/index.html
+	$(Q)$(B)/dsv4cts report --format html --output $(REPORTS)/index.html $(wildcard $(REPORTS)/*/*.json)
+
+clean: ## remove build/
+	$(Q)rm -rf $(B)
+
+.PHONY: help setup build check check-plugin vectors verify-vectors unit selftest exhaustive headers lint fmt docs test \
+	bench report clean
+
+endif
