@@ -3,65 +3,197 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
+ifneq ($(word 2,$(MAKECMDGOALS)),)
+# Several goals run one after the other, each in a make of its own: in `make setup check` nothing
+# looks for a compiler before setup has installed one.
+.NOTPARALLEL:
+.PHONY: $(MAKECMDGOALS)
+$(MAKECMDGOALS):
+	@$(MAKE) --no-print-directory $@
+else
+
+# ---- what can be chosen: ARCH= OP= CASE= TIER= TAG= DIALECT= IMPL= PLUGIN= ARGS= V=1 J= ----
+
+CUDA_ARCHES := sm_80 sm_90 sm_100 sm_120
+HIP_ARCHES := gfx90a gfx942 gfx950
+ARCHES := cpu $(CUDA_ARCHES) $(HIP_ARCHES)
 ARCH ?= cpu
+ifeq ($(filter $(ARCHES),$(ARCH)),)
+$(error ARCH=$(ARCH) is not known; choose one of: $(ARCHES))
+endif
+
+V ?= 0
+Q := $(if $(filter 1,$(V)),,@)
+say = @$(if $(filter 1,$(V)),:,printf '  %-5s %s\n' $(1) $(2))
+
+J ?= $(shell nproc)
+ifeq ($(findstring jobserver,$(MAKEFLAGS)),)
+MAKEFLAGS += -j$(J)
+endif
+
+# ---- the C build ----
+
 CONFIG ?= release
-CC ?= gcc
 ifeq ($(origin CC),default)
 CC := gcc
 endif
 OPT ?= -O3
 MARCH ?= -march=native
-B := build
+B ?= build
 O := $(B)/$(CONFIG)
+REPORTS ?= reports
 
 WARN := -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Werror
 # The canon: no contraction; errno and traps are not part of any result. Nothing here changes a bit.
 CANON := -ffp-contract=off -fno-math-errno -fno-trapping-math
 CFLAGS_ALL := -std=c11 -D_GNU_SOURCE $(OPT) -g $(MARCH) $(CANON) $(WARN) -fopenmp -fPIC -I. $(CFLAGS)
-LIBS := -lyaml -lzip -lz -ljansson -lcrypto -ldl
+LIBS := -lyaml -lzip -lz -ljansson -lcrypto -ldl -lm
 
-REF_SRC := $(filter-out reference/oracle/%,$(wildcard reference/*.c reference/*/*.c))
+REF_SRC := $(filter-out reference/oracle/% reference/stream.c,$(wildcard reference/*.c reference/*/*.c))
 HARNESS_SRC := $(filter-out harness/main.c harness/ref_plugin.c,$(wildcard harness/*.c))
 ORACLE_SRC := $(wildcard reference/oracle/*.c)
 UNIT_SRC := $(wildcard harness/tests/test_*.c)
 PLANTED_SRC := $(wildcard harness/tests/planted/*.c)
 TOOL_SRC := $(wildcard harness/tests/tools/*.c)
+PLANTED := $(patsubst harness/tests/planted/%.c,$(B)/tests/planted/%.so,$(PLANTED_SRC))
 obj = $(patsubst %.c,$(O)/%.o,$(1))
 
-$(O)/%.o: %.c
+# Objects are rebuilt when the compiler or its flags change, not only when a source does.
+.PHONY: FORCE
+$(O)/flags: FORCE
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
+	@command -v $(firstword $(CC)) >/dev/null || { echo '$(firstword $(CC)) is not installed: run `make setup`, or set CC' >&2; exit 2; }
+	@printf '#include <yaml.h>\n#include <zip.h>\n#include <jansson.h>\n#include <openssl/evp.h>\n' | \
+	$(CC) $(CFLAGS) -E - >/dev/null 2>&1 || [[ "$(CC)" == *-linux-gnu-* ]] || \
+	{ echo 'a header of libyaml, libzip, jansson or OpenSSL is missing: run `make setup`' >&2; exit 2; }
+	@echo '$(CC) $(CFLAGS_ALL)' | cmp -s - $@ || echo '$(CC) $(CFLAGS_ALL)' > $@
+
+$(O)/%.o: %.c $(O)/flags
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
 
 $(O)/libref.a: $(call obj,$(REF_SRC))
+	$(call say,AR,$@)
 	@rm -f $@
-	ar rcs $@ $^
+	$(Q)ar rcs $@ $^
 
 $(O)/libharness.a: $(call obj,$(HARNESS_SRC))
+	$(call say,AR,$@)
 	@rm -f $@
-	ar rcs $@ $^
+	$(Q)ar rcs $@ $^
 
 $(B)/dsv4cts: $(O)/harness/main.o $(O)/libharness.a $(O)/libref.a
-	$(CC) $(CFLAGS_ALL) -o $@ $^ $(LIBS)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS_ALL) -o $@ $^ $(LIBS)
 
 $(B)/cpu/ref.so: $(O)/harness/ref_plugin.o $(O)/libref.a
+	$(call say,LD,$@)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_ALL) -shared -Wl,--exclude-libs,ALL -o $@ $^
+	$(Q)$(CC) $(CFLAGS_ALL) -shared -Wl,--exclude-libs,ALL -o $@ $^ -lm
 
 $(B)/tests/unit: $(call obj,$(UNIT_SRC) $(ORACLE_SRC)) $(O)/libharness.a $(O)/libref.a
+	$(call say,LD,$@)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_ALL) -o $@ $^ $(LIBS) -lcriterion -lmpfr -lgmp
+	$(Q)$(CC) $(CFLAGS_ALL) -o $@ $^ $(LIBS) -lcriterion -lmpfr -lgmp
 
-$(B)/tests/planted/%.so: harness/tests/planted/%.c harness/include/dsv4_plugin.h
+$(B)/tests/planted/%.so: harness/tests/planted/%.c harness/tests/planted/insert.h harness/include/dsv4_plugin.h $(O)/flags
+	$(call say,LD,$@)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_ALL) -shared -o $@ $<
+	$(Q)$(CC) $(CFLAGS_ALL) -shared -o $@ $<
 
 $(B)/tools/%: $(O)/harness/tests/tools/%.o $(call obj,$(ORACLE_SRC)) $(O)/libref.a
+	$(call say,LD,$@)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_ALL) -o $@ $^ -lmpfr -lgmp
+	$(Q)$(CC) $(CFLAGS_ALL) -o $@ $^ -lmpfr -lgmp -lm
 
 .SECONDARY:
 -include $(shell find $(O) -name '*.d' 2>/dev/null)
 
-.PHONY: help
+# ---- the GPU builds: each implementation becomes a plug-in, like a third party's ----
+
+CUDA_HOME ?= /usr/local/cuda
+ROCM_PATH ?=
+NVCC := $(or $(wildcard $(CUDA_HOME)/bin/nvcc),$(shell command -v nvcc))
+
+CPU_BUILD := $(B)/dsv4cts $(B)/cpu/ref.so
+ifneq ($(filter $(ARCH),$(CUDA_ARCHES)),)
+ARCH_IMPL := cuda
+else ifneq ($(filter $(ARCH),$(HIP_ARCHES)),)
+ARCH_IMPL := hip
+else
+ARCH_IMPL := ref
+endif
+ARCH_BUILD := $(CPU_BUILD) $(if $(filter-out cpu,$(ARCH)),$(B)/$(ARCH)/$(ARCH_IMPL).so)
+
+# ---- targets ----
+
 help: ## print the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
+	@echo
+	@echo 'ARCH=$(ARCH)   one of: $(ARCHES)'
+	@echo 'OP= CASE= TAG= TIER= DIALECT= IMPL=   narrow check, bench and vectors; ARGS= is passed on'
+	@echo 'V=1 shows the commands; J=$(J) jobs'
+
+setup: ## install what is missing (Debian, Ubuntu)
+	@harness/setup.sh
+
+build: $(ARCH_BUILD) ## build dsv4cts and the plug-in of ARCH
+
+FILTERS = $(if $(OP),--op '$(OP)') $(if $(CASE),--case '$(CASE)') $(if $(TAG),--tag '$(TAG)') \
+	$(if $(TIER),--tier '$(TIER)') $(if $(DIALECT),--dialect '$(DIALECT)')
+IMPL ?= $(lastword $(ARCH_BUILD))
+CHECK = $(B)/dsv4cts check $(FILTERS) $(if $(filter 1,$(V)),--verbose) $(ARGS)
+
+check: $(ARCH_BUILD) ## replay the smoke cases against the implementation of ARCH
+	$(Q)$(CHECK) --impl '$(IMPL)' --report $(REPORTS)/$(ARCH)
+
+check-plugin: $(ARCH_BUILD) ## replay the smoke cases against PLUGIN=path.so
+	@test -n '$(PLUGIN)' || { echo 'say which plug-in: make check-plugin PLUGIN=path.so' >&2; exit 2; }
+	$(Q)$(CHECK) --impl '$(PLUGIN)' --report $(REPORTS)/plugin
+
+selftest: $(CPU_BUILD) $(PLANTED) ## catch every mutant and every planted bug
+	$(Q)$(B)/dsv4cts selftest --planted harness/tests/planted/EXPECTED $(if $(OP),--op '$(OP)')
+
+vectors: $(CPU_BUILD) ## write the golden vectors and MANIFEST
+	$(Q)$(B)/dsv4cts gen $(FILTERS)
+
+verify-vectors: $(CPU_BUILD) ## regenerate every case and compare with MANIFEST and the files
+	$(Q)$(B)/dsv4cts verify-vectors $(FILTERS)
+
+unit: $(B)/tests/unit $(CPU_BUILD) $(PLANTED) ## run the unit tests
+	$(Q)$(B)/tests/unit --jobs $(J) $(UNIT_ARGS)
+
+exhaustive: $(B)/tools/exhaustive ## prove the number formats and functions for all 2^32 inputs (minutes)
+	$(Q)$< --plant
+	$(Q)$<
+
+headers: ## compile every header alone
+	$(Q)harness/headers.sh
+
+lint: $(O)/libref.a $(O)/libharness.a $(CPU_BUILD) ## check style, symbols, the registry and wording
+	$(Q)python3 harness/lint.py --archives $(O)/libref.a $(O)/libharness.a \
+	--plugins $(B)/cpu/ref.so $(wildcard $(B)/*/cuda.so $(B)/*/hip.so)
+
+fmt: ## format the sources
+	$(Q)python3 harness/lint.py --fix-format
+
+docs: $(B)/dsv4cts ## write the generated parts of README.md
+	$(Q)python3 harness/docs.py --dsv4cts $(B)/dsv4cts --setup harness/setup.sh
+
+test: ## run everything that needs no GPU
+	$(Q)harness/test.sh
+
+bench: $(ARCH_BUILD) ## measure the implementation of ARCH beside this machine's copy bandwidth
+	$(Q)$(B)/dsv4cts bench --impl '$(IMPL)' $(FILTERS) $(ARGS)
+
+report: $(B)/dsv4cts ## merge the results under reports/ into reports/index.html
+	$(Q)$(B)/dsv4cts report --format html --output $(REPORTS)/index.html $(wildcard $(REPORTS)/*/*.json)
+
+clean: ## remove build/
+	$(Q)rm -rf $(B)
+
+.PHONY: help setup build check check-plugin vectors verify-vectors unit selftest exhaustive headers lint fmt docs test \
+	bench report clean
+
+endif

@@ -42,10 +42,12 @@ struct dsv4_suite {
 int dsv4_suite_load(struct dsv4_suite *suite, const char *dir, struct dsv4_err *err);
 
 /* Reads one file for one op, appending; what dsv4_suite_load, tests and the fuzzer call. */
-int dsv4_suite_read(struct dsv4_suite *suite, const struct dsv4_op *op, const char *path, struct dsv4_err *err);
+int dsv4_suite_read(struct dsv4_suite *suite, const struct dsv4_op *op, const char *path,
+                    struct dsv4_err *err);
 void dsv4_suite_free(struct dsv4_suite *suite);
 
 /* Builds the shaped case (dsv4_case_init, _set..., _shape). Free it in either outcome. */
-int dsv4_suite_case_make(const struct dsv4_suite_case *s, struct dsv4_case *c, struct dsv4_err *err);
+int dsv4_suite_case_make(const struct dsv4_suite_case *s, struct dsv4_case *c,
+                         struct dsv4_err *err);
 
 #endif

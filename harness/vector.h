@@ -9,15 +9,10 @@
 #ifndef DSV4_VECTOR_H
 #define DSV4_VECTOR_H
 
+#include "../reference/golden.h" /* struct dsv4_vector_tensor */
 #include "suite.h"
 
 #define DSV4_VECTOR_VERSION 1
-
-struct dsv4_vector_tensor {
-    unsigned char *in;   /* packed bytes before the call (IN, INOUT); NULL for OUT and absent tensors */
-    unsigned char *out;  /* packed golden bytes (OUT, INOUT); NULL otherwise */
-    unsigned char *keep; /* one byte per packed byte, nonzero: must stay untouched; NULL when all are written */
-};
 
 struct dsv4_vector {
     struct dsv4_case c; /* shaped and placed, not bound */
@@ -33,10 +28,19 @@ int dsv4_vector_make(struct dsv4_vector *v, const struct dsv4_suite_case *s, str
 
 /* The file is not trusted: arrays must have exactly the dtypes, shapes and rows that the case's parameters imply. */
 int dsv4_vector_read(struct dsv4_vector *v, const char *path, struct dsv4_err *err);
-int dsv4_vector_write(const struct dsv4_vector *v, const char *path, struct dsv4_err *err); /* temporary + rename */
+/* From bytes in memory; `name` stands in errors for the file. */
+int dsv4_vector_parse(struct dsv4_vector *v, const unsigned char *bytes, size_t size,
+                      const char *name, struct dsv4_err *err);
+int dsv4_vector_write(const struct dsv4_vector *v, const char *path,
+                      struct dsv4_err *err); /* temporary + rename */
 void dsv4_vector_free(struct dsv4_vector *v);
 
-/* Hex SHA-256 over the uncompressed tensors (name, dtype, shape, strides, rows, bytes), prompts and answers apart. */
+/* The bytes of the .npz; dsv4_free(*bytes). The same vector always gives the same bytes. */
+int dsv4_vector_image(const struct dsv4_vector *v, unsigned char **bytes, size_t *size,
+                      struct dsv4_err *err);
+
+/* Hex SHA-256 over the uncompressed tensors (name, dtype, shape, strides, rows, bytes), prompts and answers apart. The
+ * answer of a refused case is the word "refused". */
 void dsv4_vector_hash(const struct dsv4_vector *v, char prompt[65], char answer[65]);
 
 #endif

@@ -37,3 +37,8 @@ void *dsv4_map(size_t bytes) {
 void dsv4_unmap(void *memory, size_t bytes) {
     if (memory != NULL) munmap(memory, bytes > 0 ? bytes : 1);
 }
+
+void *dsv4_map_shared(int fd, size_t bytes) {
+    void *memory = mmap(NULL, bytes > 0 ? bytes : 1, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    return checked(memory == MAP_FAILED ? NULL : memory, bytes);
+}

@@ -13,6 +13,9 @@ void dsv4_free(void *memory);
 
 /* Zeroed, page-aligned, backed only where touched: the size may exceed the machine's memory. */
 void *dsv4_map(size_t bytes);
+
+/* The first bytes of an open file, shared with every other process that maps it. */
+void *dsv4_map_shared(int fd, size_t bytes);
 void dsv4_unmap(void *memory, size_t bytes);
 
 #endif

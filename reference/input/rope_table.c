@@ -11,22 +11,15 @@ static int by_position(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-int dsv4_rope_shape(struct dsv4_case *c, size_t slot, const int64_t *positions, int64_t n,
-                    int64_t max_position, struct dsv4_err *err) {
+void dsv4_rope_shape(struct dsv4_case *c, size_t slot, const int64_t *positions, int64_t n,
+                     int64_t max_position) {
     int64_t *rows = dsv4_case_alloc(c, (size_t)(n + 1) * sizeof *rows), n_rows = 0;
-    rows[0] = 0;
-    for (int64_t i = 0; i < n; i++) rows[i + 1] = positions[i];
-    qsort(rows, (size_t)(n + 1), sizeof *rows, by_position);
-    for (int64_t i = 0; i <= n; i++)
+    memcpy(rows, positions, (size_t)n * sizeof *rows);
+    qsort(rows, (size_t)n, sizeof *rows, by_position);
+    for (int64_t i = 0; i < n; i++)
         if (n_rows == 0 || rows[i] != rows[n_rows - 1]) rows[n_rows++] = rows[i];
-    const int64_t last = rows[n_rows - 1];
-    if (max_position == 0) max_position = last + 1;
-    if (last >= max_position)
-        return dsv4_fail(err, "max_position: position %lld lies beyond %lld", (long long)last,
-                         (long long)max_position);
     DSV4_SHAPE(c, slot, DSV4_F32, max_position, 2 * PAIRS);
     dsv4_live_rows(c, slot, rows, n_rows);
-    return 0;
 }
 
 /* sin(2 pi x) and cos(2 pi x) for x in [0, 1): reduced to an eighth of a turn, then Taylor series.

@@ -30,6 +30,10 @@ float dsv4_value(const char *recipe, uint64_t key, uint64_t stream, int64_t row,
 void dsv4_fill_bf16(const struct dsv4_case *c, size_t slot, const char *recipe, uint64_t stream,
                     int64_t group);
 
+/* Payload of a compressor state: `normal` (fp32), `coarse` or `zero`. */
+float dsv4_state_value(const char *recipe, uint64_t key, uint64_t stream, int64_t row,
+                       int64_t channel);
+
 /* Recipes for the compressor's score rows. */
 #define DSV4_SCORE_WORDS "normal coarse equal dominant spread"
 
@@ -57,10 +61,9 @@ float dsv4_weight(const char *recipe, uint64_t key, uint64_t stream, int64_t cha
  */
 enum dsv4_rope { DSV4_ROPE_SWA, DSV4_ROPE_COMPRESSED };
 
-/* Shapes the table's slot for `n` positions that the op reads; only those rows are live.
- * max_position 0: just enough. -1 when a position lies beyond max_position. */
-int dsv4_rope_shape(struct dsv4_case *c, size_t slot, const int64_t *positions, int64_t n,
-                    int64_t max_position, struct dsv4_err *err);
+/* Shapes the table's slot for `n` positions below max_position that the op reads; only those rows are live. */
+void dsv4_rope_shape(struct dsv4_case *c, size_t slot, const int64_t *positions, int64_t n,
+                     int64_t max_position);
 void dsv4_rope_fill(const struct dsv4_case *c, size_t slot, enum dsv4_rope rope);
 
 #endif

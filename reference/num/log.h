@@ -15,6 +15,7 @@
 #include <math.h>
 
 #include "bits.h"
+#include "odd.h"
 
 /* c, and -log(c) as a multiple of 2^-45 plus a rest. */
 static const double dsv4_log_table[32][3] = {
@@ -56,17 +57,6 @@ static const double dsv4_log_table[32][3] = {
 #define DSV4_LOG_MIDDLE 19
 #define DSV4_LOG_FIRST UINT64_C(0x3FE62A0000000000)
 
-/* high + low rounded once to binary32, for |low| far below |high|. Rounding the sum to odd in
- * binary64 first keeps it on its side of every tie. */
-static inline float dsv4_log_round(double high, double low) {
-    double sum = high + low;
-    double rest = low - (sum - high);
-    uint64_t bits = dsv4_bits64(sum);
-    uint64_t away = ((dsv4_bits64(rest) ^ bits) >> 63) == 0;
-    uint64_t odd = away ? bits + 1 : bits - 1;
-    return (float)dsv4_from_bits64(rest == 0.0 || (bits & 1) != 0 ? bits : odd);
-}
-
 /* log(u + missed) for u > 0, |missed| far below u. `x` is u + missed - 1, exact where u is near 1.
  */
 static inline float dsv4_log_value(double u, double missed, double x) {
@@ -93,7 +83,7 @@ static inline float dsv4_log_value(double u, double missed, double x) {
     low = low + fma(square * r, p, -0.5 * square);
     double exact = fma(k, 0x1.62e42fefa3ap-1, dsv4_log_table[i][1]);
     double high = exact + r;
-    return dsv4_log_round(high, r - (high - exact) + low);
+    return (float)dsv4_add_odd(high, r - (high - exact) + low);
 }
 
 static inline float dsv4_log(float x) {

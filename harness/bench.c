@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The verb `bench`: how fast, against what this very machine can do. */
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "../reference/memory.h"
+#include "judge.h"
+#include "options.h"
+#include "plugin.h"
+#include "verbs.h"
+
+struct bench {
+    struct dsv4_filter filter;
+    struct dsv4_texts names;
+    const char *format;
+    int64_t device, milliseconds, timeout;
+    bool verify;
+    struct dsv4_suite suite;
+    json_t *rows;
+    size_t n_measured, n_declined, n_failed;
+};
+
+static int read_options(struct bench *b, int argc, char **argv) {
+    const struct dsv4_option options[] = {
+        {"--impl",    DSV4_OPTION_TEXTS,  &b->names,        "IMPL",
+         "ref, cuda, hip or a plug-in's path; may be repeated"                                            },
+        {"--format",  DSV4_OPTION_TEXT,   &b->format,       "FORM", "text or json"                        },
+        {"--device",  DSV4_OPTION_NUMBER, &b->device,       "N",    "which device"                        },
+        {"--time",    DSV4_OPTION_NUMBER, &b->milliseconds, "MS",
+         "milliseconds to measure each case (1000)"                                                       },
+        {"--timeout", DSV4_OPTION_NUMBER, &b->timeout,      "S",    "seconds that one case may take (600)"},
+        {"--verify",  DSV4_OPTION_FLAG,   &b->verify,       NULL,
+         "also compare with the reference, bit for bit"                                                   },
+    };
+    struct dsv4_command command = {.usage = "bench [OPTIONS]",
+                                   .options = options,
+                                   .n_options = sizeof options / sizeof *options,
+                                   .filter = &b->filter};
+    const int status = dsv4_command_start(&command, argc, argv);
+    struct dsv4_err err = {0};
+    if (status >= 0) return status;
+    if (strcmp(b->format, "text") != 0 && strcmp(b->format, "json") != 0)
+        dsv4_fail(&err, "--format: '%.40s' is not text or json", b->format);
+    else if (b->timeout < 1)
+        dsv4_fail(&err, "--timeout: at least one second");
+    if (err.text[0] != '\0') return dsv4_err_print(&err);
+    if (b->filter.tiers == 0) b->filter.tiers = 1U << DSV4_BENCH;
+    if (b->names.n == 0) b->names.at[b->names.n++] = "ref";
+    return -1;
+}
+
+static void print_row(const char *name, const struct dsv4_work *work, const struct dsv4_timing *t,
+                      const char *verified) {
+    const double bytes = work->bytes_read + work->bytes_written;
+    const double rate = bytes / t->median;
+    const double arithmetic =
+        t->exps_per_second > 0 && t->fmas_per_second > 0
+            ? work->exponentials / t->exps_per_second + work->fmas / t->fmas_per_second
+            : 0;
+    char share[16] = "-", bound[16] = "-", empty[24] = "-";
+    if (t->copy_bytes_per_second > 0)
+        snprintf(share, sizeof share, "%.1f%%", 100 * rate / t->copy_bytes_per_second);
+    if (arithmetic > 0) snprintf(bound, sizeof bound, "%.1f%%", 100 * arithmetic / t->median);
+    if (t->empty_seconds > 0) snprintf(empty, sizeof empty, "%.2f us", 1e6 * t->empty_seconds);
+    printf("%-44s %11.2f us %5.1f%% %10.2f MB %9.2f GB/s %7s %8s %9s %4d %s%s\n", name,
+           1e6 * t->median, 100 * (t->high - t->low) / t->median, bytes / 1e6, rate / 1e9, share,
+           bound, empty, t->inputs, t->graph ? "graph" : "calls", verified);
+}
+
+static void add_row(struct bench *b, const char *impl, const char *name,
+                    const struct dsv4_work *work, const struct dsv4_timing *t,
+                    const char *verified) {
+    json_array_append_new(
+        b->rows,
+        json_pack(
+            "{s:s, s:s, s:f, s:f, s:f, s:i, s:i, s:b, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:s}",
+            "impl", impl, "case", name, "seconds_median", t->median, "seconds_low", t->low,
+            "seconds_high", t->high, "samples", t->n, "input_sets", t->inputs, "graph",
+            (int)t->graph, "bytes_read", work->bytes_read, "bytes_written", work->bytes_written,
+            "exponentials", work->exponentials, "fmas", work->fmas, "copy_bytes_per_second",
+            t->copy_bytes_per_second, "exps_per_second", t->exps_per_second, "fmas_per_second",
+            t->fmas_per_second, "empty_seconds", t->empty_seconds, "verified", verified));
+}
+
+/* The same case once through `check`: a fast wrong kernel is no news. */
+static const char *verify(struct bench *b, struct dsv4_runner *r, const struct dsv4_suite_case *s) {
+    const struct dsv4_judge judge = {.poison = 1, .repeat = 1, .hint_seconds = 0};
+    struct dsv4_result result = {0};
+    struct dsv4_vector v = {0};
+    struct dsv4_err err = {0};
+    if (dsv4_vector_make(&v, s, &err) != 0) {
+        result.verdict = DSV4_BROKEN;
+        dsv4_result_say(&result, "%s", err.text);
+    } else {
+        dsv4_case_place(&v.c, true);
+        dsv4_judge_case(&result, r, &v, s, &judge);
+    }
+    if (result.verdict != DSV4_PASS) {
+        b->n_failed++;
+        fprintf(stderr, "%s/%s: %s: %s\n", s->op->name, s->name, dsv4_verdict_names[result.verdict],
+                result.message != NULL ? result.message : "");
+    }
+    const char *const word = result.verdict == DSV4_PASS ? " exact" : " WRONG";
+    dsv4_vector_free(&v);
+    dsv4_free(result.message);
+    dsv4_notes_free(&result.notes);
+    return word;
+}
+
+/* What a call moves can depend on its inputs: padded rows cost nothing. */
+static void find_work(struct dsv4_case *c, struct dsv4_work *work) {
+    void *const memory = dsv4_map((size_t)c->arena_bytes);
+    dsv4_case_bind(c, memory);
+    c->op->fill(c);
+    if (c->op->work != NULL) c->op->work(c, work);
+    dsv4_unmap(memory, (size_t)c->arena_bytes);
+}
+
+static void bench_case(struct bench *b, struct dsv4_runner *r, const char *impl,
+                       const struct dsv4_suite_case *s) {
+    struct dsv4_request request;
+    struct dsv4_reply reply;
+    struct dsv4_case c = {0};
+    struct dsv4_err err = {0};
+    struct dsv4_work work = {0};
+    char name[2 * DSV4_NAME_SIZE];
+    snprintf(name, sizeof name, "%.90s/%s", s->op->name, s->name);
+    if (dsv4_suite_case_make(s, &c, &err) != 0) {
+        dsv4_err_print(&err);
+        b->n_failed++;
+        goto done;
+    }
+    dsv4_case_place(&c, true);
+    find_work(&c, &work);
+    dsv4_request_set(&request, DSV4_REQUEST_BENCH, &c);
+    request.bench_seconds = 1e-3 * (double)b->milliseconds;
+    const enum dsv4_outcome outcome = dsv4_runner_ask(r, &request, -1, &reply);
+    if (outcome != DSV4_ANSWERED || reply.status != DSV4_OK) {
+        const bool declined = outcome == DSV4_ANSWERED && reply.stage == DSV4_STAGE_SUPPORTS &&
+                              reply.status == DSV4_UNSUPPORTED;
+        fprintf(stderr, "%s: %s: %s\n", name,
+                declined                    ? "UNSUPPORTED"
+                : outcome == DSV4_TIMED_OUT ? "TIMEOUT"
+                                            : "FAIL",
+                outcome == DSV4_ANSWERED ? reply.text : r->death);
+        if (declined)
+            b->n_declined++;
+        else
+            b->n_failed++;
+        goto done;
+    }
+    b->n_measured++;
+    const char *const verified = b->verify ? verify(b, r, s) : "";
+    if (b->rows != NULL)
+        add_row(b, impl, name, &work, &reply.timing, b->verify ? verified + 1 : "no");
+    else
+        print_row(name, &work, &reply.timing, verified);
+    fflush(stdout);
+done:
+    dsv4_case_free(&c);
+}
+
+static int bench_impl(struct bench *b, const char *name, const struct dsv4_suite_case **cases,
+                      size_t n) {
+    char directory[4000], path[4200];
+    struct dsv4_err err = {0};
+    struct dsv4_runner *const r = dsv4_alloc(sizeof *r);
+    int code = DSV4_EXIT_ERROR;
+    dsv4_build_directory(directory, sizeof directory);
+    if (dsv4_plugin_path(path, sizeof path, name, directory, &err) != 0) goto done;
+    dsv4_runner_init(r, "/proc/self/exe", path);
+    r->timeout = (double)b->timeout;
+    r->device = (int)b->device;
+    const int status = dsv4_runner_start(r, &err);
+    if (status == DSV4_UNSUPPORTED) code = DSV4_EXIT_NOTHING;
+    if (status != DSV4_OK) goto done;
+    FILE *const out = b->rows != NULL ? stderr : stdout;
+    fprintf(out, "%s%s %s   %s: %s\n", r->info.emulated ? "emulated " : "", r->info.name,
+            r->info.version, r->info.device, r->info.describe);
+    if (b->rows == NULL)
+        printf("%-44s %14s %6s %13s %14s %7s %8s %9s %4s\n", "case", "median", "spread", "traffic",
+               "rate", "of copy", "exp+fma", "empty", "sets");
+    for (size_t i = 0; i < n; i++) bench_case(b, r, name, cases[i]);
+    code = DSV4_EXIT_PASS;
+done:
+    if (code != DSV4_EXIT_PASS) fprintf(stderr, "dsv4cts: %s\n", err.text);
+    dsv4_runner_stop(r);
+    dsv4_free(r);
+    return code;
+}
+
+int dsv4_verb_bench(int argc, char **argv) {
+    struct bench b = {
+        .filter = DSV4_FILTER, .format = "text", .milliseconds = 1000, .timeout = 600};
+    struct dsv4_err err = {0};
+    size_t n = 0;
+    int code = read_options(&b, argc, argv);
+    if (code >= 0) return code;
+    if (dsv4_suite_load(&b.suite, b.filter.suites, &err) != 0) {
+        dsv4_suite_free(&b.suite);
+        return dsv4_err_print(&err);
+    }
+    if (strcmp(b.format, "json") == 0) b.rows = json_array();
+    const struct dsv4_suite_case **const cases = dsv4_filter_select(&b.filter, &b.suite, &n);
+    code = DSV4_EXIT_PASS;
+    for (size_t i = 0; i < b.names.n; i++) {
+        const int status = bench_impl(&b, b.names.at[i], cases, n);
+        if (status != DSV4_EXIT_PASS) code = status;
+    }
+    if (b.rows != NULL) {
+        json_dumpf(b.rows, stdout, JSON_INDENT(1));
+        printf("\n");
+        json_decref(b.rows);
+    }
+    dsv4_free(cases);
+    dsv4_suite_free(&b.suite);
+    if (code == DSV4_EXIT_PASS && b.n_failed > 0) code = DSV4_EXIT_DIFFERENT;
+    if (code == DSV4_EXIT_PASS && b.n_measured == 0) {
+        fprintf(stderr, "dsv4cts: nothing was measured (%zu cases match)\n", n);
+        code = DSV4_EXIT_NOTHING;
+    }
+    return code;
+}

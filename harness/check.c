@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The verb `check`: every selected case against every implementation. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "../reference/memory.h"
+#include "answers.h"
+#include "judge.h"
+#include "known.h"
+#include "options.h"
+#include "plugin.h"
+#include "verbs.h"
+
+enum { MAX_IMPLS = 16 };
+
+/* One implementation under test. */
+struct impl {
+    struct dsv4_runner runner;
+    struct dsv4_report report;
+    int start; /* DSV4_OK, DSV4_UNSUPPORTED, DSV4_ERROR */
+    size_t failures;
+};
+
+struct check {
+    struct dsv4_filter filter;
+    struct dsv4_texts names; /* --impl */
+    const char *format, *directory, *vectors;
+    int64_t first, device, timeout, poison;
+    bool do_dump, verbose, fresh;
+    struct dsv4_judge judge;
+    struct dsv4_suite suite;
+    struct dsv4_known known;
+    struct dsv4_answers answers;
+    struct impl *impls;
+    size_t n_impls;
+    FILE *log; /* text for people: standard output, or standard error beside JSON and JUnit */
+};
+
+static int read_options(struct check *k, int argc, char **argv) {
+    const struct dsv4_option options[] = {
+        {"--impl",    DSV4_OPTION_TEXTS,  &k->names,        "IMPL",
+         "ref, cuda, hip or a plug-in's path; may be repeated"                                           },
+        {"--format",  DSV4_OPTION_TEXT,   &k->format,       "FORM",
+         "standard output as text, json or junit"                                                        },
+        {"--report",  DSV4_OPTION_TEXT,   &k->directory,    "DIR",
+         "also write DIR/<impl>.{txt,json,xml,html}"                                                     },
+        {"--first",   DSV4_OPTION_NUMBER, &k->first,        "N",    "stop after N failures"              },
+        {"--repeat",  DSV4_OPTION_NUMBER, &k->judge.repeat, "N",
+         "run each case N times; every run must give the same bytes"                                     },
+        {"--dump",    DSV4_OPTION_FLAG,   &k->do_dump,      NULL,
+         "write wrong outputs as .npz beside the report"                                                 },
+        {"--device",  DSV4_OPTION_NUMBER, &k->device,       "N",    "which device"                       },
+        {"--timeout", DSV4_OPTION_NUMBER, &k->timeout,      "S",    "seconds that one case may take (60)"},
+        {"--poison",  DSV4_OPTION_NUMBER, &k->poison,       "SEED", "what untouched bytes hold"          },
+        {"--vectors", DSV4_OPTION_TEXT,   &k->vectors,      "DIR",
+         "where the golden vectors are (vectors)"                                                        },
+        {"--fresh",   DSV4_OPTION_FLAG,   &k->fresh,        NULL,
+         "make all answers now; read neither vectors nor MANIFEST"                                       },
+        {"--verbose", DSV4_OPTION_FLAG,   &k->verbose,      NULL,   "a line for every case"              },
+    };
+    struct dsv4_command command = {.usage = "check [OPTIONS]",
+                                   .options = options,
+                                   .n_options = sizeof options / sizeof *options,
+                                   .filter = &k->filter};
+    const int status = dsv4_command_start(&command, argc, argv);
+    struct dsv4_err err = {0};
+    if (status >= 0) return status;
+    if (strcmp(k->format, "text") != 0 && strcmp(k->format, "json") != 0 &&
+        strcmp(k->format, "junit") != 0)
+        dsv4_fail(&err, "--format: '%.40s' is not text, json or junit", k->format);
+    else if (k->judge.repeat < 1)
+        dsv4_fail(&err, "--repeat: each case runs at least once");
+    else if (k->timeout < 1)
+        dsv4_fail(&err, "--timeout: at least one second");
+    else if (k->names.n > MAX_IMPLS)
+        dsv4_fail(&err, "--impl: at most %d", MAX_IMPLS);
+    if (err.text[0] != '\0') return dsv4_err_print(&err);
+    if (k->filter.tiers == 0) k->filter.tiers = 1U << DSV4_SMOKE;
+    if (k->names.n == 0) k->names.at[k->names.n++] = "ref";
+    if (k->do_dump) k->judge.dump = k->directory != NULL ? k->directory : "reports/dump";
+    k->judge.poison = (uint64_t)k->poison;
+    k->log = strcmp(k->format, "text") == 0 ? stdout : stderr;
+    return -1;
+}
+
+/* acme.so -> acme */
+static void set_stem(struct dsv4_report *report) {
+    const char *const slash = strrchr(report->path, '/');
+    snprintf(report->impl, sizeof report->impl, "%.120s", slash != NULL ? slash + 1 : report->path);
+    char *const dot = strrchr(report->impl, '.');
+    if (dot != NULL && dot != report->impl && strcmp(dot, ".so") == 0) *dot = '\0';
+}
+
+static int start_impl(struct check *k, struct impl *impl, const char *name) {
+    char directory[4000], path[4200];
+    struct dsv4_err err = {0};
+    dsv4_build_directory(directory, sizeof directory);
+    if (dsv4_plugin_path(path, sizeof path, name, directory, &err) != 0) {
+        impl->start = DSV4_ERROR;
+    } else {
+        dsv4_runner_init(&impl->runner, "/proc/self/exe", path);
+        impl->runner.timeout = (double)k->timeout;
+        impl->runner.device = (int)k->device;
+        impl->start = dsv4_runner_start(&impl->runner, &err);
+    }
+    if (impl->start != DSV4_OK) {
+        fprintf(stderr, "dsv4cts: %s\n", err.text);
+        return -1;
+    }
+    struct dsv4_report *const report = &impl->report;
+    snprintf(report->version, sizeof report->version, "%s", DSV4_GENERATOR);
+    snprintf(report->path, sizeof report->path, "%s", path);
+    report->info = impl->runner.info;
+    set_stem(report);
+    dsv4_report_head(report, k->log);
+    if (report->info.has_canary && report->info.canary != DSV4_OK) {
+        struct dsv4_result *const result = dsv4_report_add(report, DSV4_FAILED, "plugin", "canary");
+        dsv4_result_say(result,
+                        "canary() says that this build does not keep the canon's arithmetic: %s",
+                        report->info.canary_line);
+        dsv4_result_text(report, result, k->log);
+        impl->failures++;
+    }
+    return 0;
+}
+
+static char *tags_text(const struct dsv4_suite_case *s) {
+    char text[512] = "";
+    size_t n = 0;
+    for (size_t i = 0; i < s->n_tags && n + 1 < sizeof text; i++)
+        n += (size_t)snprintf(text + n, sizeof text - n, "%s%s", i > 0 ? ", " : "",
+                              s->tags[i]->name);
+    return dsv4_copy_text(text);
+}
+
+static struct dsv4_result *add_result(struct impl *impl, const struct dsv4_suite_case *s) {
+    struct dsv4_result *const result =
+        dsv4_report_add(&impl->report, DSV4_SKIP, s->op->name, s->name);
+    snprintf(result->tier, sizeof result->tier, "%s", dsv4_tier_names[s->tier]);
+    result->file = dsv4_copy_text(s->file != NULL ? s->file : "");
+    result->line = s->line;
+    result->tags = tags_text(s);
+    return result;
+}
+
+static bool is_bad(enum dsv4_verdict verdict) {
+    return verdict == DSV4_FAILED || verdict == DSV4_CRASH || verdict == DSV4_TIMEOUT ||
+           verdict == DSV4_XPASS || verdict == DSV4_BROKEN;
+}
+
+/* Turns a failure that suites/known.yaml expects into XFAIL, and a pass that it does not into XPASS. */
+static void apply_known(struct check *k, struct impl *impl, struct dsv4_result *result) {
+    const enum dsv4_verdict v = result->verdict;
+    const bool failed = v == DSV4_FAILED || v == DSV4_CRASH || v == DSV4_TIMEOUT;
+    if (!failed && v != DSV4_PASS) return;
+    const struct dsv4_known_failure *const entry = dsv4_known_find(
+        &k->known, impl->report.impl, impl->report.info.name, result->op, result->name);
+    if (entry == NULL) return;
+    result->verdict = failed ? DSV4_XFAIL : DSV4_XPASS;
+    dsv4_notes_add(&result->notes, "known", "%s:%d: %s %s", k->known.file, entry->line,
+                   entry->reason, entry->link);
+    if (!failed)
+        dsv4_result_say(result,
+                        "passes although it is listed as a known failure; remove the entry");
+}
+
+static void run_case(struct check *k, struct impl *impl, const struct dsv4_suite_case *s,
+                     const struct dsv4_vector *v, const struct dsv4_err *broken) {
+    struct dsv4_result *const result = add_result(impl, s);
+    if (k->first > 0 && impl->failures >= (size_t)k->first) {
+        dsv4_result_say(result, "not run: stopped after %zu failures", impl->failures);
+        return;
+    }
+    if (v == NULL) {
+        result->verdict = DSV4_BROKEN;
+        dsv4_result_say(result, "%s%s%s", broken->file, broken->file[0] != '\0' ? ": " : "",
+                        broken->text);
+    } else {
+        dsv4_judge_case(result, &impl->runner, v, s, &k->judge);
+        apply_known(k, impl, result);
+    }
+    if (is_bad(result->verdict)) impl->failures++;
+    const bool quiet = result->verdict == DSV4_PASS || result->verdict == DSV4_DECLINED;
+    if (!quiet || k->verbose) {
+        if (isatty(STDERR_FILENO)) fprintf(stderr, "\r\033[K");
+        dsv4_result_text(&impl->report, result, k->log);
+        fflush(k->log);
+    }
+}
+
+static int run_all(struct check *k) {
+    size_t n = 0;
+    const struct dsv4_suite_case **const cases = dsv4_filter_select(&k->filter, &k->suite, &n);
+    for (size_t i = 0; i < n; i++) {
+        struct dsv4_vector v = {0};
+        struct dsv4_err err = {0};
+        const int status = dsv4_answers_get(&k->answers, &v, cases[i], &err);
+        for (size_t j = 0; j < k->n_impls; j++)
+            if (k->impls[j].start == DSV4_OK)
+                run_case(k, &k->impls[j], cases[i], status == 0 ? &v : NULL, &err);
+        dsv4_vector_free(&v);
+        if (!k->verbose) dsv4_progress("case", i + 1, n);
+    }
+    dsv4_free(cases);
+    if (n == 0) fprintf(stderr, "dsv4cts: no case matches these filters\n");
+    return n > 0;
+}
+
+/* Exit codes in the order of what a reader must hear first. */
+static int worse(int a, int b) {
+    static const int rank[] = {0, 2, 3, 1}; /* by exit code: error, mismatch, nothing, pass */
+    return rank[a] >= rank[b] ? a : b;
+}
+
+static int finish(struct check *k, bool complete) {
+    int code = DSV4_EXIT_PASS;
+    struct dsv4_err err = {0};
+    struct dsv4_report *const reports = dsv4_alloc((k->n_impls + 1) * sizeof *reports);
+    size_t n = 0;
+    for (size_t i = 0; i < k->n_impls; i++) {
+        struct impl *const impl = &k->impls[i];
+        char summary[256];
+        code = worse(code, impl->start == DSV4_OK            ? dsv4_report_exit(&impl->report)
+                           : impl->start == DSV4_UNSUPPORTED ? DSV4_EXIT_NOTHING
+                                                             : DSV4_EXIT_ERROR);
+        if (impl->start != DSV4_OK) continue;
+        reports[n++] = impl->report;
+        dsv4_report_summary(&impl->report, summary, sizeof summary);
+        fprintf(k->log, "%s%s: %s\n", impl->report.info.emulated ? "emulated " : "",
+                impl->report.impl, summary);
+        if (k->directory != NULL && dsv4_report_save(&impl->report, k->directory, &err) != 0)
+            code = worse(code, dsv4_err_print(&err));
+    }
+    for (size_t i = 0; complete && i < k->known.n; i++)
+        if (!k->known.at[i].used)
+            fprintf(stderr, "%s:%d: this known failure matched no case of this run\n",
+                    k->known.file, k->known.at[i].line);
+    if (strcmp(k->format, "json") == 0)
+        for (size_t i = 0; i < n; i++) dsv4_report_json(&reports[i], stdout);
+    else if (strcmp(k->format, "junit") == 0)
+        dsv4_report_junit(reports, n, stdout);
+    dsv4_free(reports);
+    return code;
+}
+
+int dsv4_verb_check(int argc, char **argv) {
+    struct check k = {
+        .filter = DSV4_FILTER,
+        .format = "text",
+        .vectors = "vectors",
+        .timeout = 60,
+        .poison = 1,
+        .judge = {.repeat = 1, .hint_seconds = 10}
+    };
+    struct dsv4_err err = {0};
+    char path[4200];
+    int code = read_options(&k, argc, argv);
+    if (code >= 0) return code;
+    snprintf(path, sizeof path, "%s/known.yaml", k.filter.suites);
+    if (dsv4_suite_load(&k.suite, k.filter.suites, &err) != 0 ||
+        dsv4_known_read(&k.known, path, &err) != 0 ||
+        dsv4_answers_open(&k.answers, k.vectors, k.fresh, &err) != 0) {
+        code = dsv4_err_print(&err);
+        goto done;
+    }
+    k.impls = dsv4_alloc(k.names.n * sizeof *k.impls);
+    size_t started = 0;
+    for (; k.n_impls < k.names.n; k.n_impls++)
+        started += start_impl(&k, &k.impls[k.n_impls], k.names.at[k.n_impls]) == 0;
+    const bool complete = started > 0 && run_all(&k);
+    code = finish(&k, complete);
+    for (size_t i = 0; i < k.n_impls; i++) {
+        dsv4_runner_stop(&k.impls[i].runner);
+        dsv4_report_free(&k.impls[i].report);
+    }
+done:
+    dsv4_free(k.impls);
+    dsv4_answers_close(&k.answers);
+    dsv4_known_free(&k.known);
+    dsv4_suite_free(&k.suite);
+    return code;
+}

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "hint.h"
+
+#include <time.h>
+
+#include "suspect.h"
+
+struct search {
+    struct dsv4_notes *notes;
+    const struct dsv4_comparison *compare;
+    struct dsv4_arena arena;
+    uint64_t poison;
+    double limit;
+    bool found, stopped;
+};
+
+static double now(void) {
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
+}
+
+void dsv4_note_trace(struct dsv4_notes *notes, const struct dsv4_comparison *compare,
+                     const struct dsv4_mismatch *mismatch) {
+    char line[400] = "";
+    struct dsv4_case bound = compare->v->c;
+    if (bound.op->trace == NULL) return;
+    dsv4_case_bind(&bound, compare->want->base);
+    bound.op->trace(&bound, mismatch->slot, mismatch->offset, line, sizeof line);
+    if (line[0] != '\0') dsv4_notes_add(notes, "from", "%s", line);
+}
+
+/* How a suspect's bytes stand to what was got: -1 they do not explain it, 0 the same everywhere, n > 0: all that is
+ * wrong is explained, and n bytes would be wrong besides. */
+static int64_t explains(const struct search *search) {
+    const struct dsv4_comparison *const compare = search->compare;
+    const struct dsv4_comparison to_got = {compare->v, compare->got, &search->arena};
+    int64_t extra = 0, at = -1;
+    bool any = false;
+    while ((at = dsv4_compare_at(&to_got, at + 1)) >= 0) {
+        if (compare->got->base[at] != compare->want->base[at]) return -1;
+        if (++extra > 1 << 20) return -1;
+    }
+    for (at = dsv4_compare_at(compare, 0); at >= 0; at = -1) any = true;
+    return any ? extra : -1;
+}
+
+static bool out_of_time(struct search *search) {
+    if (now() > search->limit) search->stopped = true;
+    return search->stopped;
+}
+
+/* Best: the same bits everywhere. Else a suspect that covers every wrong byte is still evidence, and is named as such. */
+static void try_mutants(struct search *search) {
+    const struct dsv4_op *const op = search->compare->v->c.op;
+    int64_t least = INT64_MAX;
+    size_t best = 0;
+    for (size_t m = 1; m <= op->n_mutants && !out_of_time(search); m++) {
+        const int status =
+            dsv4_suspect_run(&search->arena, search->compare->v, NULL, search->poison, (int)m);
+        const int64_t extra = status == DSV4_OK ? explains(search) : -1;
+        if (extra < 0 || extra >= least) continue;
+        least = extra;
+        best = m;
+    }
+    if (best == 0) return;
+    const struct dsv4_mutant *const mutant = &op->mutants[best - 1];
+    search->found = true;
+    if (least == 0)
+        dsv4_notes_add(search->notes, "hint", "output equals mutant %s bit for bit: %s",
+                       mutant->name, mutant->why);
+    else
+        dsv4_notes_add(search->notes, "hint",
+                       "mutant %s gives every wrong byte here, and %lld more that are right: %s",
+                       mutant->name, (long long)least, mutant->why);
+}
+
+static void try_dialects(struct search *search) {
+    const struct dsv4_case *const c = &search->compare->v->c;
+    for (size_t p = 0; p < c->op->n_params; p++) {
+        const struct dsv4_param_def *const def = &c->op->params[p];
+        const char *list = def->names;
+        char word[40];
+        if (def->use != DSV4_USE_DIALECT || def->kind != DSV4_NAME) continue;
+        while ((list = dsv4_next_word(word, sizeof word, list)) != NULL && !out_of_time(search)) {
+            struct dsv4_case variant;
+            if (strcmp(word, c->words[p]) == 0) continue;
+            if (dsv4_suspect_dialect(&variant, c, p, word) &&
+                dsv4_suspect_run(&search->arena, search->compare->v, &variant, search->poison, 0) ==
+                    DSV4_OK &&
+                explains(search) == 0) {
+                dsv4_notes_add(search->notes, "hint", "output equals dialect %s=%s bit for bit",
+                               def->name, word);
+                search->found = true;
+            }
+            dsv4_case_free(&variant);
+        }
+    }
+}
+
+/* Wrong bytes that all hold what they held before the call were not written. */
+static void try_unwritten(struct search *search) {
+    const struct dsv4_comparison *const compare = search->compare;
+    int64_t at = -1, n = 0;
+    dsv4_arena_fill(&search->arena, compare->v, search->poison, DSV4_BEFORE);
+    while ((at = dsv4_compare_at(compare, at + 1)) >= 0 && n < 1 << 20) {
+        if (compare->got->base[at] != search->arena.base[at]) return;
+        n++;
+    }
+    if (n == 0) return;
+    search->found = true;
+    dsv4_notes_add(search->notes, "hint",
+                   "every wrong byte holds what it held before the call: it was never written");
+}
+
+void dsv4_note_hints(struct dsv4_notes *notes, const struct dsv4_comparison *compare,
+                     uint64_t poison, double seconds) {
+    struct search search = {
+        .notes = notes, .compare = compare, .poison = poison, .limit = now() + seconds};
+    if (seconds <= 0 || compare->v->c.refused) return;
+    dsv4_arena_private(&search.arena, &compare->v->c);
+    try_unwritten(&search);
+    if (!search.found) try_mutants(&search);
+    if (!search.found) try_dialects(&search);
+    if (search.stopped && !search.found)
+        dsv4_notes_add(notes, "hint",
+                       "none yet: the search among mutants and dialects stopped after %g s",
+                       seconds);
+    dsv4_arena_close(&search.arena);
+}

@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "judge.h"
+
+#include "../reference/layout/layout.h"
+#include "../reference/memory.h"
+#include "diagnose.h"
+#include "file.h"
+
+/* What one case needs while it is judged. */
+struct trial {
+    struct dsv4_result *result;
+    struct dsv4_runner *r;
+    const struct dsv4_vector *v;
+    const struct dsv4_judge *judge;
+    struct dsv4_arena want, first; /* first: what run 1 left, kept when there are more runs */
+    int64_t run;                   /* from 1 */
+};
+
+/* What the plug-in printed last, when that may explain an end without words. */
+static void note_printed(struct dsv4_notes *notes, const struct dsv4_runner *r) {
+    enum { LINES = 8 };
+    size_t start = r->tail_bytes, lines = 0;
+    char text[sizeof r->tail + 1];
+    while (start > 0 && !(r->tail[start - 1] == '\n' && start < r->tail_bytes && ++lines == LINES))
+        start--;
+    const size_t n = r->tail_bytes - start;
+    memcpy(text, r->tail + start, n);
+    text[n] = '\0';
+    for (size_t i = 0; i < n; i++)
+        if (text[i] == '\0') text[i] = '?';
+    for (size_t i = n; i > 0 && text[i - 1] == '\n'; i--) text[i - 1] = '\0';
+    if (text[0] != '\0') dsv4_notes_add(notes, "printed", "%s", text);
+}
+
+static void set(struct trial *t, enum dsv4_verdict verdict) {
+    if (t->result->verdict == DSV4_PASS) t->result->verdict = verdict;
+}
+
+static const char *status_name(int status) {
+    static const char *const names[] = {"DSV4_OK", "DSV4_REFUSED", "DSV4_UNSUPPORTED",
+                                        "DSV4_ERROR"};
+    return status >= 0 && status <= 3 ? names[status] : "an unknown status";
+}
+
+/* Judges what the plug-in returned. true: the arena is worth a look. */
+static bool judge_status(struct trial *t, const struct dsv4_reply *reply) {
+    struct dsv4_result *const result = t->result;
+    const bool refused = t->v->c.refused;
+    const char *const why = reply->text[0] != '\0' ? reply->text : "it gave no reason";
+    const enum dsv4_verdict failed = DSV4_FAILED;
+    if (reply->stage == DSV4_STAGE_PREPARE) {
+        set(t, DSV4_BROKEN);
+        dsv4_result_say(result, "%s", why);
+    } else if (reply->fatal) {
+        set(t, DSV4_CRASH);
+        dsv4_result_say(result, "%s", why);
+    } else if (reply->stage == DSV4_STAGE_SUPPORTS && reply->status == DSV4_UNSUPPORTED) {
+        set(t, DSV4_DECLINED);
+        dsv4_result_say(result, "%s", why);
+    } else if (reply->stage == DSV4_STAGE_SUPPORTS) {
+        set(t, failed);
+        dsv4_result_say(
+            result, "supports() returned %d (%s); it must return DSV4_OK or DSV4_UNSUPPORTED: %s",
+            reply->status, status_name(reply->status), why);
+    } else if (refused && reply->status == DSV4_OK) {
+        set(t, failed);
+        dsv4_result_say(result, "the contract refuses this input; run() returned DSV4_OK");
+        return true;
+    } else if (reply->status == DSV4_UNSUPPORTED) {
+        set(t, failed);
+        dsv4_result_say(
+            result, "run() returned DSV4_UNSUPPORTED for a case that supports() accepted: %s", why);
+    } else if (!refused && reply->status == DSV4_REFUSED) {
+        set(t, failed);
+        dsv4_result_say(result, "run() refused an input that the contract computes: %s", why);
+    } else if (reply->status != DSV4_OK && reply->status != DSV4_REFUSED) {
+        set(t, failed);
+        dsv4_result_say(result, "run() returned %d (%s): %s", reply->status,
+                        status_name(reply->status), why);
+    } else {
+        return true;
+    }
+    return false;
+}
+
+static bool same_as_first(struct trial *t, const struct dsv4_arena *got) {
+    const struct dsv4_comparison compare = {t->v, got, &t->first};
+    struct dsv4_mismatch m;
+    struct dsv4_site site;
+    if (!dsv4_compare_next(&compare, 0, &m)) return true;
+    set(t, DSV4_FAILED);
+    snprintf(site.where, sizeof site.where, "byte %lld", (long long)m.offset);
+    const dsv4_tensor *const tensor = &t->v->c.tensors[m.slot].t;
+    if (m.fault != DSV4_FAULT_GUARD && m.fault != DSV4_FAULT_GAP)
+        dsv4_layout_find(tensor->layout)->locate(&t->v->c, m.slot, m.offset, &site);
+    dsv4_result_say(t->result,
+                    "not repeatable: run %lld of %lld differs from run 1, first at `%s` %s",
+                    (long long)t->run, (long long)t->judge->repeat, tensor->name, site.where);
+    return false;
+}
+
+/* A vector with the plug-in's bytes as its answers, so that `dsv4cts diff` can be used on it. */
+static void dump(struct trial *t, const struct dsv4_arena *got) {
+    struct dsv4_vector copy = *t->v;
+    struct dsv4_err err = {0};
+    char path[4600];
+    if (copy.c.refused) return;
+    for (size_t s = 0; s < copy.c.op->n_slots; s++) {
+        const struct dsv4_case_tensor *const tensor = &copy.c.tensors[s];
+        const int64_t bytes = dsv4_packed_bytes(tensor);
+        if (copy.tensors[s].out == NULL) continue;
+        unsigned char *const out = dsv4_alloc((size_t)bytes);
+        dsv4_pack(out, tensor, got->base + tensor->offset);
+        for (int64_t i = 0; i < bytes && copy.tensors[s].keep != NULL; i++)
+            if (copy.tensors[s].keep[i] != 0) out[i] = 0;
+        copy.tensors[s].out = out;
+    }
+    snprintf(path, sizeof path, "%s/%s.%s.got.npz", t->judge->dump, copy.c.op->name, copy.c.name);
+    if (dsv4_directory_make(t->judge->dump, &err) == 0 && dsv4_vector_write(&copy, path, &err) == 0)
+        dsv4_notes_add(&t->result->notes, "dump", "%s", path);
+    else
+        dsv4_notes_add(&t->result->notes, "dump", "could not be written: %s", err.text);
+    for (size_t s = 0; s < copy.c.op->n_slots; s++)
+        if (copy.tensors[s].out != NULL) dsv4_free(copy.tensors[s].out);
+}
+
+static void judge_arena(struct trial *t, const struct dsv4_arena *got) {
+    const struct dsv4_comparison compare = {t->v, got, &t->want};
+    char summary[1024];
+    if (dsv4_compare_at(&compare, 0) < 0) return;
+    const bool first_fault = t->result->verdict == DSV4_PASS;
+    set(t, DSV4_FAILED);
+    dsv4_diagnose(&t->result->notes, summary, sizeof summary, &compare, t->judge->poison,
+                  t->judge->hint_seconds);
+    if (t->result->message != NULL)
+        dsv4_notes_add(&t->result->notes, "status", "%s", t->result->message);
+    if (first_fault) dsv4_result_say(t->result, "%s", summary);
+    if (t->judge->dump != NULL) dump(t, got);
+}
+
+/* One run. false: no use to run again. */
+static bool run_once(struct trial *t, struct dsv4_arena *got) {
+    struct dsv4_request request;
+    struct dsv4_reply reply;
+    dsv4_arena_fill(got, t->v, t->judge->poison, DSV4_BEFORE);
+    dsv4_request_set(&request, DSV4_REQUEST_RUN, &t->v->c);
+    const enum dsv4_outcome outcome = dsv4_runner_ask(t->r, &request, got->fd, &reply);
+    if (outcome != DSV4_ANSWERED) {
+        set(t, outcome == DSV4_CRASHED ? DSV4_CRASH : DSV4_TIMEOUT);
+        dsv4_result_say(t->result, "%s", t->r->death);
+        note_printed(&t->result->notes, t->r);
+        return false;
+    }
+    t->result->seconds = reply.seconds;
+    const bool look = judge_status(t, &reply);
+    if (!look && t->result->verdict != DSV4_DECLINED) note_printed(&t->result->notes, t->r);
+    if (!look) return false;
+    if (t->run > 1 && !same_as_first(t, got)) {
+        if (t->result->notes.n == 0) judge_arena(t, got);
+        return false;
+    }
+    if (t->run == 1) judge_arena(t, got);
+    return true;
+}
+
+static void note_end(struct trial *t, const struct dsv4_suite_case *s) {
+    struct dsv4_notes *const notes = &t->result->notes;
+    for (size_t i = 0; i < s->n_tags && i < 3; i++) {
+        if (s->tags[i]->bug == NULL) continue;
+        dsv4_notes_add(notes, "why", "tag %s: %s%s%s", s->tags[i]->name, s->tags[i]->bug,
+                       s->tags[i]->link != NULL ? " " : "",
+                       s->tags[i]->link != NULL ? s->tags[i]->link : "");
+    }
+    dsv4_notes_add(notes, "again", "dsv4cts check --impl %s --case %s/%s%s%s --dump", t->r->path,
+                   s->op->name, s->name, s->tier != DSV4_SMOKE ? " --tier " : "",
+                   s->tier != DSV4_SMOKE ? dsv4_tier_names[s->tier] : "");
+}
+
+void dsv4_judge_case(struct dsv4_result *result, struct dsv4_runner *r, const struct dsv4_vector *v,
+                     const struct dsv4_suite_case *s, const struct dsv4_judge *judge) {
+    struct trial t = {.result = result, .r = r, .v = v, .judge = judge};
+    struct dsv4_err err = {0};
+    t.first.fd = -1;
+    for (size_t i = 0; i < v->c.op->n_slots; i++)
+        if (v->c.tensors[i].compare != DSV4_BITS) {
+            result->verdict = DSV4_BROKEN;
+            dsv4_result_say(result,
+                            "`%s` is not compared as bits; this harness knows no other rule",
+                            v->c.tensors[i].t.name);
+            return;
+        }
+    result->verdict = DSV4_PASS;
+    dsv4_arena_private(&t.want, &v->c);
+    dsv4_arena_fill(&t.want, v, judge->poison, v->c.refused ? DSV4_BEFORE : DSV4_AFTER);
+    for (t.run = 1; t.run <= judge->repeat; t.run++) {
+        struct dsv4_arena got;
+        if (dsv4_arena_open(&got, &v->c, &err) != 0) {
+            result->verdict = DSV4_BROKEN;
+            dsv4_result_say(result, "%s", err.text);
+            break;
+        }
+        const bool more = run_once(&t, &got);
+        if (t.run == 1 && judge->repeat > 1)
+            t.first = got;
+        else
+            dsv4_arena_close(&got);
+        if (!more) break;
+    }
+    if (t.first.base != NULL) dsv4_arena_close(&t.first);
+    dsv4_arena_close(&t.want);
+    if (result->verdict != DSV4_PASS && result->verdict != DSV4_DECLINED) note_end(&t, s);
+}

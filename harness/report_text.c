@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "report.h"
+
+/* What a plug-in says is not ours: control characters could rewrite the reader's terminal. */
+static void print_clean(FILE *out, const char *text, const char *indent) {
+    for (const unsigned char *at = (const unsigned char *)text; *at != '\0'; at++)
+        if (*at == '\n')
+            fprintf(out, "\n%s", indent);
+        else if (*at == '\t')
+            fputs("    ", out);
+        else if (*at < 0x20 || *at == 0x7F)
+            fprintf(out, "\\x%02x", *at);
+        else
+            fputc(*at, out);
+}
+
+static const char *emulated(const struct dsv4_report *report) {
+    return report->info.emulated ? "emulated " : "";
+}
+
+void dsv4_report_head(const struct dsv4_report *report, FILE *out) {
+    const struct dsv4_plugin_info *const info = &report->info;
+    const char *const mark = emulated(report);
+    fprintf(out, "%s%s\n%splug-in  ", mark, report->version, mark);
+    print_clean(out, info->name, "");
+    fputc(' ', out);
+    print_clean(out, info->version, "");
+    fprintf(out, "   %s\n%sdevice   %s: ", report->path, mark, info->device);
+    print_clean(out, info->describe, "");
+    fprintf(out, "\n%scanary   ", mark);
+    if (!info->has_canary)
+        fputs("none: the plug-in does not check its arithmetic", out);
+    else if (info->canary == DSV4_OK)
+        print_clean(out, info->canary_line, "");
+    else {
+        fputs("FAILED: ", out);
+        print_clean(out, info->canary_line, "");
+    }
+    fputs("\n", out);
+}
+
+/* Whether the notes say all that the one-line message says. */
+static bool has_details(const struct dsv4_result *result) {
+    for (size_t i = 0; i < result->notes.n; i++)
+        if (strcmp(result->notes.at[i].key, "tensor") == 0 ||
+            strcmp(result->notes.at[i].key, "outside") == 0)
+            return true;
+    return false;
+}
+
+void dsv4_result_text(const struct dsv4_report *report, const struct dsv4_result *result,
+                      FILE *out) {
+    char name[2 * DSV4_NAME_SIZE];
+    snprintf(name, sizeof name, "%s/%s", result->op, result->name);
+    fprintf(out, "%s%-11s %-48s", emulated(report), dsv4_verdict_names[result->verdict], name);
+    if (result->verdict == DSV4_PASS) {
+        fprintf(out, " %.1f ms\n", result->seconds * 1e3);
+        return;
+    }
+    if (result->file != NULL) fprintf(out, " %s:%d", result->file, result->line);
+    if (result->tags != NULL && result->tags[0] != '\0') fprintf(out, "   tags: %s", result->tags);
+    fputc('\n', out);
+    if (result->message != NULL && !has_details(result)) {
+        fprintf(out, "  %-9s", "what");
+        print_clean(out, result->message, "           ");
+        fputc('\n', out);
+    }
+    for (size_t i = 0; i < result->notes.n; i++) {
+        fprintf(out, "  %-9s", result->notes.at[i].key);
+        print_clean(out, result->notes.at[i].text, "           ");
+        fputc('\n', out);
+    }
+}
+
+void dsv4_report_text(const struct dsv4_report *report, FILE *out) {
+    char summary[256];
+    dsv4_report_head(report, out);
+    for (size_t i = 0; i < report->n_results; i++)
+        dsv4_result_text(report, &report->results[i], out);
+    dsv4_report_summary(report, summary, sizeof summary);
+    fprintf(out, "%s%s: %s\n", emulated(report), report->impl, summary);
+}

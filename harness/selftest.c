@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The verb `selftest`: a check that cannot fail is a defect. Every mutant of every op must change at least one smoke
+ * answer, and every planted plug-in must end as its line in the list says.
+ */
+#include <errno.h>
+#include <glob.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "../reference/memory.h"
+#include "answers.h"
+#include "compare.h"
+#include "file.h"
+#include "options.h"
+#include "plugin.h"
+#include "suspect.h"
+#include "verbs.h"
+
+struct selftest {
+    struct dsv4_filter filter;
+    const char *vectors, *planted, *plugins;
+    bool fresh;
+    struct dsv4_suite suite;
+    struct dsv4_answers answers;
+    size_t n_killed, n_survivors, n_planted, n_wrong;
+    bool broken;
+};
+
+enum { POISON = 7 };
+
+/* Bytes in which the mutant's arena differs from the golden one; a refusal that turned into an answer counts too. */
+static int64_t difference(const struct dsv4_vector *v, const struct dsv4_arena *got,
+                          const struct dsv4_arena *want, int status) {
+    const struct dsv4_comparison compare = {v, got, want};
+    int64_t n = (status == DSV4_REFUSED) != v->c.refused ? 1 : 0;
+    for (int64_t at = dsv4_compare_at(&compare, 0); at >= 0; at = dsv4_compare_at(&compare, at + 1))
+        n++;
+    return n;
+}
+
+/* Tries every mutant that is still alive on one case. */
+static void try_case(struct selftest *t, const struct dsv4_suite_case *s, bool *killed) {
+    struct dsv4_vector v = {0};
+    struct dsv4_err err = {0};
+    struct dsv4_arena want, got;
+    if (dsv4_answers_get(&t->answers, &v, s, &err) != 0) {
+        dsv4_err_print(&err);
+        t->broken = true;
+        dsv4_vector_free(&v);
+        return;
+    }
+    dsv4_arena_private(&want, &v.c);
+    dsv4_arena_private(&got, &v.c);
+    dsv4_arena_fill(&want, &v, POISON, v.c.refused ? DSV4_BEFORE : DSV4_AFTER);
+    for (size_t m = 0; m <= s->op->n_mutants; m++) {
+        if (m > 0 && killed[m - 1]) continue;
+        const int status = dsv4_suspect_run(&got, &v, NULL, POISON, (int)m);
+        const int64_t n = difference(&v, &got, &want, status);
+        if (m == 0 &&
+            n > 0) { /* the truth itself: without this, a broken comparison would kill everything */
+            fprintf(stderr, "%s/%s: the reference differs from its own answer in %lld bytes\n",
+                    s->op->name, s->name, (long long)n);
+            t->broken = true;
+            break;
+        }
+        if (m == 0 || n == 0) continue;
+        killed[m - 1] = true;
+        printf("%s %s killed by %s (%lld byte%s)\n", s->op->name, s->op->mutants[m - 1].name,
+               s->name, (long long)n, n == 1 ? "" : "s");
+        t->n_killed++;
+    }
+    dsv4_arena_close(&want);
+    dsv4_arena_close(&got);
+    dsv4_vector_free(&v);
+}
+
+static void try_op(struct selftest *t, const struct dsv4_op *op,
+                   const struct dsv4_suite_case **cases, size_t n) {
+    bool *const killed = dsv4_alloc(op->n_mutants + 1);
+    size_t tried = 0;
+    for (size_t i = 0; i < n; i++)
+        if (cases[i]->op == op) {
+            try_case(t, cases[i], killed);
+            tried++;
+        }
+    for (size_t m = 0; tried > 0 && m < op->n_mutants; m++)
+        if (!killed[m]) {
+            printf("%s %s SURVIVES %zu smoke cases: %s\n", op->name, op->mutants[m].name, tried,
+                   op->mutants[m].why);
+            t->n_survivors++;
+        }
+    dsv4_free(killed);
+}
+
+/* ---- planted plug-ins ---- */
+
+/* One line of the list: "NAME | EXIT CODE | OPTIONS | TEXT": what `check --impl NAME OPTIONS` must return and print. */
+struct planted {
+    char name[128], options[256], text[256];
+    int code;
+};
+
+static char *trim(char *text) {
+    text += strspn(text, " \t");
+    for (size_t n = strlen(text); n > 0 && strchr(" \t\r\n", text[n - 1]) != NULL; n--)
+        text[n - 1] = '\0';
+    return text;
+}
+
+static int parse_planted(struct planted *p, char *line, struct dsv4_err *err) {
+    char *fields[4], *end = NULL;
+    for (int i = 0; i < 4; i++) {
+        char *const bar = strchr(line, '|');
+        if ((bar == NULL) != (i == 3))
+            return dsv4_fail(err, "not 'NAME | EXIT CODE | OPTIONS | TEXT'");
+        if (bar != NULL) *bar = '\0';
+        fields[i] = trim(line);
+        if (bar != NULL) line = bar + 1;
+    }
+    p->code = (int)strtol(fields[1], &end, 10);
+    if (end == fields[1] || *end != '\0' || fields[0][0] == '\0' || fields[3][0] == '\0' ||
+        strlen(fields[0]) >= sizeof p->name || strlen(fields[2]) >= sizeof p->options ||
+        strlen(fields[3]) >= sizeof p->text)
+        return dsv4_fail(err, "an empty, overlong or wrong field");
+    strcpy(p->name, fields[0]);
+    strcpy(p->options, fields[2]);
+    strcpy(p->text, fields[3]);
+    return 0;
+}
+
+/* In the child: check's own door, so that exit codes are tested as a user meets them. */
+static void become_check(const struct selftest *t, const struct planted *p, int output) {
+    char path[4300], options[256],
+        *argv[40] = {"dsv4cts", "check", "--fresh", "--suites", (char *)(uintptr_t)t->filter.suites,
+                     "--impl",  path};
+    int n = 7;
+    if (strchr(p->name, '/') != NULL)
+        snprintf(path, sizeof path, "%s", p->name);
+    else
+        snprintf(path, sizeof path, "%s/%s.so", t->plugins, p->name);
+    strcpy(options, p->options);
+    for (char *word = strtok(options, " "); word != NULL && n < 39; word = strtok(NULL, " "))
+        argv[n++] = word;
+    argv[n] = NULL;
+    dup2(output, STDOUT_FILENO);
+    dup2(output, STDERR_FILENO);
+    execv("/proc/self/exe", argv);
+    _exit(127);
+}
+
+/* Runs it and keeps what it printed. -1: it could not be run. */
+static int run_planted(const struct selftest *t, const struct planted *p, char *output,
+                       size_t size) {
+    int pipes[2], status = 0;
+    size_t n = 0;
+    if (pipe(pipes) != 0) return -1;
+    fflush(NULL);
+    const pid_t pid = fork();
+    if (pid == 0) {
+        close(pipes[0]);
+        become_check(t, p, pipes[1]);
+    }
+    close(pipes[1]);
+    char rest[4096];
+    for (;;) {
+        const bool room = n + 1 < size;
+        const ssize_t got =
+            read(pipes[0], room ? output + n : rest, room ? size - n - 1 : sizeof rest);
+        if (got < 0 && errno == EINTR) continue;
+        if (got <= 0) break;
+        if (room) n += (size_t)got;
+    }
+    output[n] = '\0';
+    close(pipes[0]);
+    if (pid < 0 || waitpid(pid, &status, 0) != pid || !WIFEXITED(status)) return -1;
+    return WEXITSTATUS(status);
+}
+
+static void try_planted(struct selftest *t, const struct planted *p) {
+    enum { OUTPUT_BYTES = 1 << 20 };
+    char *const output = dsv4_alloc(OUTPUT_BYTES);
+    const int code = run_planted(t, p, output, OUTPUT_BYTES);
+    const bool right = code == p->code && strstr(output, p->text) != NULL;
+    t->n_planted++;
+    if (right) {
+        printf("planted %s: exit %d, \"%s\"\n", p->name, code, p->text);
+    } else {
+        t->n_wrong++;
+        printf("planted %s: NOT CAUGHT as listed: wants exit %d and \"%s\", got exit %d and\n%s\n",
+               p->name, p->code, p->text, code, output);
+    }
+    dsv4_free(output);
+}
+
+/* A planted plug-in that no line speaks of would be tested by nobody. */
+static int check_listed(const struct selftest *t, const char *list, struct dsv4_err *err) {
+    char pattern[4200], line[300];
+    glob_t found = {0};
+    int status = 0;
+    snprintf(pattern, sizeof pattern, "%s/*.so", t->plugins);
+    if (glob(pattern, 0, NULL, &found) != 0)
+        status =
+            dsv4_fail(err, "no planted plug-ins at %.200s; `make selftest` builds them", pattern);
+    for (size_t i = 0; status == 0 && i < found.gl_pathc; i++) {
+        const char *const stem = strrchr(found.gl_pathv[i], '/') + 1;
+        const int length = (int)strlen(stem) - 3;
+        snprintf(line, sizeof line, "\n%.*s ", length, stem);
+        if (strstr(list, line) == NULL)
+            status = dsv4_fail(err, "%.*s is built but not listed", length, stem);
+    }
+    globfree(&found);
+    return status;
+}
+
+static int try_all_planted(struct selftest *t, struct dsv4_err *err) {
+    unsigned char *bytes = NULL;
+    size_t size = 0;
+    int number = 0;
+    if (dsv4_file_read(&bytes, &size, t->planted, 1 << 20, err) != 0) return -1;
+    if (check_listed(t, (const char *)bytes, err) != 0) {
+        dsv4_free(bytes);
+        return dsv4_err_at(err, t->planted, 0);
+    }
+    for (char *line = (char *)bytes, *next; line != NULL && *line != '\0'; line = next) {
+        struct planted p;
+        next = strchr(line, '\n');
+        if (next != NULL) *next++ = '\0';
+        number++;
+        if (line[0] == '#' || line[0] == '\0') continue;
+        if (parse_planted(&p, line, err) != 0) {
+            dsv4_free(bytes);
+            return dsv4_err_at(err, t->planted, number);
+        }
+        try_planted(t, &p);
+    }
+    dsv4_free(bytes);
+    return 0;
+}
+
+static int run_selftest(struct selftest *t, struct dsv4_err *err) {
+    size_t n = 0;
+    const struct dsv4_suite_case **const cases = dsv4_filter_select(&t->filter, &t->suite, &n);
+    for (size_t i = 0; i < dsv4_n_ops; i++) try_op(t, dsv4_ops[i], cases, n);
+    dsv4_free(cases);
+    if (t->planted != NULL && try_all_planted(t, err) != 0) return dsv4_err_print(err);
+    printf("%zu mutants killed, %zu survive", t->n_killed, t->n_survivors);
+    if (t->planted != NULL)
+        printf("; %zu planted plug-ins, %zu not caught as listed", t->n_planted, t->n_wrong);
+    printf("\n");
+    if (t->broken) return DSV4_EXIT_ERROR;
+    if (t->n_survivors + t->n_wrong > 0) return DSV4_EXIT_DIFFERENT;
+    if (t->n_killed == 0 || (t->planted != NULL && t->n_planted == 0)) {
+        fprintf(stderr, "dsv4cts: nothing was tested\n");
+        return DSV4_EXIT_NOTHING;
+    }
+    return DSV4_EXIT_PASS;
+}
+
+int dsv4_verb_selftest(int argc, char **argv) {
+    char directory[4000], plugins[4100];
+    struct selftest t = {.filter = DSV4_FILTER, .vectors = "vectors"};
+    const struct dsv4_option options[] = {
+        {"--fresh",   DSV4_OPTION_FLAG, &t.fresh,   NULL,
+         "make all answers now; read neither vectors nor MANIFEST"},
+        {"--vectors", DSV4_OPTION_TEXT, &t.vectors, "DIR",
+         "where the golden vectors are (vectors)"                 },
+        {"--planted", DSV4_OPTION_TEXT, &t.planted, "FILE",
+         "also run the planted plug-ins of this list"             },
+    };
+    struct dsv4_command command = {.usage = "selftest [OPTIONS]",
+                                   .options = options,
+                                   .n_options = sizeof options / sizeof *options,
+                                   .filter = &t.filter};
+    struct dsv4_err err = {0};
+    int code = dsv4_command_start(&command, argc, argv);
+    if (code >= 0) return code;
+    dsv4_build_directory(directory, sizeof directory);
+    snprintf(plugins, sizeof plugins, "%s/tests/planted", directory);
+    t.plugins = plugins;
+    if (t.filter.tiers == 0) t.filter.tiers = 1U << DSV4_SMOKE;
+    if (dsv4_suite_load(&t.suite, t.filter.suites, &err) != 0 ||
+        dsv4_answers_open(&t.answers, t.vectors, t.fresh, &err) != 0)
+        code = dsv4_err_print(&err);
+    else
+        code = run_selftest(&t, &err);
+    dsv4_answers_close(&t.answers);
+    dsv4_suite_free(&t.suite);
+    return code;
+}

@@ -1,0 +1,640 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* YAML suites to cases. A suite is a list of facts, so YAML's power is refused: no anchors,
+ * aliases, types or second documents, and plain ASCII in every scalar. */
+#include "suite.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <yaml.h>
+
+#include "../reference/memory.h"
+#include "file.h"
+#include "options.h"
+
+const char *const dsv4_tier_names[DSV4_N_TIERS] = {"smoke", "full", "stress", "bench"};
+
+enum {
+    MAX_FILE_BYTES = 4 << 20,
+    MAX_EVENTS = 400000,
+    MAX_DEPTH = 8,
+    MAX_SCALAR = 400,
+    MAX_SWEEP = 4096, /* cases from one entry */
+    MAX_CASES = 10000 /* cases of one op */
+};
+
+struct reader {
+    struct dsv4_suite *suite;
+    const struct dsv4_op *op;
+    const char *file;
+    yaml_document_t *document;
+    struct dsv4_case scratch; /* checks values */
+    size_t first_tag, first_case;
+    bool *tag_used;
+    struct dsv4_err *err;
+};
+
+/* A swept parameter and its values. */
+struct axis {
+    const char *name;
+    const char **values;
+    size_t n;
+};
+
+/* One entry of `cases`; text belongs to the document. */
+struct entry {
+    const yaml_node_t *node;
+    const char *name;
+    enum dsv4_tier tier;
+    size_t *tags; /* indices into the suite's */
+    size_t n_tags;
+    uint64_t seed;
+    const char *with[2 * DSV4_MAX_PARAMS];
+    size_t n_with;
+    struct axis axes[DSV4_MAX_PARAMS];
+    size_t n_axes;
+};
+
+static int fail_line(const struct reader *r, size_t line, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+static int fail_line(const struct reader *r, size_t line, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    vsnprintf(r->err->text, sizeof r->err->text, format, args);
+    va_end(args);
+    return dsv4_err_at(r->err, r->file, (int)line + 1);
+}
+
+#define FAIL_NODE(r, node, ...) fail_line(r, (node)->start_mark.line, __VA_ARGS__)
+
+/* ---- a first pass over the events: what a suite may be made of ---- */
+
+static int check_text(const struct reader *r, const yaml_event_t *event) {
+    const unsigned char *text = event->data.scalar.value;
+    const size_t length = event->data.scalar.length, line = event->start_mark.line;
+    if (length > MAX_SCALAR)
+        return fail_line(r, line, "a scalar of %zu bytes; at most %d are read", length, MAX_SCALAR);
+    for (size_t i = 0; i < length; i++)
+        if (text[i] < 0x20 || text[i] > 0x7E)
+            return fail_line(r, line,
+                             "byte 0x%02x in a scalar; suites are printable ASCII on one line",
+                             text[i]);
+    return 0;
+}
+
+static bool is_decorated(const yaml_event_t *event) {
+    switch (event->type) {
+    case YAML_ALIAS_EVENT: return true;
+    case YAML_SCALAR_EVENT:
+        return event->data.scalar.anchor != NULL || event->data.scalar.tag != NULL;
+    case YAML_SEQUENCE_START_EVENT:
+        return event->data.sequence_start.anchor != NULL || event->data.sequence_start.tag != NULL;
+    case YAML_MAPPING_START_EVENT:
+        return event->data.mapping_start.anchor != NULL || event->data.mapping_start.tag != NULL;
+    default: return false;
+    }
+}
+
+static int check_event(const struct reader *r, const yaml_event_t *event, int *depth,
+                       int *documents) {
+    const size_t line = event->start_mark.line;
+    if (is_decorated(event))
+        return fail_line(r, line,
+                         "anchors, aliases and type tags are not part of a suite; write it out");
+    switch (event->type) {
+    case YAML_SCALAR_EVENT: return check_text(r, event);
+    case YAML_SEQUENCE_START_EVENT:
+    case YAML_MAPPING_START_EVENT:
+        if (++*depth > MAX_DEPTH)
+            return fail_line(r, line, "lists and maps are nested more than %d deep", MAX_DEPTH);
+        return 0;
+    case YAML_SEQUENCE_END_EVENT:
+    case YAML_MAPPING_END_EVENT: --*depth; return 0;
+    case YAML_DOCUMENT_START_EVENT:
+        return ++*documents > 1 ? fail_line(r, line, "a second document; a suite is one") : 0;
+    default: return 0;
+    }
+}
+
+static int fail_yaml(const struct reader *r, const yaml_parser_t *parser,
+                     const unsigned char *bytes, size_t size) {
+    size_t line = parser->problem_mark.line;
+    if (parser->error == YAML_READER_ERROR) {
+        line = 0;
+        for (size_t i = 0; i < size && i < parser->problem_offset; i++) line += bytes[i] == '\n';
+    }
+    return fail_line(
+        r, line, "not YAML: %s%s%s", parser->problem != NULL ? parser->problem : "unknown",
+        parser->context != NULL ? " " : "", parser->context != NULL ? parser->context : "");
+}
+
+static int scan(const struct reader *r, const unsigned char *bytes, size_t size) {
+    yaml_parser_t parser;
+    yaml_event_t event;
+    int status = 0, depth = 0, documents = 0, n = 0;
+    bool end = false;
+    if (yaml_parser_initialize(&parser) == 0)
+        return fail_line(r, 0, "the YAML parser has no memory");
+    yaml_parser_set_input_string(&parser, bytes, size);
+    while (status == 0 && !end) {
+        if (yaml_parser_parse(&parser, &event) == 0) {
+            status = fail_yaml(r, &parser, bytes, size);
+            break;
+        }
+        status = check_event(r, &event, &depth, &documents);
+        if (status == 0 && ++n > MAX_EVENTS)
+            status = fail_line(r, event.start_mark.line, "more than %d nodes", MAX_EVENTS);
+        end = event.type == YAML_STREAM_END_EVENT;
+        yaml_event_delete(&event);
+    }
+    if (status == 0 && documents == 0) status = fail_line(r, 0, "the suite is empty");
+    yaml_parser_delete(&parser);
+    return status;
+}
+
+/* ---- nodes ---- */
+
+static const yaml_node_t *node_at(const struct reader *r, int index) {
+    return yaml_document_get_node(r->document, index);
+}
+
+static const char *text_of(const yaml_node_t *node) {
+    return (const char *)node->data.scalar.value;
+}
+
+static const char *type_name(const yaml_node_t *node) {
+    switch (node->type) {
+    case YAML_SCALAR_NODE: return "a scalar";
+    case YAML_SEQUENCE_NODE: return "a list";
+    case YAML_MAPPING_NODE: return "a map";
+    default: return "nothing";
+    }
+}
+
+static int want(const struct reader *r, const yaml_node_t *node, yaml_node_type_t type,
+                const char *what) {
+    static const char *const names[] = {"nothing", "a scalar", "a list", "a map"};
+    if (node->type == type) return 0;
+    return FAIL_NODE(r, node, "%s is %s; it must be %s", what, type_name(node), names[type]);
+}
+
+static size_t n_items(const yaml_node_t *node) {
+    return (size_t)(node->data.sequence.items.top - node->data.sequence.items.start);
+}
+
+static const yaml_node_t *item(const struct reader *r, const yaml_node_t *node, size_t i) {
+    return node_at(r, node->data.sequence.items.start[i]);
+}
+
+static size_t n_pairs(const yaml_node_t *node) {
+    return (size_t)(node->data.mapping.pairs.top - node->data.mapping.pairs.start);
+}
+
+/* Key (checked to be a scalar) and value of pair i. */
+static int pair(const struct reader *r, const yaml_node_t *node, size_t i, const char **key,
+                const yaml_node_t **key_node, const yaml_node_t **value) {
+    *key_node = node_at(r, node->data.mapping.pairs.start[i].key);
+    *value = node_at(r, node->data.mapping.pairs.start[i].value);
+    if (want(r, *key_node, YAML_SCALAR_NODE, "a key") != 0) return -1;
+    *key = text_of(*key_node);
+    return 0;
+}
+
+/* Sorts a map's values by `keys`; keys[0 .. n_required) must be there, others may, further ones may
+ * not. */
+static int read_map(const struct reader *r, const yaml_node_t *node, const char *what,
+                    const char *const *keys, size_t n_keys, size_t n_required,
+                    const yaml_node_t **values) {
+    if (want(r, node, YAML_MAPPING_NODE, what) != 0) return -1;
+    for (size_t k = 0; k < n_keys; k++) values[k] = NULL;
+    for (size_t i = 0; i < n_pairs(node); i++) {
+        const char *key;
+        const yaml_node_t *key_node, *value;
+        size_t k = 0;
+        if (pair(r, node, i, &key, &key_node, &value) != 0) return -1;
+        while (k < n_keys && strcmp(keys[k], key) != 0) k++;
+        if (k == n_keys) return FAIL_NODE(r, key_node, "%s has the unknown key '%.60s'", what, key);
+        if (values[k] != NULL)
+            return FAIL_NODE(r, key_node, "%s has the key '%s' twice", what, key);
+        values[k] = value;
+    }
+    for (size_t k = 0; k < n_required; k++)
+        if (values[k] == NULL) return FAIL_NODE(r, node, "%s lacks the key '%s'", what, keys[k]);
+    return 0;
+}
+
+/* kebab-case: lower-case letters and digits, single hyphens between them. */
+static bool is_kebab(const char *name) {
+    char before = '-';
+    for (const char *at = name; *at != '\0'; before = *at++) {
+        const bool word = (*at >= 'a' && *at <= 'z') || (*at >= '0' && *at <= '9');
+        if (!word && (*at != '-' || before == '-')) return false;
+    }
+    return before != '-';
+}
+
+/* ---- tags ---- */
+
+/* Room for more tags. Cases point into the array, so it cannot simply be moved. */
+static void grow_tags(struct dsv4_suite *suite, size_t more) {
+    struct dsv4_tag *tags = dsv4_alloc((suite->n_tags + more) * sizeof *tags);
+    if (suite->n_tags > 0) memcpy(tags, suite->tags, suite->n_tags * sizeof *tags);
+    for (size_t i = 0; i < suite->n_cases; i++)
+        for (size_t t = 0; t < suite->cases[i].n_tags; t++)
+            suite->cases[i].tags[t] = tags + (suite->cases[i].tags[t] - suite->tags);
+    dsv4_free(suite->tags);
+    suite->tags = tags;
+}
+
+static int read_tags(struct reader *r, const yaml_node_t *node) {
+    static const char *const keys[] = {"bug", "link"};
+    const yaml_node_t *values[2], *key_node, *value;
+    const char *name;
+    if (want(r, node, YAML_MAPPING_NODE, "tags") != 0) return -1;
+    grow_tags(r->suite, n_pairs(node));
+    r->tag_used = dsv4_alloc(n_pairs(node) * sizeof *r->tag_used);
+    for (size_t i = 0; i < n_pairs(node); i++) {
+        if (pair(r, node, i, &name, &key_node, &value) != 0) return -1;
+        if (!is_kebab(name) || strlen(name) >= DSV4_NAME_SIZE)
+            return FAIL_NODE(r, key_node, "the tag '%.60s' is not kebab-case", name);
+        for (size_t t = r->first_tag; t < r->suite->n_tags; t++)
+            if (strcmp(r->suite->tags[t].name, name) == 0)
+                return FAIL_NODE(r, key_node, "the tag '%.60s' is declared twice", name);
+        if (read_map(r, value, "a tag", keys, 2, 1, values) != 0) return -1;
+        for (size_t k = 0; k < 2; k++)
+            if (values[k] != NULL && (want(r, values[k], YAML_SCALAR_NODE, keys[k]) != 0))
+                return -1;
+        if (text_of(values[0])[0] == '\0')
+            return FAIL_NODE(r, values[0], "the tag '%.60s' does not say which bug it hunts", name);
+        if (values[1] != NULL && strncmp(text_of(values[1]), "https://", 8) != 0)
+            return FAIL_NODE(r, values[1], "the link '%.60s' does not start with https://",
+                             text_of(values[1]));
+        r->suite->tags[r->suite->n_tags++] = (struct dsv4_tag){
+            .name = dsv4_copy_text(name),
+            .bug = dsv4_copy_text(text_of(values[0])),
+            .link = values[1] != NULL ? dsv4_copy_text(text_of(values[1])) : NULL,
+        };
+    }
+    return 0;
+}
+
+static int check_tags_used(const struct reader *r, const yaml_node_t *node) {
+    for (size_t i = 0; i < n_pairs(node); i++)
+        if (!r->tag_used[i])
+            return FAIL_NODE(r, node_at(r, node->data.mapping.pairs.start[i].key),
+                             "no case uses the tag '%s'; use it or remove it",
+                             r->suite->tags[r->first_tag + i].name);
+    return 0;
+}
+
+static int read_case_tags(struct reader *r, struct entry *e, const yaml_node_t *node) {
+    if (want(r, node, YAML_SEQUENCE_NODE, "tags") != 0) return -1;
+    if (n_items(node) == 0)
+        return FAIL_NODE(r, node, "tags is empty; a case says with a tag which bug it hunts");
+    e->tags = dsv4_alloc(n_items(node) * sizeof *e->tags);
+    for (size_t i = 0; i < n_items(node); i++) {
+        const yaml_node_t *word = item(r, node, i);
+        size_t t = r->first_tag;
+        if (want(r, word, YAML_SCALAR_NODE, "a tag") != 0) return -1;
+        while (t < r->suite->n_tags && strcmp(r->suite->tags[t].name, text_of(word)) != 0) t++;
+        if (t == r->suite->n_tags)
+            return FAIL_NODE(r, word, "the tag '%.60s' is not declared under `tags` of this file",
+                             text_of(word));
+        for (size_t k = 0; k < e->n_tags; k++)
+            if (e->tags[k] == t)
+                return FAIL_NODE(r, word, "the tag '%.60s' is given twice", text_of(word));
+        e->tags[e->n_tags++] = t;
+        r->tag_used[t - r->first_tag] = true;
+    }
+    return 0;
+}
+
+/* ---- cases ---- */
+
+static int check_value(struct reader *r, const yaml_node_t *key, const yaml_node_t *value) {
+    if (want(r, value, YAML_SCALAR_NODE, "the value of a parameter") != 0) return -1;
+    if (dsv4_case_set(&r->scratch, text_of(key), text_of(value), r->err) == 0) return 0;
+    return dsv4_err_at(r->err, r->file, (int)value->start_mark.line + 1);
+}
+
+static bool is_set(const struct entry *e, const char *name) {
+    for (size_t i = 0; i < e->n_with; i++)
+        if (strcmp(e->with[2 * i], name) == 0) return true;
+    for (size_t i = 0; i < e->n_axes; i++)
+        if (strcmp(e->axes[i].name, name) == 0) return true;
+    return false;
+}
+
+static int read_with(struct reader *r, struct entry *e, const yaml_node_t *node) {
+    const char *name;
+    const yaml_node_t *key, *value;
+    if (want(r, node, YAML_MAPPING_NODE, "with") != 0) return -1;
+    for (size_t i = 0; i < n_pairs(node); i++) {
+        if (pair(r, node, i, &name, &key, &value) != 0) return -1;
+        if (is_set(e, name)) return FAIL_NODE(r, key, "the parameter '%.60s' is set twice", name);
+        if (check_value(r, key, value) != 0) return -1;
+        e->with[2 * e->n_with] = name;
+        e->with[2 * e->n_with++ + 1] = text_of(value);
+    }
+    return 0;
+}
+
+static int read_sweep(struct reader *r, struct entry *e, const yaml_node_t *node) {
+    const char *name;
+    const yaml_node_t *key, *list;
+    if (want(r, node, YAML_MAPPING_NODE, "sweep") != 0) return -1;
+    for (size_t i = 0; i < n_pairs(node); i++) {
+        if (pair(r, node, i, &name, &key, &list) != 0) return -1;
+        if (is_set(e, name)) return FAIL_NODE(r, key, "the parameter '%.60s' is set twice", name);
+        if (want(r, list, YAML_SEQUENCE_NODE, "a swept parameter") != 0) return -1;
+        if (n_items(list) == 0)
+            return FAIL_NODE(r, list, "the sweep of '%.60s' has no values, so it makes no case",
+                             name);
+        for (size_t k = 0; k < n_items(list); k++)
+            if (check_value(r, key, item(r, list, k)) != 0) return -1;
+        struct axis *axis = &e->axes[e->n_axes++]; /* names are checked: no more than the op has */
+        axis->name = name;
+        axis->values = dsv4_alloc(n_items(list) * sizeof *axis->values);
+        for (; axis->n < n_items(list); axis->n++)
+            axis->values[axis->n] = text_of(item(r, list, axis->n));
+    }
+    return 0;
+}
+
+static int read_seed(const struct reader *r, struct entry *e, const yaml_node_t *node) {
+    char *end = NULL;
+    if (want(r, node, YAML_SCALAR_NODE, "seed") != 0) return -1;
+    const char *text = text_of(node);
+    errno = 0;
+    e->seed = strtoull(text, &end, 0);
+    if (text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0 || e->seed == 0)
+        return FAIL_NODE(r, node, "seed: '%.60s' is not a number from 1 to 2^64 - 1", text);
+    return 0;
+}
+
+static int read_tier(const struct reader *r, struct entry *e, const yaml_node_t *node) {
+    if (want(r, node, YAML_SCALAR_NODE, "tier") != 0) return -1;
+    for (int t = 0; t < DSV4_N_TIERS; t++)
+        if (strcmp(dsv4_tier_names[t], text_of(node)) == 0) {
+            e->tier = (enum dsv4_tier)t;
+            return 0;
+        }
+    return FAIL_NODE(r, node, "tier: '%.60s' is not one of smoke, full, stress, bench",
+                     text_of(node));
+}
+
+/* ---- expansion ---- */
+
+/* A value as part of a case's name: lower case, '-' for '_', '@', ',' and '~', 'm' for minus, 'p' for the point. */
+static void name_value(char *name, size_t size, const char *value) {
+    size_t n = strlen(name);
+    for (const char *at = value; *at != '\0' && n + 1 < size; at++) {
+        if (*at == '+') continue;
+        if (*at == '-' && (at == value || at[-1] == 'e' || at[-1] == 'E'))
+            name[n++] = 'm';
+        else if (*at == '.')
+            name[n++] = 'p';
+        else if (strchr("_@,~", *at) != NULL)
+            name[n++] = '-';
+        else if (*at >= 'A' && *at <= 'Z')
+            name[n++] = (char)(*at - 'A' + 'a');
+        else
+            name[n++] = *at;
+    }
+    name[n] = '\0';
+}
+
+/* Writes the name of the case whose axes stand at `at`. */
+static int expand_name(const struct reader *r, const struct entry *e, const size_t *at, char *name,
+                       size_t size) {
+    size_t n = 0;
+    name[0] = '\0';
+    for (const char *c = e->name; *c != '\0'; c++) {
+        if (*c != '{') {
+            if (n + 1 < size) name[n++] = *c;
+            name[n] = '\0';
+            continue;
+        }
+        const size_t length = strcspn(++c, "}");
+        size_t a = 0;
+        while (a < e->n_axes &&
+               (strlen(e->axes[a].name) != length || strncmp(e->axes[a].name, c, length) != 0))
+            a++;
+        if (c[length] == '\0' || a == e->n_axes)
+            return FAIL_NODE(r, e->node, "the name '%.60s' has {%.*s}, which is not swept", e->name,
+                             (int)(length < 60 ? length : 60), c);
+        name_value(name, size, e->axes[a].values[at[a]]);
+        n = strlen(name);
+        c += length;
+    }
+    if (n + 1 >= size)
+        return FAIL_NODE(r, e->node, "the name '%.60s...' is too long; at most %zu characters",
+                         name, size - 2);
+    if (!is_kebab(name))
+        return FAIL_NODE(r, e->node, "the case name '%.90s' is not kebab-case (a-z, 0-9, hyphens)",
+                         name);
+    return 0;
+}
+
+static int check_new(const struct reader *r, const struct entry *e, const char *name) {
+    for (size_t i = r->first_case; i < r->suite->n_cases; i++)
+        if (strcmp(r->suite->cases[i].name, name) == 0)
+            return FAIL_NODE(r, e->node, "the case '%s' exists already, from line %d; %s", name,
+                             r->suite->cases[i].line,
+                             e->n_axes > 0 ? "name every swept parameter as {param}" : "rename it");
+    if (r->suite->n_cases - r->first_case >= MAX_CASES)
+        return FAIL_NODE(r, e->node, "more than %d cases of one op", MAX_CASES);
+    return 0;
+}
+
+static void add_case(struct reader *r, const struct entry *e, const size_t *at, const char *name) {
+    struct dsv4_suite *suite = r->suite;
+    if ((suite->n_cases & (suite->n_cases - 1)) == 0) /* grow at powers of two */
+        suite->cases = dsv4_resize(suite->cases, (2 * suite->n_cases + 1) * sizeof *suite->cases);
+    struct dsv4_suite_case *s = &suite->cases[suite->n_cases++];
+    *s = (struct dsv4_suite_case){
+        .op = r->op,
+        .tier = e->tier,
+        .n_tags = e->n_tags,
+        .n_params = e->n_with + e->n_axes,
+        .seed = e->seed,
+        .file = r->file,
+        .line = (int)e->node->start_mark.line + 1,
+    };
+    snprintf(s->name, sizeof s->name, "%s", name);
+    s->tags = dsv4_alloc(e->n_tags * sizeof *s->tags);
+    for (size_t t = 0; t < e->n_tags; t++) s->tags[t] = &suite->tags[e->tags[t]];
+    s->params = dsv4_alloc(2 * s->n_params * sizeof *s->params);
+    for (size_t i = 0; i < 2 * e->n_with; i++) s->params[i] = dsv4_copy_text(e->with[i]);
+    for (size_t a = 0; a < e->n_axes; a++) {
+        s->params[2 * (e->n_with + a)] = dsv4_copy_text(e->axes[a].name);
+        s->params[2 * (e->n_with + a) + 1] = dsv4_copy_text(e->axes[a].values[at[a]]);
+    }
+}
+
+static int expand(struct reader *r, const struct entry *e) {
+    size_t n = 1, at[DSV4_MAX_PARAMS] = {0};
+    char name[DSV4_NAME_SIZE];
+    for (size_t a = 0; a < e->n_axes; a++) {
+        n *= e->axes[a].n;
+        if (n > MAX_SWEEP)
+            return FAIL_NODE(r, e->node, "the sweep makes more than %d cases; sweep less",
+                             MAX_SWEEP);
+    }
+    for (size_t i = 0; i < n; i++) {
+        size_t rest = i;
+        for (size_t a = e->n_axes; a-- > 0; rest /= e->axes[a].n) at[a] = rest % e->axes[a].n;
+        if (expand_name(r, e, at, name, sizeof name) != 0 || check_new(r, e, name) != 0) return -1;
+        add_case(r, e, at, name);
+    }
+    return 0;
+}
+
+static int read_case(struct reader *r, const yaml_node_t *node) {
+    static const char *const keys[] = {"name", "tier", "tags", "seed", "with", "sweep"};
+    const yaml_node_t *values[6];
+    struct entry e = {.node = node};
+    int status = -1;
+    if (read_map(r, node, "a case", keys, 6, 3, values) != 0) return -1;
+    if (want(r, values[0], YAML_SCALAR_NODE, "name") != 0) return -1;
+    e.name = text_of(values[0]);
+    if (read_tier(r, &e, values[1]) != 0 || read_case_tags(r, &e, values[2]) != 0 ||
+        (values[3] != NULL && read_seed(r, &e, values[3]) != 0) ||
+        (values[4] != NULL && read_with(r, &e, values[4]) != 0) ||
+        (values[5] != NULL && read_sweep(r, &e, values[5]) != 0))
+        goto done;
+    status = expand(r, &e);
+done:
+    for (size_t a = 0; a < e.n_axes; a++) dsv4_free(e.axes[a].values);
+    dsv4_free(e.tags);
+    return status;
+}
+
+static int read_root(struct reader *r) {
+    static const char *const keys[] = {"op", "tags", "cases"};
+    const yaml_node_t *values[3], *root = yaml_document_get_root_node(r->document);
+    if (root == NULL) return fail_line(r, 0, "the suite is empty");
+    if (read_map(r, root, "the suite", keys, 3, 3, values) != 0 ||
+        want(r, values[0], YAML_SCALAR_NODE, "op") != 0)
+        return -1;
+    if (strcmp(text_of(values[0]), r->op->name) != 0)
+        return FAIL_NODE(r, values[0], "op: '%.60s', but this is the suite of %s",
+                         text_of(values[0]), r->op->name);
+    if (read_tags(r, values[1]) != 0 || want(r, values[2], YAML_SEQUENCE_NODE, "cases") != 0)
+        return -1;
+    if (n_items(values[2]) == 0) return FAIL_NODE(r, values[2], "cases is empty");
+    for (size_t i = 0; i < n_items(values[2]); i++)
+        if (read_case(r, item(r, values[2], i)) != 0) return -1;
+    return check_tags_used(r, values[1]);
+}
+
+static int read_document(struct reader *r, const unsigned char *bytes, size_t size) {
+    yaml_parser_t parser;
+    yaml_document_t document;
+    if (yaml_parser_initialize(&parser) == 0)
+        return fail_line(r, 0, "the YAML parser has no memory");
+    yaml_parser_set_input_string(&parser, bytes, size);
+    int status = -1;
+    if (yaml_parser_load(&parser, &document) == 0) {
+        fail_yaml(r, &parser, bytes, size);
+    } else {
+        r->document = &document;
+        dsv4_case_init(&r->scratch, r->op, "scratch");
+        status = read_root(r);
+        dsv4_case_free(&r->scratch);
+        dsv4_free(r->tag_used);
+        yaml_document_delete(&document);
+    }
+    yaml_parser_delete(&parser);
+    return status;
+}
+
+int dsv4_suite_read(struct dsv4_suite *suite, const struct dsv4_op *op, const char *path,
+                    struct dsv4_err *err) {
+    unsigned char *bytes;
+    size_t size;
+    if (dsv4_file_read(&bytes, &size, path, MAX_FILE_BYTES, err) != 0) return -1;
+    suite->files = dsv4_resize(suite->files, (suite->n_files + 1) * sizeof *suite->files);
+    suite->files[suite->n_files] = dsv4_copy_text(path);
+    struct reader r = {
+        .suite = suite,
+        .op = op,
+        .file = suite->files[suite->n_files++],
+        .first_tag = suite->n_tags,
+        .first_case = suite->n_cases,
+        .err = err,
+    };
+    int status = scan(&r, bytes, size);
+    if (status == 0) status = read_document(&r, bytes, size);
+    dsv4_free(bytes);
+    return status;
+}
+
+/* A suite that no op reads would be silently skipped. */
+static int check_surplus(const char *dir, struct dsv4_err *err) {
+    char path[4096], stem[256];
+    DIR *const handle = opendir(dir);
+    if (handle == NULL) {
+        dsv4_fail(err,
+                  "the suites cannot be read: %s; start in the project's root or give --suites DIR",
+                  strerror(errno));
+        return dsv4_err_at(err, dir, 0);
+    }
+    int status = 0;
+    for (const struct dirent *file; status == 0 && (file = readdir(handle)) != NULL;) {
+        const size_t length = strlen(file->d_name);
+        if (length <= 5 || strcmp(file->d_name + length - 5, ".yaml") != 0) continue;
+        snprintf(stem, sizeof stem, "%.*s", (int)(length - 5), file->d_name);
+        if (strcmp(stem, "known") == 0 || dsv4_op_find(stem) != NULL) continue;
+        snprintf(path, sizeof path, "%.3800s/%s", dir, file->d_name);
+        dsv4_fail(err, "there is no op '%.60s' that this suite could be for", stem);
+        status = dsv4_err_at(err, path, 0);
+    }
+    closedir(handle);
+    return status;
+}
+
+int dsv4_suite_load(struct dsv4_suite *suite, const char *dir, struct dsv4_err *err) {
+    char path[4096];
+    if (check_surplus(dir, err) != 0) return -1;
+    for (size_t i = 0; i < dsv4_n_ops; i++) {
+        const int n = snprintf(path, sizeof path, "%s/%s.yaml", dir, dsv4_ops[i]->name);
+        if (n < 0 || (size_t)n >= sizeof path)
+            return dsv4_fail(err, "the path of the suites is too long");
+        if (dsv4_suite_read(suite, dsv4_ops[i], path, err) != 0) return -1;
+    }
+    return 0;
+}
+
+void dsv4_suite_free(struct dsv4_suite *suite) {
+    for (size_t i = 0; i < suite->n_cases; i++) {
+        struct dsv4_suite_case *s = &suite->cases[i];
+        for (size_t p = 0; p < 2 * s->n_params; p++) dsv4_free(s->params[p]);
+        dsv4_free(s->params);
+        dsv4_free(s->tags);
+    }
+    for (size_t i = 0; i < suite->n_tags; i++) {
+        dsv4_free(suite->tags[i].name);
+        dsv4_free(suite->tags[i].bug);
+        dsv4_free(suite->tags[i].link);
+    }
+    for (size_t i = 0; i < suite->n_files; i++) dsv4_free(suite->files[i]);
+    dsv4_free(suite->cases);
+    dsv4_free(suite->tags);
+    dsv4_free(suite->files);
+    memset(suite, 0, sizeof *suite);
+}
+
+int dsv4_suite_case_make(const struct dsv4_suite_case *s, struct dsv4_case *c,
+                         struct dsv4_err *err) {
+    dsv4_case_init(c, s->op, s->name);
+    c->seed = s->seed;
+    for (size_t i = 0; i < s->n_params; i++)
+        if (dsv4_case_set(c, s->params[2 * i], s->params[2 * i + 1], err) != 0)
+            return s->file != NULL ? dsv4_err_at(err, s->file, s->line) : -1;
+    if (dsv4_case_shape(c, err) == 0) return 0;
+    return s->file != NULL ? dsv4_err_at(err, s->file, s->line) : -1;
+}

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "suspect.h"
+
+#include <stdio.h>
+
+int dsv4_suspect_run(struct dsv4_arena *a, const struct dsv4_vector *v,
+                     const struct dsv4_case *variant, uint64_t poison, int mutant) {
+    struct dsv4_case bound = variant != NULL ? *variant : v->c;
+    struct dsv4_err err = {0};
+    dsv4_call call;
+    dsv4_tensor tensors[DSV4_MAX_TENSORS];
+    dsv4_param params[DSV4_MAX_PARAMS];
+    dsv4_arena_fill(a, v, poison, DSV4_BEFORE);
+    dsv4_case_bind(&bound, a->base);
+    dsv4_case_call(&bound, &call, tensors, params);
+    return bound.op->run(&call, mutant, &err);
+}
+
+static bool same_tensor(const struct dsv4_case_tensor *a, const struct dsv4_case_tensor *b) {
+    if (a->t.ndim != b->t.ndim || a->span != b->span || a->offset != b->offset ||
+        a->n_rows != b->n_rows || a->role != b->role ||
+        dsv4_dtype_bytes(a->t.dtype) != dsv4_dtype_bytes(b->t.dtype))
+        return false;
+    for (int d = 0; d < a->t.ndim; d++)
+        if (a->t.shape[d] != b->t.shape[d] || a->t.stride[d] != b->t.stride[d]) return false;
+    if ((a->rows == NULL) != (b->rows == NULL)) return false;
+    return a->rows == NULL || memcmp(a->rows, b->rows, (size_t)a->n_rows * sizeof *a->rows) == 0;
+}
+
+bool dsv4_suspect_dialect(struct dsv4_case *variant, const struct dsv4_case *c, size_t param,
+                          const char *word) {
+    struct dsv4_err err = {0};
+    char text[64];
+    dsv4_case_init(variant, c->op, c->name);
+    variant->seed = c->seed;
+    for (size_t p = 0; p < c->op->n_params; p++) {
+        dsv4_case_text(c, p, text, sizeof text);
+        if (dsv4_case_set(variant, c->op->params[p].name, p == param ? word : text, &err) != 0)
+            return false;
+    }
+    if (dsv4_case_shape(variant, &err) != 0 || variant->refused) return false;
+    dsv4_case_place(variant, true);
+    for (size_t s = 0; s < c->op->n_slots; s++)
+        if (!same_tensor(&c->tensors[s], &variant->tensors[s])) return false;
+    return variant->arena_bytes == c->arena_bytes;
+}
+
+const char *dsv4_next_word(char *word, size_t size, const char *list) {
+    if (list == NULL) return NULL;
+    list += strspn(list, " ");
+    const size_t length = strcspn(list, " ");
+    if (length == 0 || length >= size) return NULL;
+    memcpy(word, list, length);
+    word[length] = '\0';
+    return list + length;
+}

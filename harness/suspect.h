@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Suspects: what the reference gives when it is wrong in a known way, on the inputs of a vector. */
+#ifndef DSV4_SUSPECT_H
+#define DSV4_SUSPECT_H
+
+#include "arena.h"
+
+/* Runs the reference as mutant `mutant` (0: the truth) in `a`, a private arena of this vector's case. Returns its
+ * status. `variant` is the case with another dialect, or NULL. */
+int dsv4_suspect_run(struct dsv4_arena *a, const struct dsv4_vector *v,
+                     const struct dsv4_case *variant, uint64_t poison, int mutant);
+
+/* The same case with one dialect parameter set to another word. False when shapes do not stay what they are, so that
+ * nothing can be said. Free `variant` in either outcome. */
+bool dsv4_suspect_dialect(struct dsv4_case *variant, const struct dsv4_case *c, size_t param,
+                          const char *word);
+
+/* The next word of a space-separated list; NULL at its end. */
+const char *dsv4_next_word(char *word, size_t size, const char *list);
+
+#endif

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The worker: the process that holds a plug-in. It answers requests over a socket, one message each. Parent and worker
+ * are the same executable, so messages are plain structs.
+ */
+#ifndef DSV4_WORKER_H
+#define DSV4_WORKER_H
+
+#include "../reference/op.h"
+
+enum { DSV4_WORKER_CUT = 93 }; /* exit code of a worker that lost its connection */
+
+enum dsv4_request_kind { DSV4_REQUEST_OPEN, DSV4_REQUEST_RUN, DSV4_REQUEST_BENCH };
+
+/* How far a request has come: announced before the step begins, so that a crash can be placed. */
+enum dsv4_stage {
+    DSV4_STAGE_LOAD,
+    DSV4_STAGE_DEVICE,
+    DSV4_STAGE_CANARY,
+    DSV4_STAGE_PREPARE,
+    DSV4_STAGE_SUPPORTS,
+    DSV4_STAGE_RUN,
+    DSV4_STAGE_SYNC,
+};
+
+struct dsv4_request {
+    enum dsv4_request_kind kind;
+    int device;      /* OPEN */
+    char path[4200]; /* OPEN: the plug-in */
+    /* RUN, BENCH: the case. RUN carries the arena's file descriptor beside the message. */
+    char op[64], name[DSV4_NAME_SIZE];
+    uint64_t seed;
+    char params[DSV4_MAX_PARAMS][40];
+    double bench_seconds; /* BENCH: how long to measure, about */
+};
+
+struct dsv4_plugin_info {
+    char name[64], version[64], device[16];
+    char describe[512]; /* the device, in words */
+    bool has_canary;
+    int canary; /* DSV4_OK or DSV4_ERROR */
+    char canary_line[512];
+    bool emulated;
+};
+
+enum { DSV4_BENCH_SAMPLES = 64 };
+
+struct dsv4_timing {
+    int n; /* samples */
+    double median, low,
+        high;   /* seconds of one call; low and high hold the middle half of the samples */
+    int inputs; /* how many sets of tensors the calls rotated among */
+    bool graph; /* replayed from a captured graph */
+    double empty_seconds; /* an empty kernel the same way; 0 on the host */
+    double copy_bytes_per_second, exps_per_second, fmas_per_second; /* yardsticks of this device */
+};
+
+struct dsv4_reply {
+    bool note; /* only announces `stage`; the answer follows */
+    enum dsv4_stage stage;
+    int status; /* enum dsv4_status, or what the plug-in returned in its place */
+    bool fatal; /* this process should not be used any more */
+    double seconds;
+    char text[1024];              /* why, when status is not DSV4_OK */
+    struct dsv4_plugin_info info; /* OPEN */
+    struct dsv4_timing timing;    /* BENCH */
+};
+
+/* The hidden verb: serves requests on the file descriptor until the other end closes. */
+int dsv4_worker_main(int socket);
+
+/* One message with at most one file descriptor beside it. receive: 1, 0 at the end, -1. `fd` may be NULL. */
+int dsv4_message_send(int socket, const void *message, size_t bytes, int fd);
+int dsv4_message_receive(int socket, void *message, size_t bytes, int *fd);
+
+/* Builds, shapes and places the case of a request. Free it in either outcome. */
+int dsv4_request_case(const struct dsv4_request *request, struct dsv4_case *c,
+                      struct dsv4_err *err);
+void dsv4_request_set(struct dsv4_request *request, enum dsv4_request_kind kind,
+                      const struct dsv4_case *c);
+
+#endif
