@@ -141,9 +141,8 @@ static int gen(struct gen *g, struct dsv4_err *err) {
     size_t n = 0;
     if (dsv4_suite_load(&g->suite, g->filter.suites, err) != 0) return dsv4_err_print(err);
     if (dsv4_manifest_read(&g->before, g->out, true, err) != 0) return dsv4_err_print(err);
-    if (g->filter.tiers == 0) g->filter.tiers = ~0U;
-    g->filter.tiers &= ~(1U << DSV4_BENCH); /* its answers are never stored */
-    const struct dsv4_suite_case **cases = dsv4_filter_select(&g->filter, &g->suite, &n);
+    const struct dsv4_suite_case **cases = NULL;
+    if (dsv4_filter_stored(&g->filter)) cases = dsv4_filter_select(&g->filter, &g->suite, &n);
     int status = n > 0 ? make_all(g, cases, n) : 0;
     dsv4_free(cases);
     if (n == 0) {

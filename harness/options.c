@@ -196,6 +196,12 @@ bool dsv4_filter_match(const struct dsv4_filter *filter, const struct dsv4_suite
            (filter->dialect == NULL || has_dialect(s, filter->dialect));
 }
 
+bool dsv4_filter_stored(struct dsv4_filter *filter) {
+    const unsigned stored = (1U << DSV4_BENCH) - 1;
+    filter->tiers = filter->tiers == 0 ? stored : filter->tiers & stored;
+    return filter->tiers != 0; /* 0 would let everything pass */
+}
+
 const struct dsv4_suite_case **dsv4_filter_select(const struct dsv4_filter *filter,
                                                   const struct dsv4_suite *suite, size_t *n) {
     const struct dsv4_suite_case **cases = dsv4_alloc(suite->n_cases * sizeof *cases);

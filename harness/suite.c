@@ -388,7 +388,7 @@ static int read_tier(const struct reader *r, struct entry *e, const yaml_node_t 
 
 /* ---- expansion ---- */
 
-/* A value as part of a case's name: lower case, '-' for '_', 'm' for minus, 'p' for the point. */
+/* A value as part of a case's name: lower case, '-' for '_', '@', ',' and '~', 'm' for minus, 'p' for the point. */
 static void name_value(char *name, size_t size, const char *value) {
     size_t n = strlen(name);
     for (const char *at = value; *at != '\0' && n + 1 < size; at++) {
@@ -397,7 +397,7 @@ static void name_value(char *name, size_t size, const char *value) {
             name[n++] = 'm';
         else if (*at == '.')
             name[n++] = 'p';
-        else if (*at == '_')
+        else if (strchr("_@,~", *at) != NULL)
             name[n++] = '-';
         else if (*at >= 'A' && *at <= 'Z')
             name[n++] = (char)(*at - 'A' + 'a');

@@ -228,9 +228,8 @@ static int verify(struct verify *v, struct dsv4_err *err) {
     if (dsv4_suite_load(&v->suite, v->filter.suites, err) != 0 ||
         dsv4_manifest_read(&v->manifest, v->dir, false, err) != 0)
         return dsv4_err_print(err);
-    if (v->filter.tiers == 0) v->filter.tiers = ~0U;
-    v->filter.tiers &= ~(1U << DSV4_BENCH);
-    v->cases = dsv4_filter_select(&v->filter, &v->suite, &v->n_cases);
+    if (dsv4_filter_stored(&v->filter))
+        v->cases = dsv4_filter_select(&v->filter, &v->suite, &v->n_cases);
     if (v->n_cases == 0) {
         fprintf(stderr, "dsv4cts: no case of the smoke, full or stress tier matches\n");
         return DSV4_EXIT_NOTHING;

@@ -36,8 +36,7 @@ static inline void toy_fill(struct dsv4_case *c) {
         ((int32_t *)c->tensors[1].t.data)[t] = (int32_t)(7 * t + 3);
     }
     for (int i = 0; i < 4; i++) ((int32_t *)c->tensors[3].t.data)[i] = i;
-    if (dsv4_case_is(c, "bug", "recipe-writes-output"))
-        ((float *)c->tensors[2].t.data)[30 * 3 / 2] = 1;
+    if (dsv4_case_is(c, "bug", "recipe-writes-output")) ((float *)c->tensors[2].t.data)[36] = 1;
     if (dsv4_case_is(c, "bug", "recipe-writes-gap"))
         ((float *)c->tensors[0].t.data)[TOY_CHANNELS] = 1;
 }

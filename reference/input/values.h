@@ -30,7 +30,7 @@ float dsv4_value(const char *recipe, uint64_t key, uint64_t stream, int64_t row,
 void dsv4_fill_bf16(const struct dsv4_case *c, size_t slot, const char *recipe, uint64_t stream,
                     int64_t group);
 
-/* Payload of a compressor state: `normal` (fp32) or `coarse`. */
+/* Payload of a compressor state: `normal` (fp32), `coarse` or `zero`. */
 float dsv4_state_value(const char *recipe, uint64_t key, uint64_t stream, int64_t row,
                        int64_t channel);
 

@@ -14,7 +14,7 @@
  */
 static inline uint8_t dsv4_e2m1_from_f32(float x) {
     uint32_t b = dsv4_bits(x), a = b & 0x7FFFFFFFu;
-    uint32_t finite = a > 0x40C00000u ? 0x40C00000u : a;
+    uint32_t finite = a < 0x40C00000u ? a : 0x40C00000u; /* 6 */
     uint32_t normal = ((finite + 0x1FFFFFu + ((finite >> 22) & 1u)) >> 22) - (126u << 1);
     /* 2^22 has 0.5, the subnormal step, as its unit in the last place: the adder rounds. */
     uint32_t subnormal = dsv4_bits(dsv4_from_bits(finite) + 4194304.0f) - 0x4A800000u;

@@ -29,18 +29,22 @@ static inline uint32_t dsv4_e4m3_magnitude(uint32_t a, uint32_t bias) {
 /* NaN gives 0x7F, without its sign. */
 static inline uint8_t dsv4_e4m3fn_from_f32(float x) {
     uint32_t b = dsv4_bits(x), a = b & 0x7FFFFFFFu;
-    uint32_t finite = a > 0x43E00000u ? 0x43E00000u : a;
+    uint32_t finite = a < 0x43E00000u ? a : 0x43E00000u; /* 448 */
     uint32_t code = dsv4_e4m3_magnitude(finite, 7) | ((b >> 24) & 0x80u);
     return (uint8_t)(a > 0x7F800000u ? 0x7Fu : code);
 }
 
-/* NaN gives 0x80; whatever rounds to zero gives 0x00, because 0x80 is not a zero here. */
-static inline uint8_t dsv4_e4m3fnuz_from_f32(float x) {
+/* Clamps to the float whose bits are `limit`, then encodes. NaN gives 0x80; whatever rounds to zero
+ * gives 0x00, because 0x80 is not a zero here. */
+static inline uint8_t dsv4_e4m3fnuz_clamped(float x, uint32_t limit) {
     uint32_t b = dsv4_bits(x), a = b & 0x7FFFFFFFu;
-    uint32_t finite = a > 0x43700000u ? 0x43700000u : a;
-    uint32_t code = dsv4_e4m3_magnitude(finite, 8);
+    uint32_t code = dsv4_e4m3_magnitude(a < limit ? a : limit, 8);
     uint32_t sign = code == 0 ? 0 : (b >> 24) & 0x80u;
     return (uint8_t)(a > 0x7F800000u ? 0x80u : code | sign);
+}
+
+static inline uint8_t dsv4_e4m3fnuz_from_f32(float x) {
+    return dsv4_e4m3fnuz_clamped(x, 0x43700000u); /* 240 */
 }
 
 /* Value of a code that is not NaN. Subnormals are a small integer times a power of two. */
@@ -68,10 +72,8 @@ static inline float dsv4_fp8_max(enum dsv4_fp8 dialect) {
 
 /* Clamps to the dialect's range, then encodes; NaN stays NaN. */
 static inline uint8_t dsv4_fp8_from_f32(float x, enum dsv4_fp8 dialect) {
-    float max = dsv4_fp8_max(dialect);
-    float below = x > max ? max : x;
-    float inside = below < -max ? -max : below;
-    return dialect == DSV4_OCP ? dsv4_e4m3fn_from_f32(inside) : dsv4_e4m3fnuz_from_f32(inside);
+    if (dialect == DSV4_OCP) return dsv4_e4m3fn_from_f32(x);
+    return dsv4_e4m3fnuz_clamped(x, dsv4_bits(dsv4_fp8_max(dialect)));
 }
 
 static inline float dsv4_fp8_to_f32(uint8_t code, enum dsv4_fp8 dialect) {

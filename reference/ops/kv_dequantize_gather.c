@@ -63,7 +63,7 @@ static int shape(struct dsv4_case *c, struct dsv4_err *err) {
         const int64_t n = gather_len(c, &step->batch.requests[r]);
         longest = n > longest ? n : longest;
     }
-    kv_shape_cache(c, CACHE, KV_DS_MLA, 1);
+    kv_shape_cache(c, CACHE, KV_DS_MLA, 1, dsv4_case_is(c, "gather", "all") ? 0 : 128);
     kv_shape_rows(c, SEQ_LENS, DSV4_I32, requests);
     if (dsv4_case_is(c, "gather", "all"))
         dsv4_absent(c, GATHER_LENS);

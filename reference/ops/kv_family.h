@@ -337,7 +337,7 @@ bool kv_boundary(int64_t slot, int64_t position, int64_t ratio, enum kv_wrong wr
         KV_VIEW_PARAM
 
 #define KV_COMPRESSOR_FILL_PARAMS                                                                  \
-    DSV4_PARAM_NAME("values", INPUT, "coarse", "normal coarse", "kv half of the state"),           \
+    DSV4_PARAM_NAME("values", INPUT, "coarse", "normal coarse zero", "kv half of the state"),      \
         DSV4_PARAM_NAME("scores", INPUT, "coarse", DSV4_SCORE_WORDS, "score half of the state")
 
 #define KV_WEIGHT_PARAMS                                                                           \
@@ -366,8 +366,10 @@ static inline struct kv_step *kv_step_of(const struct dsv4_case *c) { return c->
 /* Pages of the compressor's state, [blocks, state_block_size, 2 * width]. */
 void kv_shape_state(struct dsv4_case *c, size_t slot, int64_t width);
 
-/* Pages of the KV cache for `store`, with one row per `ratio` tokens. */
-void kv_shape_cache(struct dsv4_case *c, size_t slot, enum kv_store_form form, int64_t ratio);
+/* Pages of the KV cache for a form, with one row per `ratio` tokens. Only the last `window` rows before the step's own
+ * have pages (0: all): what an op does not touch need not exist. */
+void kv_shape_cache(struct dsv4_case *c, size_t slot, enum kv_store_form form, int64_t ratio,
+                    int64_t window);
 enum kv_store_form kv_form(const struct dsv4_case *c);
 
 /* i32 [requests, width] with the step's garbage columns; the row stride is free in wide views. */

@@ -39,7 +39,7 @@ static int shape(struct dsv4_case *c, struct dsv4_err *err) {
     DSV4_SHAPE(c, K, DSV4_BF16, step->batch.n_rows, KV_HEAD);
     kv_widen(c, K, 0, 64);
     kv_shape_rows(c, SLOT_MAPPING, DSV4_I64, step->n_slots);
-    kv_shape_cache(c, CACHE, KV_DS_MLA, 1);
+    kv_shape_cache(c, CACHE, KV_DS_MLA, 1, 128);
     return 0;
 }
 

@@ -61,7 +61,8 @@ static int64_t page_bytes(const struct dsv4_case *c, enum kv_store_form form, in
     }
 }
 
-void kv_shape_cache(struct dsv4_case *c, size_t slot, enum kv_store_form form, int64_t ratio) {
+void kv_shape_cache(struct dsv4_case *c, size_t slot, enum kv_store_form form, int64_t ratio,
+                    int64_t window) {
     static const char *const layouts[] = {"planar", "indexer-fp8", "indexer-mxfp4", "linear",
                                           "linear"};
     struct kv_step *step = kv_step_of(c);
@@ -70,6 +71,7 @@ void kv_shape_cache(struct dsv4_case *c, size_t slot, enum kv_store_form form, i
     const struct dsv4_paging_rule rule = {.stream = STREAM_CACHE,
                                           .block_size = block_size,
                                           .ratio = ratio,
+                                          .window = window,
                                           .page_bytes = bytes,
                                           .element_bytes = 1};
     dsv4_paging_make(c, &step->cache, &step->batch, &rule);
@@ -168,9 +170,9 @@ void kv_fill_ape(const struct dsv4_case *c, size_t slot) {
     for (int64_t r = 0; r < t->shape[0]; r++)
         for (int64_t d = 0; d < t->shape[1]; d++) {
             const uint64_t bits = dsv4_random(c->seed, STREAM_APE, (uint64_t)(r << 16 | d));
-            /* 11 significant bits around 1: adding it to a coarse score rounds nothing away */
+            /* few bits, so that vectors stay small */
             ((float *)(void *)((char *)t->data + r * t->stride[0]))[d] =
-                (float)dsv4_below(bits, 2048) / 512.0f - 2.0f;
+                (float)dsv4_below(bits, 32) / 8.0f - 2.0f;
         }
 }
 
