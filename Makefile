@@ -242,17 +242,13 @@ bench: $(ARCH_BUILD) ## measure the implementation of ARCH beside this machine's
 report: $(B)/dsv4cts ## merge the results under reports/ into reports/index.html
 	$(Q)$(B)/dsv4cts report --format html --output $(REPORTS)/index.html $(wildcard $(REPORTS)/*/*.json)
 
-# These say what is missing rather than nothing; the parts that bring them replace the rule.
-matrix numpy fuzz:
-	@echo 'make $@: nothing is there to run yet' >&2; exit 2
-
 print-nvcc:
 	@echo '$(NVCC)'
 
 clean: ## remove build/
 	$(Q)rm -rf $(B)
 
-.PHONY: help setup build check check-plugin vectors verify-vectors verify-numpy matrix numpy fuzz fuzz-run unit \
+.PHONY: help setup build check check-plugin vectors verify-vectors verify-numpy matrix fuzz fuzz-run unit \
 	selftest exhaustive headers lint fmt docs test bench report print-nvcc clean
 
 endif
