@@ -137,6 +137,55 @@ $(B)/fuzzers/%: $(O)/harness/tests/fuzz/fuzz_%.o $(O)/libharness.a $(O)/libref.a
 CUDA_HOME ?= /usr/local/cuda
 ROCM_PATH ?=
 NVCC := $(or $(wildcard $(CUDA_HOME)/bin/nvcc),$(shell command -v nvcc))
+# Never fast math; -fmad=false and -ffp-contract=off are the canon.
+NVCC_FLAGS = -O3 -fmad=false -std=c++17 -arch=$(1) $(if $(filter sm_8%,$(1)),,-DGPU_CLUSTERS) -Xcompiler -fPIC,-fvisibility=hidden,-Wall,-Wextra
+GPU_HEADERS := $(wildcard impl/common/*) harness/include/dsv4_plugin.h reference/layout/kv_page.h reference/ops.def
+CU_OBJ = $(patsubst impl/cuda/%.cu,$(B)/$(1)/%.o,$(wildcard impl/cuda/*.cu))
+HIP_OBJ = $(patsubst impl/hip/%.hip,$(B)/$(1)/%.o,$(wildcard impl/hip/*.hip))
+
+# hipcc with ROCm; without it clang compiles the device code alone, and the host's symbols are found
+# in the runtime when the plug-in is opened.
+HIP_FLAGS = -x hip --offload-arch=$(1) -O3 -ffp-contract=off -std=c++17 -fPIC -fvisibility=hidden -Wall -Wextra
+ifneq ($(ROCM_PATH),)
+HIPCC := $(ROCM_PATH)/bin/hipcc
+HIP_CLANG := $(HIPCC)
+HIP_LINK := $(HIPCC) -shared
+else
+HIPCC ?= clang-19
+HIP_CLANG := PATH=/usr/lib/llvm-19/bin:$$PATH $(HIPCC)
+HIP_FLAGS += -nogpulib -nogpuinc -nostdinc++ --hip-path=/nonexistent
+HIP_LINK := $(HIP_CLANG) -shared -fuse-ld=lld
+endif
+
+define CUDA_RULES
+$(B)/$(1)/%.o: impl/cuda/%.cu $(GPU_HEADERS)
+	$$(call say,NVCC,$$<)
+	@test -n '$(NVCC)' || { echo 'nvcc is not installed: install the CUDA toolkit, or set CUDA_HOME' >&2; exit 2; }
+	@mkdir -p $$(@D)
+	$$(Q)$(NVCC) $(call NVCC_FLAGS,$(1)) -c -o $$@ $$<
+
+$(B)/$(1)/cuda.so: $(call CU_OBJ,$(1)) impl/common/exports.map
+	$$(call say,LD,$$@)
+	$$(Q)$(NVCC) -shared -arch=$(1) -cudart static -Xlinker --version-script=impl/common/exports.map -o $$@ $$(filter %.o,$$^)
+endef
+
+define HIP_RULES
+$(B)/$(1)/%.o: impl/hip/%.hip $(GPU_HEADERS)
+	$$(call say,HIP,$$<)
+	@command -v $(HIPCC) >/dev/null || \
+	{ echo '$(HIPCC) is not installed: install clang-19, lld-19 and clang-tools-19 (`make setup`), or set ROCM_PATH' >&2; exit 2; }
+	@[[ -n '$(ROCM_PATH)' ]] || echo | $(HIPCC) --target=amdgcn-amd-amdhsa -mcpu=$(1) -nogpulib -x c -c -o /dev/null - 2>/dev/null || \
+	{ echo '$(HIPCC) has no $(1): set ROCM_PATH, or HIPCC to a clang that has it' >&2; exit 2; }
+	@mkdir -p $$(@D)
+	$$(Q)$(HIP_CLANG) $(call HIP_FLAGS,$(1)) -c -o $$@ $$<
+
+$(B)/$(1)/hip.so: $(call HIP_OBJ,$(1)) impl/common/exports.map
+	$$(call say,LD,$$@)
+	$$(Q)$(HIP_LINK) -Wl,--version-script=impl/common/exports.map -o $$@ $$(filter %.o,$$^)
+endef
+
+$(foreach arch,$(CUDA_ARCHES),$(eval $(call CUDA_RULES,$(arch))))
+$(foreach arch,$(HIP_ARCHES),$(eval $(call HIP_RULES,$(arch))))
 
 CPU_BUILD := $(B)/dsv4cts $(B)/cpu/ref.so
 ifneq ($(filter $(ARCH),$(CUDA_ARCHES)),)
