@@ -199,17 +199,17 @@ endif
 ARCH_BUILD := $(CPU_BUILD) $(if $(filter-out cpu,$(ARCH)),$(B)/device_$(ARCH_IMPL).so $(B)/$(ARCH)/$(ARCH_IMPL).so)
 
 # The device back ends. CUDA's links its runtime statically; HIP's needs nothing of ROCm here and finds it at run time.
-DEVICE_SRC := harness/device/gpu_backend.c
+DEVICE_SRC := harness/device/gpu_backend.c reference/memory.c
 $(B)/device_cuda.so: $(DEVICE_SRC) harness/device.h reference/op.h $(O)/flags
 	$(call say,LD,$@)
 	@test -e $(CUDA_HOME)/include/cuda_runtime_api.h || \
 	{ echo 'no CUDA toolkit at $(CUDA_HOME): install nvcc and cudart, or set CUDA_HOME' >&2; exit 2; }
-	$(Q)$(CC) $(CFLAGS_ALL) -DDSV4_CUDA -isystem $(CUDA_HOME)/include -shared -o $@ $< \
+	$(Q)$(CC) $(CFLAGS_ALL) -DDSV4_CUDA -isystem $(CUDA_HOME)/include -shared -o $@ $(DEVICE_SRC) \
 	-L$(CUDA_HOME)/lib64 -lcudart_static -ldl -lrt -lpthread
 
 $(B)/device_hip.so: $(DEVICE_SRC) harness/device.h reference/op.h $(O)/flags
 	$(call say,LD,$@)
-	$(Q)$(CC) $(CFLAGS_ALL) -DDSV4_HIP -shared -o $@ $< -ldl
+	$(Q)$(CC) $(CFLAGS_ALL) -DDSV4_HIP -shared -o $@ $(DEVICE_SRC) -ldl
 
 # ---- targets ----
 
