@@ -12,6 +12,8 @@ struct search {
     uint64_t poison;
     double limit;
     bool found, stopped;
+    const struct dsv4_mutant *best; /* covers every wrong byte, and `least` right ones besides */
+    int64_t least;
 };
 
 static double now(void) {
@@ -50,29 +52,31 @@ static bool out_of_time(struct search *search) {
     return search->stopped;
 }
 
-/* Best: the same bits everywhere. Else a suspect that covers every wrong byte is still evidence, and is named as such. */
+/* The same bits everywhere is an explanation. A mutant that only covers every wrong byte is kept for later: it is weaker
+ * evidence than a dialect that fits, and is worded as what it is. */
 static void try_mutants(struct search *search) {
     const struct dsv4_op *const op = search->compare->v->c.op;
-    int64_t least = INT64_MAX;
-    size_t best = 0;
+    search->least = INT64_MAX;
     for (size_t m = 1; m <= op->n_mutants && !out_of_time(search); m++) {
         const int status =
             dsv4_suspect_run(&search->arena, search->compare->v, NULL, search->poison, (int)m);
         const int64_t extra = status == DSV4_OK ? explains(search) : -1;
-        if (extra < 0 || extra >= least) continue;
-        least = extra;
-        best = m;
+        if (extra < 0 || extra >= search->least) continue;
+        search->least = extra;
+        search->best = &op->mutants[m - 1];
     }
-    if (best == 0) return;
-    const struct dsv4_mutant *const mutant = &op->mutants[best - 1];
+    if (search->least != 0) return;
     search->found = true;
-    if (least == 0)
-        dsv4_notes_add(search->notes, "hint", "output equals mutant %s bit for bit: %s",
-                       mutant->name, mutant->why);
-    else
-        dsv4_notes_add(search->notes, "hint",
-                       "mutant %s gives every wrong byte here, and %lld more that are right: %s",
-                       mutant->name, (long long)least, mutant->why);
+    dsv4_notes_add(search->notes, "hint", "output equals mutant %s bit for bit: %s",
+                   search->best->name, search->best->why);
+}
+
+static void name_partial(struct search *search) {
+    if (search->best == NULL) return;
+    search->found = true;
+    dsv4_notes_add(search->notes, "hint",
+                   "mutant %s gives every wrong byte here, and %lld more that are right: %s",
+                   search->best->name, (long long)search->least, search->best->why);
 }
 
 static void try_dialects(struct search *search) {
@@ -122,6 +126,7 @@ void dsv4_note_hints(struct dsv4_notes *notes, const struct dsv4_comparison *com
     try_unwritten(&search);
     if (!search.found) try_mutants(&search);
     if (!search.found) try_dialects(&search);
+    if (!search.found) name_partial(&search);
     if (search.stopped && !search.found)
         dsv4_notes_add(notes, "hint",
                        "none yet: the search among mutants and dialects stopped after %g s",

@@ -113,8 +113,11 @@ void dsv4_npz_add_array(struct dsv4_npz_writer *w, const char *name, const struc
     add(w, name, block, head + bytes);
 }
 
-void dsv4_npz_add_text(struct dsv4_npz_writer *w, const char *name, const char *text) {
-    add(w, name, dsv4_copy_text(text), strlen(text));
+void dsv4_npz_add_bytes(struct dsv4_npz_writer *w, const char *name, const void *bytes,
+                        size_t size) {
+    void *block = dsv4_alloc(size);
+    if (size > 0) memcpy(block, bytes, size);
+    add(w, name, block, size);
 }
 
 static int take_image(struct dsv4_npz_writer *w, unsigned char **bytes, size_t *size) {

@@ -208,7 +208,7 @@ static int check_listed(const struct selftest *t, const char *list, struct dsv4_
         const char *const stem = strrchr(found.gl_pathv[i], '/') + 1;
         const int length = (int)strlen(stem) - 3;
         snprintf(line, sizeof line, "\n%.*s ", length, stem);
-        if (strstr(list, line) == NULL)
+        if (strstr(list, line) == NULL && strncmp(list, line + 1, strlen(line) - 1) != 0)
             status = dsv4_fail(err, "%.*s is built but not listed", length, stem);
     }
     globfree(&found);

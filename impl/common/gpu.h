@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A thin shim over CUDA and HIP: what the kernels need, under one name.
+ *
+ * Teams. A wave has GPU_WAVE lanes: 32 on NVIDIA, 64 on gfx9. Kernels never mention that number. They are written
+ * for teams of TEAM = 32 lanes; a wave of 64 holds two teams that may take different branches. Shuffles by an xor
+ * below 32 stay inside a team on both, and block sizes are multiples of 64, so that no wave is cut.
+ *
+ * Without ROCm (clang alone, -nogpulib -nogpuinc) the few host functions that are needed are declared here; they are
+ * resolved from libamdhip64 when the plug-in is loaded. With ROCm, <hip/hip_runtime.h> is used.
+ */
+#ifndef DSV4_GPU_H
+#define DSV4_GPU_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(__CUDACC__)
+#include <cuda_runtime.h>
+
+#define GPU_CUDA 1
+#define GPU_DEVICE_NAME "cuda"
+#define GPU_DEVICE static __device__ __forceinline__
+#define GPU_HOST_DEVICE static __host__ __device__ __forceinline__
+#define GPU_UNROLL _Pragma("unroll")
+#define GPU_NO_UNROLL _Pragma("unroll 1")
+
+typedef uint2 gpu_u2;
+typedef uint4 gpu_u4;
+typedef float2 gpu_f2;
+typedef float4 gpu_f4;
+typedef cudaStream_t gpu_stream;
+typedef cudaError_t gpu_error;
+#define gpu_last_error cudaGetLastError
+#define gpu_error_text cudaGetErrorString
+#define gpu_malloc cudaMalloc
+#define gpu_free cudaFree
+#define gpu_copy_back(to, from, bytes) cudaMemcpy(to, from, bytes, cudaMemcpyDeviceToHost)
+
+#elif defined(__HIP__)
+
+#if __has_include(<hip/hip_runtime.h>)
+#include <hip/hip_runtime.h>
+#else
+#define __global__ __attribute__((global))
+#define __device__ __attribute__((device))
+#define __host__ __attribute__((host))
+#define __shared__ __attribute__((shared))
+#define __launch_bounds__(threads, ...) __attribute__((amdgpu_flat_work_group_size(1, threads)))
+
+typedef int hipError_t;
+typedef struct ihipStream_t *hipStream_t;
+struct dim3 {
+    uint32_t x, y, z;
+    __host__ __device__ dim3(uint32_t x_ = 1, uint32_t y_ = 1, uint32_t z_ = 1)
+        : x(x_), y(y_), z(z_) {}
+};
+enum { hipSuccess = 0, hipMemcpyDeviceToHost = 2 };
+extern "C" {
+hipError_t hipGetLastError(void);
+const char *hipGetErrorString(hipError_t error);
+hipError_t hipMalloc(void **pointer, size_t bytes);
+hipError_t hipFree(void *pointer);
+hipError_t hipMemcpy(void *to, const void *from, size_t bytes, int kind);
+hipError_t hipLaunchKernel(const void *kernel, dim3 grid, dim3 block, void **args, size_t shared,
+                           hipStream_t stream);
+hipError_t __hipPushCallConfiguration(dim3 grid, dim3 block, size_t shared, hipStream_t stream);
+hipError_t __hipPopCallConfiguration(dim3 *grid, dim3 *block, size_t *shared, hipStream_t *stream);
+}
+#define GPU_BARE 1
+#endif
+
+#define GPU_HIP 1
+#define GPU_DEVICE_NAME "hip"
+#define GPU_DEVICE static __device__ __attribute__((always_inline)) inline
+#define GPU_HOST_DEVICE static __host__ __device__ __attribute__((always_inline)) inline
+#define GPU_UNROLL _Pragma("unroll")
+#define GPU_NO_UNROLL _Pragma("nounroll")
+
+typedef uint32_t gpu_u2 __attribute__((ext_vector_type(2)));
+typedef uint32_t gpu_u4 __attribute__((ext_vector_type(4)));
+typedef float gpu_f2 __attribute__((ext_vector_type(2)));
+typedef float gpu_f4 __attribute__((ext_vector_type(4)));
+typedef hipStream_t gpu_stream;
+typedef hipError_t gpu_error;
+#define gpu_last_error hipGetLastError
+#define gpu_error_text hipGetErrorString
+#define gpu_malloc(pointer, bytes) hipMalloc((void **)(pointer), bytes)
+#define gpu_free hipFree
+#define gpu_copy_back(to, from, bytes) hipMemcpy(to, from, bytes, hipMemcpyDeviceToHost)
+#else
+#error "gpu.h: compile with nvcc, or with clang -x hip"
+#endif
+
+enum { TEAM = 32 };
+#define GPU_SUCCESS ((gpu_error)0)
+
+/* ---- ids and barriers ---- */
+
+#if GPU_CUDA
+GPU_DEVICE uint32_t gpu_thread(void) { return threadIdx.x; }
+GPU_DEVICE int64_t gpu_block(void) { return blockIdx.x; }
+GPU_DEVICE void gpu_barrier(void) { __syncthreads(); }
+#else
+GPU_DEVICE uint32_t gpu_thread(void) { return __builtin_amdgcn_workitem_id_x(); }
+GPU_DEVICE int64_t gpu_block(void) { return __builtin_amdgcn_workgroup_id_x(); }
+GPU_DEVICE void gpu_barrier(void) {
+    __builtin_amdgcn_fence(__ATOMIC_RELEASE, "workgroup");
+    __builtin_amdgcn_s_barrier();
+    __builtin_amdgcn_fence(__ATOMIC_ACQUIRE, "workgroup");
+}
+#endif
+
+GPU_DEVICE int gpu_lane(void) { return (int)(gpu_thread() % TEAM); }
+GPU_DEVICE int gpu_team(void) { return (int)(gpu_thread() / TEAM); }
+
+/* ---- bits and arithmetic ---- */
+
+GPU_HOST_DEVICE uint32_t gpu_bits(float x) { return __builtin_bit_cast(uint32_t, x); }
+GPU_HOST_DEVICE float gpu_float(uint32_t bits) { return __builtin_bit_cast(float, bits); }
+
+#if GPU_CUDA
+GPU_DEVICE float gpu_fma(float a, float b, float c) { return __fmaf_rn(a, b, c); }
+GPU_DEVICE float gpu_max(float a, float b) { return fmaxf(a, b); }
+GPU_DEVICE float gpu_divide_float(float a, float b) { return __fdiv_rn(a, b); }
+#else
+GPU_DEVICE float gpu_fma(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
+GPU_DEVICE float gpu_max(float a, float b) { return __builtin_fmaxf(a, b); }
+GPU_DEVICE float gpu_divide_float(float a, float b) { return a / b; }
+#endif
+
+/* ---- inside a team ---- */
+
+#if GPU_CUDA
+#define team_xor_u32(x, mask) __shfl_xor_sync(0xFFFFFFFFu, (uint32_t)(x), mask)
+GPU_DEVICE uint32_t team_read_u32(uint32_t x, int lane) {
+    return __shfl_sync(0xFFFFFFFFu, x, lane);
+}
+GPU_DEVICE uint32_t team_ballot(bool yes) { return __ballot_sync(0xFFFFFFFFu, yes); }
+/* Greatest of the team's values. */
+GPU_DEVICE uint32_t team_max_u32(uint32_t x) { return __reduce_max_sync(0xFFFFFFFFu, x); }
+#else
+/* ds_swizzle in its bit mask mode exchanges inside groups of 32 lanes. */
+#define team_xor_u32(x, mask) \
+    ((uint32_t)__builtin_amdgcn_ds_swizzle((int)(x), (mask) << 10 | 0x1F))
+GPU_DEVICE uint32_t team_read_u32(uint32_t x, int lane) {
+    const int base = (int)(gpu_thread() & 32u);
+    return (uint32_t)__builtin_amdgcn_ds_bpermute((base | lane) << 2, (int)x);
+}
+GPU_DEVICE uint32_t team_ballot(bool yes) {
+#if __AMDGCN_WAVEFRONT_SIZE == 64
+    return (uint32_t)(__builtin_amdgcn_ballot_w64(yes) >> (gpu_thread() & 32u));
+#else
+    return __builtin_amdgcn_ballot_w32(yes);
+#endif
+}
+GPU_DEVICE uint32_t gpu_max_u32(uint32_t a, uint32_t b) { return a > b ? a : b; }
+GPU_DEVICE uint32_t team_max_u32(uint32_t x) {
+    x = gpu_max_u32(x, team_xor_u32(x, 16));
+    x = gpu_max_u32(x, team_xor_u32(x, 8));
+    x = gpu_max_u32(x, team_xor_u32(x, 4));
+    x = gpu_max_u32(x, team_xor_u32(x, 2));
+    return gpu_max_u32(x, team_xor_u32(x, 1));
+}
+#endif
+
+#define team_xor_float(x, mask) gpu_float(team_xor_u32(gpu_bits(x), mask))
+
+GPU_DEVICE int64_t team_read_i64(int64_t x, int lane) {
+    const uint64_t low = team_read_u32((uint32_t)x, lane);
+    const uint64_t high = team_read_u32((uint32_t)((uint64_t)x >> 32), lane);
+    return (int64_t)(high << 32 | low);
+}
+
+/* ---- integers ---- */
+
+/* A positive divisor; shift is -1 unless it is a power of two. */
+struct gpu_divisor {
+    int64_t value;
+    int shift;
+};
+
+/* Quotient of n >= 0. Divides in 32 bits where it can: a 64-bit division takes some hundred instructions. */
+GPU_DEVICE int64_t gpu_quotient(int64_t n, struct gpu_divisor d) {
+    if (d.shift >= 0) return n >> d.shift;
+    if (((uint64_t)n | (uint64_t)d.value) >> 32 == 0) return (uint32_t)n / (uint32_t)d.value;
+    return n / d.value;
+}
+
+#if GPU_CUDA
+GPU_DEVICE int gpu_lowest_bit(uint32_t mask) { return __ffs((int)mask) - 1; }
+#else
+GPU_DEVICE int gpu_lowest_bit(uint32_t mask) { return mask == 0 ? -1 : __builtin_ctz(mask); }
+#endif
+
+/* Index of the n-th set bit (n from 0) of a mask, or -1. */
+GPU_DEVICE int gpu_nth_bit(uint32_t mask, int n) {
+    for (int i = 0; i < n; i++) mask &= mask - 1;
+    return gpu_lowest_bit(mask);
+}
+
+#endif
