@@ -248,7 +248,7 @@ print-nvcc:
 clean: ## remove build/
 	$(Q)rm -rf $(B)
 
-.PHONY: help setup build check check-plugin vectors verify-vectors verify-numpy matrix fuzz fuzz-run \
-	unit selftest exhaustive headers lint fmt docs test bench report print-nvcc clean
+.PHONY: help setup build check check-plugin vectors verify-vectors verify-numpy matrix fuzz fuzz-run unit \
+	selftest exhaustive headers lint fmt docs test bench report print-nvcc clean
 
 endif
