@@ -59,8 +59,8 @@ part check-full run check TIER=smoke,full REPORTS=build/reports-full
 part selftest run selftest
 part verify-vectors run verify-vectors
 part matrix run matrix
-part numpy run numpy
-part fuzz run fuzz
+part verify-numpy run verify-numpy
+part fuzz run fuzz FUZZ_SECONDS=10
 part docs python3 harness/tests/docs/run_docs.py
 part docs-planted python3 harness/tests/docs/planted.py
 for arch in gfx942 gfx950; do
