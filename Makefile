@@ -197,6 +197,17 @@ $(B)/$(1)/hip.so: $(call HIP_OBJ,$(1)) impl/common/exports.map
 	$$(Q)$(HIP_LINK) -Wl,--version-script=impl/common/exports.map -o $$@ $$(filter %.o,$$^)
 endef
 
+# The same kernels on the CPU, lane by lane: what can be tested of them without a GPU.
+EMULATED_FLAGS := -x c++ -std=c++17 -O2 -mfma -ffp-contract=off -fPIC -fvisibility=hidden -DGPU_EMULATED -Wall -Wextra
+$(B)/emulated/%.o: impl/cuda/%.cu $(GPU_HEADERS)
+	$(call say,CXX,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CXX) $(EMULATED_FLAGS) -c -o $@ $<
+
+$(B)/emulated/gpu.so: $(call CU_OBJ,emulated) impl/common/exports.map
+	$(call say,LD,$@)
+	$(Q)$(CXX) -shared -Wl,--version-script=impl/common/exports.map -o $@ $(filter %.o,$^)
+
 $(foreach arch,$(CUDA_ARCHES),$(eval $(call CUDA_RULES,$(arch))))
 $(foreach arch,$(HIP_ARCHES),$(eval $(call HIP_RULES,$(arch))))
 
