@@ -107,13 +107,14 @@ $(B)/tools/%: $(O)/harness/tests/tools/%.o $(call obj,$(ORACLE_SRC)) $(O)/libref
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS_ALL) -o $@ $^ -lmpfr -lgmp -lm
 
-# The determinism matrix: a program without libraries, one build per compiler, optimisation and machine.
+# The determinism matrix: a program without libraries, one build per compiler, optimisation and machine. Its subject is
+# bits; warnings are the other builds' business.
 MATRIX_gcc-O0 := gcc -O0
 MATRIX_gcc-O3 := gcc -O3 $(MARCH)
 MATRIX_clang-O0 := clang-19 -O0
 MATRIX_clang-O3 := clang-19 -O3 $(MARCH)
-MATRIX_aarch64-O0 := aarch64-linux-gnu-gcc -O0 -static
-MATRIX_aarch64-O3 := aarch64-linux-gnu-gcc -O3 -static
+MATRIX_aarch64-O0 := aarch64-linux-gnu-gcc -O0 -static -Wl,--no-warnings
+MATRIX_aarch64-O3 := aarch64-linux-gnu-gcc -O3 -static -Wl,--no-warnings
 MATRIX_planted := gcc -O3 $(MARCH) -ffast-math
 MATRIX_SRC := reference/stream.c $(REF_SRC)
 MATRIX_HEADERS := $(wildcard reference/*.h reference/*.def reference/*/*.h harness/include/*.h)
@@ -121,7 +122,7 @@ MATRIX_HEADERS := $(wildcard reference/*.h reference/*.def reference/*/*.h harne
 $(B)/matrix/%/stream: $(MATRIX_SRC) $(MATRIX_HEADERS)
 	$(call say,CC,$@)
 	@mkdir -p $(@D)
-	$(Q)$(firstword $(MATRIX_$*)) -std=c11 -D_GNU_SOURCE -g $(CANON) $(WARN) -fopenmp -I. \
+	$(Q)$(firstword $(MATRIX_$*)) -std=c11 -D_GNU_SOURCE -g $(CANON) -w -fopenmp -I. \
 	$(wordlist 2,9,$(MATRIX_$*)) -o $@ $(MATRIX_SRC) -lm
 
 $(B)/fuzzers/%: $(O)/harness/tests/fuzz/fuzz_%.o $(O)/libharness.a $(O)/libref.a
@@ -137,6 +138,55 @@ $(B)/fuzzers/%: $(O)/harness/tests/fuzz/fuzz_%.o $(O)/libharness.a $(O)/libref.a
 CUDA_HOME ?= /usr/local/cuda
 ROCM_PATH ?=
 NVCC := $(or $(wildcard $(CUDA_HOME)/bin/nvcc),$(shell command -v nvcc))
+# Never fast math; -fmad=false and -ffp-contract=off are the canon.
+NVCC_FLAGS = -O3 -fmad=false -std=c++17 -arch=$(1) $(if $(filter sm_8%,$(1)),,-DGPU_CLUSTERS) -Xcompiler -fPIC,-fvisibility=hidden,-Wall,-Wextra
+GPU_HEADERS := $(wildcard impl/common/*) harness/include/dsv4_plugin.h reference/layout/kv_page.h reference/ops.def
+CU_OBJ = $(patsubst impl/cuda/%.cu,$(B)/$(1)/%.o,$(wildcard impl/cuda/*.cu))
+HIP_OBJ = $(patsubst impl/hip/%.hip,$(B)/$(1)/%.o,$(wildcard impl/hip/*.hip))
+
+# hipcc with ROCm; without it clang compiles the device code alone, and the host's symbols are found
+# in the runtime when the plug-in is opened.
+HIP_FLAGS = -x hip --offload-arch=$(1) -O3 -ffp-contract=off -std=c++17 -fPIC -fvisibility=hidden -Wall -Wextra
+ifneq ($(ROCM_PATH),)
+HIPCC := $(ROCM_PATH)/bin/hipcc
+HIP_CLANG := $(HIPCC)
+HIP_LINK := $(HIPCC) -shared
+else
+HIPCC ?= clang-19
+HIP_CLANG := PATH=/usr/lib/llvm-19/bin:$$PATH $(HIPCC)
+HIP_FLAGS += -nogpulib -nogpuinc -nostdinc++ --hip-path=/nonexistent
+HIP_LINK := $(HIP_CLANG) -shared -fuse-ld=lld
+endif
+
+define CUDA_RULES
+$(B)/$(1)/%.o: impl/cuda/%.cu $(GPU_HEADERS)
+	$$(call say,NVCC,$$<)
+	@test -n '$(NVCC)' || { echo 'nvcc is not installed: install the CUDA toolkit, or set CUDA_HOME' >&2; exit 2; }
+	@mkdir -p $$(@D)
+	$$(Q)$(NVCC) $(call NVCC_FLAGS,$(1)) -c -o $$@ $$<
+
+$(B)/$(1)/cuda.so: $(call CU_OBJ,$(1)) impl/common/exports.map
+	$$(call say,LD,$$@)
+	$$(Q)$(NVCC) -shared -arch=$(1) -cudart static -Xlinker --version-script=impl/common/exports.map -o $$@ $$(filter %.o,$$^)
+endef
+
+define HIP_RULES
+$(B)/$(1)/%.o: impl/hip/%.hip $(GPU_HEADERS)
+	$$(call say,HIP,$$<)
+	@command -v $(HIPCC) >/dev/null || \
+	{ echo '$(HIPCC) is not installed: install clang-19, lld-19 and clang-tools-19 (`make setup`), or set ROCM_PATH' >&2; exit 2; }
+	@[[ -n '$(ROCM_PATH)' ]] || echo | $(HIPCC) --target=amdgcn-amd-amdhsa -mcpu=$(1) -nogpulib -x c -c -o /dev/null - 2>/dev/null || \
+	{ echo '$(HIPCC) has no $(1): set ROCM_PATH, or HIPCC to a clang that has it' >&2; exit 2; }
+	@mkdir -p $$(@D)
+	$$(Q)$(HIP_CLANG) $(call HIP_FLAGS,$(1)) -c -o $$@ $$<
+
+$(B)/$(1)/hip.so: $(call HIP_OBJ,$(1)) impl/common/exports.map
+	$$(call say,LD,$$@)
+	$$(Q)$(HIP_LINK) -Wl,--version-script=impl/common/exports.map -o $$@ $$(filter %.o,$$^)
+endef
+
+$(foreach arch,$(CUDA_ARCHES),$(eval $(call CUDA_RULES,$(arch))))
+$(foreach arch,$(HIP_ARCHES),$(eval $(call HIP_RULES,$(arch))))
 
 CPU_BUILD := $(B)/dsv4cts $(B)/cpu/ref.so
 ifneq ($(filter $(ARCH),$(CUDA_ARCHES)),)
@@ -149,17 +199,17 @@ endif
 ARCH_BUILD := $(CPU_BUILD) $(if $(filter-out cpu,$(ARCH)),$(B)/device_$(ARCH_IMPL).so $(B)/$(ARCH)/$(ARCH_IMPL).so)
 
 # The device back ends. CUDA's links its runtime statically; HIP's needs nothing of ROCm here and finds it at run time.
-DEVICE_SRC := harness/device/gpu_backend.c
+DEVICE_SRC := harness/device/gpu_backend.c reference/memory.c
 $(B)/device_cuda.so: $(DEVICE_SRC) harness/device.h reference/op.h $(O)/flags
 	$(call say,LD,$@)
 	@test -e $(CUDA_HOME)/include/cuda_runtime_api.h || \
 	{ echo 'no CUDA toolkit at $(CUDA_HOME): install nvcc and cudart, or set CUDA_HOME' >&2; exit 2; }
-	$(Q)$(CC) $(CFLAGS_ALL) -DDSV4_CUDA -isystem $(CUDA_HOME)/include -shared -o $@ $< \
+	$(Q)$(CC) $(CFLAGS_ALL) -DDSV4_CUDA -isystem $(CUDA_HOME)/include -shared -o $@ $(DEVICE_SRC) \
 	-L$(CUDA_HOME)/lib64 -lcudart_static -ldl -lrt -lpthread
 
 $(B)/device_hip.so: $(DEVICE_SRC) harness/device.h reference/op.h $(O)/flags
 	$(call say,LD,$@)
-	$(Q)$(CC) $(CFLAGS_ALL) -DDSV4_HIP -shared -o $@ $< -ldl
+	$(Q)$(CC) $(CFLAGS_ALL) -DDSV4_HIP -shared -o $@ $(DEVICE_SRC) -ldl
 
 # ---- targets ----
 

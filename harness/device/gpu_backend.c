@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../../reference/memory.h"
 #include "../device.h"
 
 #if defined(DSV4_CUDA)
@@ -164,19 +165,16 @@ static int load(void) {
 /* The properties struct changes between releases; the architecture's name in it does not. */
 static void find_architecture(char *text, size_t size, int index) {
     enum { PROPERTIES_BYTES = 16384 };
-    char *const properties = calloc(1, PROPERTIES_BYTES);
+    char *const properties = dsv4_alloc(PROPERTIES_BYTES);
     snprintf(text, size, "unknown architecture");
-    if (properties == NULL || hip.GetDeviceProperties == NULL ||
-        hip.GetDeviceProperties(properties, index) != 0) {
-        free(properties);
-        return;
-    }
-    for (size_t i = 256; i + 16 < PROPERTIES_BYTES; i++)
+    const bool filled =
+        hip.GetDeviceProperties != NULL && hip.GetDeviceProperties(properties, index) == 0;
+    for (size_t i = 256; filled && i + 64 < PROPERTIES_BYTES; i++)
         if (memcmp(properties + i, "gfx", 3) == 0) {
             snprintf(text, size, "%.60s", properties + i);
             break;
         }
-    free(properties);
+    dsv4_free(properties);
 }
 
 static int describe_device(int index) {
@@ -335,16 +333,12 @@ static int gpu_graph_destroy(void *handle) {
     if (g->stop != NULL) error = error != 0 ? error : GPU(EventDestroy)(g->stop);
     if (g->exec != NULL) error = error != 0 ? error : GPU(GraphExecDestroy)(g->exec);
     if (g->graph != NULL) error = error != 0 ? error : GPU(GraphDestroy)(g->graph);
-    free(g);
+    dsv4_free(g);
     return check(error, "destroying a graph");
 }
 
 static int gpu_graph_end(void *stream, void **handle) {
-    struct graph *const g = calloc(1, sizeof *g);
-    if (g == NULL) {
-        snprintf(message, sizeof message, "out of memory");
-        return DSV4_ERROR;
-    }
+    struct graph *const g = dsv4_alloc(sizeof *g);
     if (check(GPU(StreamEndCapture)(stream, &g->graph), NAME "StreamEndCapture") == DSV4_OK &&
         check(GPU(GraphInstantiateWithFlags)(&g->exec, g->graph, 0), NAME "GraphInstantiate") ==
             DSV4_OK &&

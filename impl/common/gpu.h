@@ -141,8 +141,7 @@ GPU_DEVICE uint32_t team_ballot(bool yes) { return __ballot_sync(0xFFFFFFFFu, ye
 GPU_DEVICE uint32_t team_max_u32(uint32_t x) { return __reduce_max_sync(0xFFFFFFFFu, x); }
 #else
 /* ds_swizzle in its bit mask mode exchanges inside groups of 32 lanes. */
-#define team_xor_u32(x, mask) \
-    ((uint32_t)__builtin_amdgcn_ds_swizzle((int)(x), (mask) << 10 | 0x1F))
+#define team_xor_u32(x, mask) ((uint32_t)__builtin_amdgcn_ds_swizzle((int)(x), (mask) << 10 | 0x1F))
 GPU_DEVICE uint32_t team_read_u32(uint32_t x, int lane) {
     const int base = (int)(gpu_thread() & 32u);
     return (uint32_t)__builtin_amdgcn_ds_bpermute((base | lane) << 2, (int)x);

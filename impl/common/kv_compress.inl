@@ -12,13 +12,12 @@ GPU_DEVICE void compress_store(char *row, int j, const float *values) {
     gpu_f2 pair;
     pair.x = values[0] != values[0] ? ELEMENTARY_NAN : values[0];
     pair.y = values[1] != values[1] ? ELEMENTARY_NAN : values[1];
-    *(gpu_f2 *)(row + ((int64_t)64 * j + 2 * gpu_lane()) * 4) = pair;
+    *(gpu_f2 *)(row + (ROW_STEP * j + 2 * gpu_lane()) * 4) = pair;
 }
 
 /* Team i of a block takes the block's live tokens i, i + 8, ...; blockIdx covers pool.group <= 32 tokens. */
 template <int J, bool BF16>
-__global__ void __launch_bounds__(CALL_THREADS)
-    compress4_kernel(const struct compress_args a) {
+__global__ void __launch_bounds__(CALL_THREADS) compress4_kernel(const struct compress_args a) {
     const struct kv_pool &p = a.pool;
     const int64_t first = gpu_block() * p.group, t = first + gpu_lane();
     const bool mine = gpu_lane() < p.group && t < p.rows;
@@ -40,7 +39,8 @@ __global__ void __launch_bounds__(CALL_THREADS)
 
 /* For few tokens: a block per token, a team per 64 channels. */
 template <int J, bool BF16>
-__global__ void __launch_bounds__(CALL_THREADS) compress4_wide_kernel(const struct compress_args a) {
+__global__ void __launch_bounds__(CALL_THREADS)
+    compress4_wide_kernel(const struct compress_args a) {
     const struct kv_pool &p = a.pool;
     const int64_t t = gpu_block(), slot = p.slots[t], position = p.positions[t];
     if (slot < 0 || ((position + 1) & 3) != 0 || gpu_team() >= J) return;
@@ -80,8 +80,10 @@ static int supports(const dsv4_call *call, struct call_why why) {
 
 template <int J, bool BF16>
 static void launch4(struct compress_args a, dim3 grid, bool wide, gpu_stream stream) {
-    if (wide) compress4_wide_kernel<J, BF16><<<grid, CALL_THREADS, 0, stream>>>(a);
-    else compress4_kernel<J, BF16><<<grid, CALL_THREADS, 0, stream>>>(a);
+    if (wide)
+        compress4_wide_kernel<J, BF16><<<grid, CALL_THREADS, 0, stream>>>(a);
+    else
+        compress4_kernel<J, BF16><<<grid, CALL_THREADS, 0, stream>>>(a);
 }
 
 static int run(const dsv4_call *call, struct call_why why) {
@@ -98,18 +100,24 @@ static int run(const dsv4_call *call, struct call_why why) {
         a.pool.group = call_group(a.pool.rows, POOL_SLICES, 1, POOL_MAX_GROUP);
         status = call_grid(&grid, call_ceil(a.pool.rows, a.pool.group) * POOL_SLICES, why);
         if (status != DSV4_OK) return status;
-        if (a.pool.bf16) compress128_kernel<true><<<grid, CALL_THREADS, 0, stream>>>(a);
-        else compress128_kernel<false><<<grid, CALL_THREADS, 0, stream>>>(a);
+        if (a.pool.bf16)
+            compress128_kernel<true><<<grid, CALL_THREADS, 0, stream>>>(a);
+        else
+            compress128_kernel<false><<<grid, CALL_THREADS, 0, stream>>>(a);
         return call_launched(why);
     }
     const bool wide = a.pool.head == KV_HEAD && a.pool.rows <= CALL_BUSY_BLOCKS;
     a.pool.group = wide ? 1 : call_group(a.pool.rows, 1, CALL_TEAMS, TEAM);
     status = call_grid(&grid, call_ceil(a.pool.rows, a.pool.group), why);
     if (status != DSV4_OK) return status;
-    if (a.pool.head == KV_HEAD && a.pool.bf16) launch4<8, true>(a, grid, wide, stream);
-    else if (a.pool.head == KV_HEAD) launch4<8, false>(a, grid, wide, stream);
-    else if (a.pool.bf16) launch4<2, true>(a, grid, wide, stream);
-    else launch4<2, false>(a, grid, wide, stream);
+    if (a.pool.head == KV_HEAD && a.pool.bf16)
+        launch4<8, true>(a, grid, wide, stream);
+    else if (a.pool.head == KV_HEAD)
+        launch4<8, false>(a, grid, wide, stream);
+    else if (a.pool.bf16)
+        launch4<2, true>(a, grid, wide, stream);
+    else
+        launch4<2, false>(a, grid, wide, stream);
     return call_launched(why);
 }
 

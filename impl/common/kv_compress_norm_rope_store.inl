@@ -17,8 +17,9 @@ struct fused_args {
 /* A pooled row as the lanes hold it. */
 typedef struct pool_pair fused_row[KV_HEAD / 64][TEAM];
 
-template <int J> GPU_DEVICE void fused_finish(const struct fused_args &a, const fused_row &row,
-                                              int64_t position, int64_t slot) {
+template <int J>
+GPU_DEVICE void fused_finish(const struct fused_args &a, const fused_row &row, int64_t position,
+                             int64_t slot) {
     float x[2 * J];
     GPU_UNROLL for (int j = 0; j < J; j++) {
         const struct pool_pair pair = row[j][gpu_lane()];
@@ -129,8 +130,10 @@ static int supports(const dsv4_call *call, struct call_why why) {
 
 template <int J, bool BF16>
 static void launch4(struct fused_args a, dim3 grid, bool wide, gpu_stream stream) {
-    if (wide) fused4_wide_kernel<J, BF16><<<grid, CALL_THREADS, 0, stream>>>(a);
-    else fused4_kernel<J, BF16><<<grid, CALL_THREADS, 0, stream>>>(a);
+    if (wide)
+        fused4_wide_kernel<J, BF16><<<grid, CALL_THREADS, 0, stream>>>(a);
+    else
+        fused4_kernel<J, BF16><<<grid, CALL_THREADS, 0, stream>>>(a);
 }
 
 static int run(const dsv4_call *call, struct call_why why) {
@@ -144,21 +147,27 @@ static int run(const dsv4_call *call, struct call_why why) {
     if (a.pool.rows == 0) return DSV4_OK;
     if (a.pool.ratio == 128) {
         a.pool.group = call_group(a.pool.rows, FUSED_BLOCKS_PER_GROUP, 1, POOL_MAX_GROUP);
-        status = call_grid(&grid, call_ceil(a.pool.rows, a.pool.group) * FUSED_BLOCKS_PER_GROUP,
-                           why);
+        status =
+            call_grid(&grid, call_ceil(a.pool.rows, a.pool.group) * FUSED_BLOCKS_PER_GROUP, why);
         if (status != DSV4_OK) return status;
-        if (a.pool.bf16) fused128_kernel<true><<<grid, CALL_THREADS, 0, stream>>>(a);
-        else fused128_kernel<false><<<grid, CALL_THREADS, 0, stream>>>(a);
+        if (a.pool.bf16)
+            fused128_kernel<true><<<grid, CALL_THREADS, 0, stream>>>(a);
+        else
+            fused128_kernel<false><<<grid, CALL_THREADS, 0, stream>>>(a);
         return call_launched(why);
     }
     const bool wide = a.pool.head == KV_HEAD && a.pool.rows <= CALL_BUSY_BLOCKS;
     a.pool.group = wide ? 1 : call_group(a.pool.rows, 1, CALL_TEAMS, TEAM);
     status = call_grid(&grid, call_ceil(a.pool.rows, a.pool.group), why);
     if (status != DSV4_OK) return status;
-    if (a.pool.head == KV_HEAD && a.pool.bf16) launch4<8, true>(a, grid, wide, stream);
-    else if (a.pool.head == KV_HEAD) launch4<8, false>(a, grid, wide, stream);
-    else if (a.pool.bf16) launch4<2, true>(a, grid, wide, stream);
-    else launch4<2, false>(a, grid, wide, stream);
+    if (a.pool.head == KV_HEAD && a.pool.bf16)
+        launch4<8, true>(a, grid, wide, stream);
+    else if (a.pool.head == KV_HEAD)
+        launch4<8, false>(a, grid, wide, stream);
+    else if (a.pool.bf16)
+        launch4<2, true>(a, grid, wide, stream);
+    else
+        launch4<2, false>(a, grid, wide, stream);
     return call_launched(why);
 }
 

@@ -41,8 +41,7 @@ struct __attribute__((aligned(8))) pool_pair {
     float a, b;
 };
 
-template <bool BF16>
-GPU_DEVICE struct pool_pair pool_load(const char *row, int64_t column) {
+template <bool BF16> GPU_DEVICE struct pool_pair pool_load(const char *row, int64_t column) {
     struct pool_pair x;
     if (BF16) {
         const uint32_t codes = *(const uint32_t *)(row + column * 2);
@@ -95,7 +94,7 @@ GPU_DEVICE void pool4_channels(const struct kv_pool &p, int64_t offset, bool fir
     struct pool_pair s[8], x[8], max;
     GPU_UNROLL for (int k = 0; k < 8; k++) {
         const char *const row = p.state + team_read_i64(offset, k);
-        const int64_t column = (k < 4 ? 0 : H) + 64 * j + 2 * gpu_lane();
+        const int64_t column = (k < 4 ? 0 : H) + ROW_STEP * j + 2 * gpu_lane();
         s[k] = pool_load_score<BF16>(p, row, 2 * H, column, k % 4);
         x[k] = pool_load<BF16>(row, column);
     }
@@ -122,7 +121,7 @@ GPU_DEVICE void pool4_channels(const struct kv_pool &p, int64_t offset, bool fir
 enum {
     POOL_BLOCK_ROWS = 16,
     POOL_CHUNK = 4, /* rows of kv loaded ahead */
-    POOL_SLICE = 64,
+    POOL_SLICE = ROW_STEP,
     POOL_SLICES = KV_HEAD / POOL_SLICE,
     POOL_MAX_GROUP = 128,
 };
@@ -142,8 +141,8 @@ GPU_DEVICE int64_t pool128_offset(const struct kv_pool &p, int64_t request, int6
 template <bool BF16>
 GPU_DEVICE void pool128_load_chunk(const struct kv_pool &p, int64_t offset, int64_t column,
                                    int chunk, struct pool_pair *x) {
-    GPU_UNROLL for (int k = 0; k < POOL_CHUNK; k++)
-        x[k] = pool_load<BF16>(p.state + team_read_i64(offset, POOL_CHUNK * chunk + k), column);
+    GPU_UNROLL for (int k = 0; k < POOL_CHUNK; k++) x[k] =
+        pool_load<BF16>(p.state + team_read_i64(offset, POOL_CHUNK * chunk + k), column);
 }
 
 /* Pools channels 64 slice .. + 63; all of a block of 8 teams calls it, team 0 gets the values. */
@@ -153,9 +152,8 @@ GPU_DEVICE void pool128_slice(const struct kv_pool &p, struct pool_shared *share
     const int team = gpu_team(), lane = gpu_lane();
     const int64_t column = POOL_SLICE * slice + 2 * lane;
     struct pool_pair s[POOL_BLOCK_ROWS], x[2][POOL_CHUNK], max;
-    GPU_UNROLL for (int k = 0; k < POOL_BLOCK_ROWS; k++)
-        s[k] = pool_load_score<BF16>(p, p.state + team_read_i64(offset, k), KV_HEAD, column,
-                                     team * POOL_BLOCK_ROWS + k);
+    GPU_UNROLL for (int k = 0; k < POOL_BLOCK_ROWS; k++) s[k] = pool_load_score<BF16>(
+        p, p.state + team_read_i64(offset, k), KV_HEAD, column, team * POOL_BLOCK_ROWS + k);
     pool128_load_chunk<BF16>(p, offset, column, 0, x[0]);
     max = s[0];
     GPU_UNROLL for (int k = 1; k < POOL_BLOCK_ROWS; k++) {
@@ -207,8 +205,8 @@ GPU_DEVICE struct pool_group pool128_group(const struct kv_pool &p, int64_t grou
         slots[c] = mine ? p.slots[g.first + i] : -1;
         positions[c] = mine ? p.positions[g.first + i] : 0;
     }
-    GPU_UNROLL for (int c = 0; c < POOL_MAX_GROUP / TEAM; c++)
-        g.live[c] = pool_live(positions[c], slots[c], 128);
+    GPU_UNROLL for (int c = 0; c < POOL_MAX_GROUP / TEAM; c++) g.live[c] =
+        pool_live(positions[c], slots[c], 128);
     return g;
 }
 
@@ -232,9 +230,8 @@ GPU_DEVICE int64_t pool_take(struct pool_group *g) {
 
 static inline int pool_head_of(const dsv4_call *call) {
     const int form = kv_form_of(call);
-    return (int)dsv4_int(call, "head",
-                         form == KV_INDEXER_FP8 || form == KV_INDEXER_MXFP4 ? INDEXER_HEAD
-                                                                            : KV_HEAD);
+    return (int)dsv4_int(
+        call, "head", form == KV_INDEXER_FP8 || form == KV_INDEXER_MXFP4 ? INDEXER_HEAD : KV_HEAD);
 }
 
 static inline struct kv_pool kv_pool_of(const dsv4_call *call) {
