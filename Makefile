@@ -102,6 +102,18 @@ $(B)/tests/planted/%.so: harness/tests/planted/%.c harness/tests/planted/insert.
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS_ALL) -shared -o $@ $<
 
+# A HIP runtime and a HIP plug-in without a GPU, for the tests of the device path.
+FAKE := $(B)/tests/fake/lib/libamdhip64.so.7 $(B)/tests/fake/hip_plugin.so
+$(B)/tests/fake/lib/libamdhip64.so.7: harness/tests/fake/hip_runtime.c $(O)/flags
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS_ALL) -shared -o $@ $<
+
+$(B)/tests/fake/hip_plugin.so: harness/tests/fake/hip_plugin.c harness/tests/planted/insert.h $(O)/flags
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS_ALL) -shared -o $@ $<
+
 $(B)/tools/%: $(O)/harness/tests/tools/%.o $(call obj,$(ORACLE_SRC)) $(O)/libref.a
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
@@ -263,7 +275,7 @@ fuzz: ## fuzz the readers of suites, MANIFEST and vectors, FUZZ_SECONDS=20 each
 fuzz-run: $(FUZZERS:%=$(B)/fuzzers/%)
 	$(Q)harness/tests/fuzz/run.sh $(B) $(FUZZ_SECONDS) $(FUZZERS)
 
-unit: $(B)/tests/unit $(CPU_BUILD) $(PLANTED) ## run the unit tests
+unit: $(B)/tests/unit $(CPU_BUILD) $(PLANTED) $(FAKE) $(B)/device_hip.so ## run the unit tests
 	$(Q)$(B)/tests/unit --jobs $(J) $(UNIT_ARGS)
 
 exhaustive: $(B)/tools/exhaustive ## prove the number formats and functions for all 2^32 inputs (minutes)
