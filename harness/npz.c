@@ -247,8 +247,6 @@ static void header_text(char *text, size_t size, const unsigned char *header, si
         length--;
     snprintf(text, size, "%.*s", (int)(length < size ? length : size - 1),
              (const char *)header + from);
-    for (; *text != '\0'; text++)
-        if (*text < 0x20 || *text > 0x7E) *text = '?';
 }
 
 static int check_header(const char *name, const unsigned char *bytes, size_t size,

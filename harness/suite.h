@@ -45,8 +45,8 @@ int dsv4_suite_load(struct dsv4_suite *suite, const char *dir, struct dsv4_err *
 int dsv4_suite_read(struct dsv4_suite *suite, const struct dsv4_op *op, const char *path,
                     struct dsv4_err *err);
 /* The same from text in memory; `path` is what errors and cases name. */
-int dsv4_suite_parse(struct dsv4_suite *suite, const struct dsv4_op *op, const unsigned char *text, size_t size,
-                     const char *path, struct dsv4_err *err);
+int dsv4_suite_parse(struct dsv4_suite *suite, const struct dsv4_op *op, const unsigned char *text,
+                     size_t size, const char *path, struct dsv4_err *err);
 void dsv4_suite_free(struct dsv4_suite *suite);
 
 /* Builds the shaped case (dsv4_case_init, _set..., _shape). Free it in either outcome. */

@@ -35,7 +35,7 @@ struct dsv4_request {
     /* RUN, BENCH, SUSPECT: the case. RUN and SUSPECT carry the arena's file descriptor beside the message. */
     char op[64], name[DSV4_NAME_SIZE];
     uint64_t seed;
-    char params[DSV4_MAX_PARAMS][40];
+    char params[DSV4_MAX_PARAMS][DSV4_WORD_SIZE];
     int mutant;           /* SUSPECT: 0 is the truth */
     double bench_seconds; /* BENCH: how long to measure, about */
 };

@@ -255,9 +255,22 @@ static int gpu_stream_sync(void *stream) {
     return check(GPU(GetLastError)(), "a launch that nobody checked");
 }
 
-static int gpu_copy(void *destination, const void *source, size_t bytes, void *stream) {
-    return check(GPU(MemcpyAsync)(destination, source, bytes, GPU_ON_DEVICE, stream),
-                 NAME "MemcpyAsync");
+static int gpu_copy_time(void *destination, const void *source, size_t bytes, void *stream,
+                         int count, double *seconds) {
+    gpu_event start = NULL, stop = NULL;
+    float milliseconds = 0;
+    gpu_error error = GPU(EventCreate)(&start);
+    if (error == 0) error = GPU(EventCreate)(&stop);
+    if (error == 0) error = GPU(EventRecord)(start, stream);
+    for (int i = 0; i < count && error == 0; i++)
+        error = GPU(MemcpyAsync)(destination, source, bytes, GPU_ON_DEVICE, stream);
+    if (error == 0) error = GPU(EventRecord)(stop, stream);
+    if (error == 0) error = GPU(EventSynchronize)(stop);
+    if (error == 0) error = GPU(EventElapsedTime)(&milliseconds, start, stop);
+    if (start != NULL) GPU(EventDestroy)(start);
+    if (stop != NULL) GPU(EventDestroy)(stop);
+    *seconds = 1e-3 * (double)milliseconds;
+    return check(error, NAME "MemcpyAsync");
 }
 
 #if defined(DSV4_CUDA) && CUDART_VERSION >= 12080
@@ -383,7 +396,7 @@ static struct dsv4_device backend = {
     .stream_create = gpu_stream_create,
     .stream_destroy = gpu_stream_destroy,
     .stream_sync = gpu_stream_sync,
-    .copy = gpu_copy,
+    .copy_time = gpu_copy_time,
     .empty = gpu_empty,
     .graph_begin = gpu_graph_begin,
     .graph_end = gpu_graph_end,

@@ -118,7 +118,7 @@ static gpu_error canary_measure(uint32_t *results) {
     }
     gpu_error error = gpu_malloc(&args.results, CANARY_N * sizeof *results);
     if (error != GPU_SUCCESS) return error;
-    canary_kernel<<<1, 2 * TEAM, 0, (gpu_stream)0>>>(args);
+    GPU_LAUNCH(canary_kernel, dim3(1), 2 * TEAM, (gpu_stream)0, args);
     error = gpu_last_error();
     if (error == GPU_SUCCESS)
         error = gpu_copy_back(results, args.results, CANARY_N * sizeof *results);

@@ -72,6 +72,13 @@ struct __attribute__((aligned(16))) pool_sums {
     float den_a, den_b, num_a, num_b;
 };
 
+GPU_DEVICE struct pool_pair pool_divide(struct pool_sums sums) {
+    struct pool_pair values;
+    values.a = gpu_divide_float(sums.num_a, sums.den_a);
+    values.b = gpu_divide_float(sums.num_b, sums.den_b);
+    return values;
+}
+
 GPU_DEVICE void pool_add(struct pool_sums *sums, struct pool_pair s, struct pool_pair max,
                          struct pool_pair x) {
     const float a = elementary_exp(s.a - max.a), b = elementary_exp(s.b - max.b);
@@ -89,8 +96,8 @@ GPU_DEVICE int64_t pool4_offset(const struct kv_pool &p, int64_t request, int64_
 
 /* Channels 64j + 2 lane, + 1 of the window whose row offsets lie in the lanes. H: channels of a row. */
 template <int H, bool BF16>
-GPU_DEVICE void pool4_channels(const struct kv_pool &p, int64_t offset, bool first_window, int j,
-                               float *values) {
+GPU_DEVICE struct pool_pair pool4_channels(const struct kv_pool &p, int64_t offset,
+                                           bool first_window, int j) {
     struct pool_pair s[8], x[8], max;
     GPU_UNROLL for (int k = 0; k < 8; k++) {
         const char *const row = p.state + team_read_i64(offset, k);
@@ -112,8 +119,7 @@ GPU_DEVICE void pool4_channels(const struct kv_pool &p, int64_t offset, bool fir
     }
     struct pool_sums sums = {0.0f, 0.0f, 0.0f, 0.0f};
     GPU_UNROLL for (int k = 0; k < 8; k++) pool_add(&sums, s[k], max, x[k]);
-    values[0] = gpu_divide_float(sums.num_a, sums.den_a);
-    values[1] = gpu_divide_float(sums.num_b, sums.den_b);
+    return pool_divide(sums);
 }
 
 /* ---- ratio 128 ---- */
@@ -147,8 +153,8 @@ GPU_DEVICE void pool128_load_chunk(const struct kv_pool &p, int64_t offset, int6
 
 /* Pools channels 64 slice .. + 63; all of a block of 8 teams calls it, team 0 gets the values. */
 template <bool BF16>
-GPU_DEVICE void pool128_slice(const struct kv_pool &p, struct pool_shared *shared, int64_t offset,
-                              int slice, float *values) {
+GPU_DEVICE struct pool_pair pool128_slice(const struct kv_pool &p, struct pool_shared *shared,
+                                          int64_t offset, int slice) {
     const int team = gpu_team(), lane = gpu_lane();
     const int64_t column = POOL_SLICE * slice + 2 * lane;
     struct pool_pair s[POOL_BLOCK_ROWS], x[2][POOL_CHUNK], max;
@@ -177,7 +183,7 @@ GPU_DEVICE void pool128_slice(const struct kv_pool &p, struct pool_shared *share
     shared->sums[team][lane] = sums;
     gpu_barrier();
     /* The next call writes max before its first barrier and the sums after it: no third barrier. */
-    if (team != 0) return;
+    if (team != 0) return max;
     GPU_UNROLL for (int i = 1; i < CALL_TEAMS; i++) {
         const struct pool_sums other = shared->sums[i][lane];
         sums.den_a += other.den_a;
@@ -185,8 +191,7 @@ GPU_DEVICE void pool128_slice(const struct kv_pool &p, struct pool_shared *share
         sums.num_a += other.num_a;
         sums.num_b += other.num_b;
     }
-    values[0] = gpu_divide_float(sums.num_a, sums.den_a);
-    values[1] = gpu_divide_float(sums.num_b, sums.den_b);
+    return pool_divide(sums);
 }
 
 /* The live tokens of a group of up to 128: masks of four chunks of 32, all loads in flight at once. */

@@ -166,9 +166,9 @@ static int run(const dsv4_call *call, struct call_why why) {
     const int status = call_grid(&grid, call_ceil(a.units, CALL_TEAMS), why);
     if (status != DSV4_OK) return status;
     if (a.cache.form == KV_FULL_FP8)
-        insert_kernel<KV_FULL_FP8><<<grid, CALL_THREADS, 0, stream>>>(a);
+        GPU_LAUNCH(insert_kernel<KV_FULL_FP8>, grid, CALL_THREADS, stream, a);
     else
-        insert_kernel<KV_DS_MLA><<<grid, CALL_THREADS, 0, stream>>>(a);
+        GPU_LAUNCH(insert_kernel<KV_DS_MLA>, grid, CALL_THREADS, stream, a);
     return call_launched(why);
 }
 

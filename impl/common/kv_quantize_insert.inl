@@ -118,9 +118,9 @@ template <int FP8>
 static void launch_wide(const struct quantize_args a, dim3 grid, bool rope_wide,
                         gpu_stream stream) {
     if (rope_wide)
-        quantize_wide_kernel<FP8, true><<<grid, CALL_THREADS, 0, stream>>>(a);
+        GPU_LAUNCH((quantize_wide_kernel<FP8, true>), grid, CALL_THREADS, stream, a);
     else
-        quantize_wide_kernel<FP8, false><<<grid, CALL_THREADS, 0, stream>>>(a);
+        GPU_LAUNCH((quantize_wide_kernel<FP8, false>), grid, CALL_THREADS, stream, a);
 }
 
 static int run(const dsv4_call *call, struct call_why why) {
@@ -138,7 +138,7 @@ static int run(const dsv4_call *call, struct call_why why) {
     if (status != DSV4_OK) return status;
     const bool rope_wide = !a.cache.interleaved && call_aligned(cache, 16);
     if (!call_aligned(k, 16) || !call_aligned(cache, 8))
-        quantize_kernel<<<grid, CALL_THREADS, 0, stream>>>(a);
+        GPU_LAUNCH(quantize_kernel, grid, CALL_THREADS, stream, a);
     else if (a.cache.fp8 == NUM_OCP)
         launch_wide<NUM_OCP>(a, grid, rope_wide, stream);
     else if (a.cache.fp8 == NUM_FNUZ224)

@@ -134,13 +134,13 @@ static int run(const dsv4_call *call, struct call_why why) {
                       (bf16 || call_aligned(ape, 16)) && call_aligned(state, bf16 ? 8 : 16);
     const gpu_stream stream = (gpu_stream)call->stream;
     if (bf16 && wide)
-        save_kernel<true, true><<<grid, CALL_THREADS, 0, stream>>>(a);
+        GPU_LAUNCH((save_kernel<true, true>), grid, CALL_THREADS, stream, a);
     else if (bf16)
-        save_kernel<true, false><<<grid, CALL_THREADS, 0, stream>>>(a);
+        GPU_LAUNCH((save_kernel<true, false>), grid, CALL_THREADS, stream, a);
     else if (wide)
-        save_kernel<false, true><<<grid, CALL_THREADS, 0, stream>>>(a);
+        GPU_LAUNCH((save_kernel<false, true>), grid, CALL_THREADS, stream, a);
     else
-        save_kernel<false, false><<<grid, CALL_THREADS, 0, stream>>>(a);
+        GPU_LAUNCH((save_kernel<false, false>), grid, CALL_THREADS, stream, a);
     return call_launched(why);
 }
 

@@ -147,6 +147,13 @@ GPU_DEVICE float num_f16_to_float(uint32_t bits) {
     asm("cvt.f32.f16 %0, %1;" : "=f"(x) : "h"((uint16_t)bits));
     return x;
 }
+#elif GPU_EMULATED
+GPU_DEVICE float num_f16_to_float(uint32_t bits) {
+    const float magnitude = (bits & 0x7C00u) == 0
+                                ? (float)(bits & 0x3FFu) * 0x1p-24f
+                                : gpu_float(((bits & 0x7FFFu) << 13) + (112u << 23));
+    return (bits & 0x8000u) != 0 ? -magnitude : magnitude;
+}
 #else
 GPU_DEVICE float num_f16_to_float(uint32_t bits) {
     return (float)__builtin_bit_cast(_Float16, (uint16_t)bits);

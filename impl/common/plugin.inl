@@ -42,7 +42,7 @@ static int plugin_run(const dsv4_call *call, char *why, size_t size) {
 static const dsv4_plugin plugin = {
     sizeof(dsv4_plugin),
     DSV4_ABI_VERSION,
-    "dsv4-" GPU_DEVICE_NAME,
+    "dsv4-" GPU_PLUGIN_NAME,
     "1.0.0",
     GPU_DEVICE_NAME,
     plugin_supports,

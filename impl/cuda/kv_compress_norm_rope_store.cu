@@ -5,8 +5,7 @@
 
 #define FUSED_CLUSTER 1
 #define FUSED_CLUSTER_BARRIER() cooperative_groups::this_cluster().sync()
-#define FUSED_KEEP_FIRST_BLOCK(at, values)                                                         \
-    fused_keep(cooperative_groups::this_cluster().map_shared_rank(at, 0), values)
+#define FUSED_FIRST_BLOCK(at) cooperative_groups::this_cluster().map_shared_rank(at, 0)
 #endif
 
 #include "../common/kv_compress_norm_rope_store.inl"
