@@ -142,6 +142,19 @@ $(B)/$(1)/%.o: impl/cuda/%.cu $(GPU_HEADERS)
 	@mkdir -p $$(@D)
 	$$(Q)$(NVCC) $(call NVCC_FLAGS,$(1)) -c -o $$@ $$<
 
+# Compares the device's exp, rsqrt and conversions with the reference for all inputs.
+$(B)/$(1)/num_exhaustive: harness/tests/tools/num_exhaustive.cu impl/common/num.inl impl/common/elementary.inl $(wildcard reference/num/*.h)
+	$$(call say,NVCC,$$<)
+	@mkdir -p $$(@D)
+	$$(Q)$(NVCC) -O3 -fmad=false -std=c++17 -arch=$(1) -Xcompiler -O3,-march=x86-64-v3,-ffp-contract=off,-fopenmp -o $$@ $$<
+
+# The canary must sing: the same plug-in with contraction allowed.
+$(B)/$(1)/contracted.so: $(wildcard impl/cuda/*.cu) $(GPU_HEADERS) impl/common/exports.map
+	$$(call say,NVCC,$$@)
+	@mkdir -p $$(@D)
+	$$(Q)$(NVCC) $(subst -fmad=false,-fmad=true,$(call NVCC_FLAGS,$(1))) -shared -cudart static \
+	-Xlinker --version-script=impl/common/exports.map -o $$@ impl/cuda/plugin.cu impl/cuda/kv_quantize_insert.cu
+
 $(B)/$(1)/cuda.so: $(call CU_OBJ,$(1)) impl/common/exports.map
 	$$(call say,LD,$$@)
 	$$(Q)$(NVCC) -shared -arch=$(1) -cudart static -Xlinker --version-script=impl/common/exports.map -o $$@ $$(filter %.o,$$^)
