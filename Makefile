@@ -102,10 +102,45 @@ $(B)/tests/planted/%.so: harness/tests/planted/%.c harness/tests/planted/insert.
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS_ALL) -shared -o $@ $<
 
+# A HIP runtime and a HIP plug-in without a GPU, for the tests of the device path.
+FAKE := $(B)/tests/fake/lib/libamdhip64.so.7 $(B)/tests/fake/hip_plugin.so
+$(B)/tests/fake/lib/libamdhip64.so.7: harness/tests/fake/hip_runtime.c $(O)/flags
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS_ALL) -shared -o $@ $<
+
+$(B)/tests/fake/hip_plugin.so: harness/tests/fake/hip_plugin.c harness/tests/planted/insert.h $(O)/flags
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS_ALL) -shared -o $@ $<
+
 $(B)/tools/%: $(O)/harness/tests/tools/%.o $(call obj,$(ORACLE_SRC)) $(O)/libref.a
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS_ALL) -o $@ $^ -lmpfr -lgmp -lm
+
+# The determinism matrix: a program without libraries, one build per compiler, optimisation and machine. Its subject is
+# bits; warnings are the other builds' business.
+MATRIX_gcc-O0 := gcc -O0
+MATRIX_gcc-O3 := gcc -O3 $(MARCH)
+MATRIX_clang-O0 := clang-19 -O0
+MATRIX_clang-O3 := clang-19 -O3 $(MARCH)
+MATRIX_aarch64-O0 := aarch64-linux-gnu-gcc -O0 -static -Wl,--no-warnings
+MATRIX_aarch64-O3 := aarch64-linux-gnu-gcc -O3 -static -Wl,--no-warnings
+MATRIX_planted := gcc -O3 $(MARCH) -ffast-math
+MATRIX_SRC := reference/stream.c $(REF_SRC)
+MATRIX_HEADERS := $(wildcard reference/*.h reference/*.def reference/*/*.h harness/include/*.h)
+
+$(B)/matrix/%/stream: $(MATRIX_SRC) $(MATRIX_HEADERS)
+	$(call say,CC,$@)
+	@mkdir -p $(@D)
+	$(Q)$(firstword $(MATRIX_$*)) -std=c11 -D_GNU_SOURCE -g $(CANON) -w -fopenmp -I. \
+	$(wordlist 2,9,$(MATRIX_$*)) -o $@ $(MATRIX_SRC) -lm
+
+$(B)/fuzzers/%: $(O)/harness/tests/fuzz/fuzz_%.o $(O)/libharness.a $(O)/libref.a
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS_ALL) -fsanitize=fuzzer -o $@ $^ $(LIBS)
 
 .SECONDARY:
 -include $(shell find $(O) -name '*.d' 2>/dev/null)
@@ -197,7 +232,20 @@ ARCH_IMPL := hip
 else
 ARCH_IMPL := ref
 endif
-ARCH_BUILD := $(CPU_BUILD) $(if $(filter-out cpu,$(ARCH)),$(B)/$(ARCH)/$(ARCH_IMPL).so)
+ARCH_BUILD := $(CPU_BUILD) $(if $(filter-out cpu,$(ARCH)),$(B)/device_$(ARCH_IMPL).so $(B)/$(ARCH)/$(ARCH_IMPL).so)
+
+# The device back ends. CUDA's links its runtime statically; HIP's needs nothing of ROCm here and finds it at run time.
+DEVICE_SRC := harness/device/gpu_backend.c reference/memory.c
+$(B)/device_cuda.so: $(DEVICE_SRC) harness/device.h reference/op.h $(O)/flags
+	$(call say,LD,$@)
+	@test -e $(CUDA_HOME)/include/cuda_runtime_api.h || \
+	{ echo 'no CUDA toolkit at $(CUDA_HOME): install nvcc and cudart, or set CUDA_HOME' >&2; exit 2; }
+	$(Q)$(CC) $(CFLAGS_ALL) -DDSV4_CUDA -isystem $(CUDA_HOME)/include -shared -o $@ $(DEVICE_SRC) \
+	-L$(CUDA_HOME)/lib64 -lcudart_static -ldl -lrt -lpthread
+
+$(B)/device_hip.so: $(DEVICE_SRC) harness/device.h reference/op.h $(O)/flags
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS_ALL) -DDSV4_HIP -shared -o $@ $(DEVICE_SRC) -ldl
 
 # ---- targets ----
 
@@ -225,16 +273,33 @@ check-plugin: $(ARCH_BUILD) ## replay the smoke cases against PLUGIN=path.so
 	@test -n '$(PLUGIN)' || { echo 'say which plug-in: make check-plugin PLUGIN=path.so' >&2; exit 2; }
 	$(Q)$(CHECK) --impl '$(PLUGIN)' --report $(REPORTS)/plugin
 
-selftest: $(CPU_BUILD) $(PLANTED) ## catch every mutant and every planted bug
-	$(Q)$(B)/dsv4cts selftest --planted harness/tests/planted/EXPECTED $(if $(OP),--op '$(OP)')
+selftest: $(CPU_BUILD) $(if $(OP),,$(PLANTED)) ## catch every mutant and, without OP=, every planted plug-in
+	$(Q)$(B)/dsv4cts selftest $(if $(OP),--op '$(OP)',--planted harness/tests/planted/EXPECTED)
 
 vectors: $(CPU_BUILD) ## write the golden vectors and MANIFEST
 	$(Q)$(B)/dsv4cts gen $(FILTERS)
 
-verify-vectors: $(CPU_BUILD) ## regenerate every case and compare with MANIFEST and the files
+verify-vectors: $(CPU_BUILD) verify-numpy ## regenerate every case and compare with MANIFEST and the files
 	$(Q)$(B)/dsv4cts verify-vectors $(FILTERS)
 
-unit: $(B)/tests/unit $(CPU_BUILD) $(PLANTED) ## run the unit tests
+verify-numpy: ## load every committed vector with numpy alone and compare it with its meta.json
+	$(Q)/usr/bin/python3 harness/tests/numpy_check.py --plant
+	$(Q)/usr/bin/python3 harness/tests/numpy_check.py vectors
+
+MATRIX := gcc-O0 gcc-O3 clang-O0 clang-O3 aarch64-O0 aarch64-O3 planted
+matrix: $(CPU_BUILD) $(MATRIX:%=$(B)/matrix/%/stream) ## get the same bits from gcc, clang, -O0, -O3, 1 to 3 threads, aarch64
+	$(Q)harness/tests/matrix.sh $(B) $(or $(TIER),smoke) $(if $(OP),--op '$(OP)') $(if $(CASE),--case '$(CASE)')
+
+FUZZ_SECONDS ?= 20
+FUZZERS := suite manifest meta entry vector
+fuzz: ## fuzz the readers of suites, MANIFEST and vectors, FUZZ_SECONDS=20 each
+	$(Q)$(MAKE) --no-print-directory CONFIG=fuzz CC=clang-19 OPT=-O1 MARCH= \
+	CFLAGS='-fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=undefined -w $(CFLAGS)' fuzz-run
+
+fuzz-run: $(FUZZERS:%=$(B)/fuzzers/%)
+	$(Q)harness/tests/fuzz/run.sh $(B) $(FUZZ_SECONDS) $(FUZZERS)
+
+unit: $(B)/tests/unit $(CPU_BUILD) $(PLANTED) $(FAKE) $(B)/device_hip.so ## run the unit tests
 	$(Q)$(B)/tests/unit --jobs $(J) $(UNIT_ARGS)
 
 exhaustive: $(B)/tools/exhaustive ## prove the number formats and functions for all 2^32 inputs (minutes)
@@ -255,7 +320,7 @@ docs: $(B)/dsv4cts ## write the generated parts of README.md
 	$(Q)python3 harness/docs.py --dsv4cts $(B)/dsv4cts --setup harness/setup.sh
 
 test: ## run everything that needs no GPU
-	$(Q)harness/test.sh
+	+$(Q)harness/test.sh
 
 bench: $(ARCH_BUILD) ## measure the implementation of ARCH beside this machine's copy bandwidth
 	$(Q)$(B)/dsv4cts bench --impl '$(IMPL)' $(FILTERS) $(ARGS)
@@ -263,10 +328,13 @@ bench: $(ARCH_BUILD) ## measure the implementation of ARCH beside this machine's
 report: $(B)/dsv4cts ## merge the results under reports/ into reports/index.html
 	$(Q)$(B)/dsv4cts report --format html --output $(REPORTS)/index.html $(wildcard $(REPORTS)/*/*.json)
 
+print-nvcc:
+	@echo '$(NVCC)'
+
 clean: ## remove build/
 	$(Q)rm -rf $(B)
 
-.PHONY: help setup build check check-plugin vectors verify-vectors unit selftest exhaustive headers lint fmt docs test \
-	bench report clean
+.PHONY: help setup build check check-plugin vectors verify-vectors verify-numpy matrix fuzz fuzz-run unit \
+	selftest exhaustive headers lint fmt docs test bench report print-nvcc clean
 
 endif

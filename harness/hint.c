@@ -8,10 +8,13 @@
 struct search {
     struct dsv4_notes *notes;
     const struct dsv4_comparison *compare;
+    struct dsv4_runner *suspects;
     struct dsv4_arena arena;
     uint64_t poison;
     double limit;
     bool found, stopped;
+    const struct dsv4_mutant *best; /* covers every wrong byte, and `least` right ones besides */
+    int64_t least;
 };
 
 static double now(void) {
@@ -50,29 +53,31 @@ static bool out_of_time(struct search *search) {
     return search->stopped;
 }
 
-/* Best: the same bits everywhere. Else a suspect that covers every wrong byte is still evidence, and is named as such. */
+/* The same bits everywhere is an explanation. A mutant that only covers every wrong byte is kept for later: it is weaker
+ * evidence than a dialect that fits, and is worded as what it is. */
 static void try_mutants(struct search *search) {
     const struct dsv4_op *const op = search->compare->v->c.op;
-    int64_t least = INT64_MAX;
-    size_t best = 0;
+    search->least = INT64_MAX;
     for (size_t m = 1; m <= op->n_mutants && !out_of_time(search); m++) {
-        const int status =
-            dsv4_suspect_run(&search->arena, search->compare->v, NULL, search->poison, (int)m);
+        const int status = dsv4_suspect_run(search->suspects, &search->arena, search->compare->v,
+                                            NULL, search->poison, (int)m);
         const int64_t extra = status == DSV4_OK ? explains(search) : -1;
-        if (extra < 0 || extra >= least) continue;
-        least = extra;
-        best = m;
+        if (extra < 0 || extra >= search->least) continue;
+        search->least = extra;
+        search->best = &op->mutants[m - 1];
     }
-    if (best == 0) return;
-    const struct dsv4_mutant *const mutant = &op->mutants[best - 1];
+    if (search->least != 0) return;
     search->found = true;
-    if (least == 0)
-        dsv4_notes_add(search->notes, "hint", "output equals mutant %s bit for bit: %s",
-                       mutant->name, mutant->why);
-    else
-        dsv4_notes_add(search->notes, "hint",
-                       "mutant %s gives every wrong byte here, and %lld more that are right: %s",
-                       mutant->name, (long long)least, mutant->why);
+    dsv4_notes_add(search->notes, "hint", "output equals mutant %s bit for bit: %s",
+                   search->best->name, search->best->why);
+}
+
+static void name_partial(struct search *search) {
+    if (search->best == NULL) return;
+    search->found = true;
+    dsv4_notes_add(search->notes, "hint",
+                   "mutant %s gives every wrong byte here, and %lld more that are right: %s",
+                   search->best->name, (long long)search->least, search->best->why);
 }
 
 static void try_dialects(struct search *search) {
@@ -86,8 +91,8 @@ static void try_dialects(struct search *search) {
             struct dsv4_case variant;
             if (strcmp(word, c->words[p]) == 0) continue;
             if (dsv4_suspect_dialect(&variant, c, p, word) &&
-                dsv4_suspect_run(&search->arena, search->compare->v, &variant, search->poison, 0) ==
-                    DSV4_OK &&
+                dsv4_suspect_run(search->suspects, &search->arena, search->compare->v, &variant,
+                                 search->poison, 0) == DSV4_OK &&
                 explains(search) == 0) {
                 dsv4_notes_add(search->notes, "hint", "output equals dialect %s=%s bit for bit",
                                def->name, word);
@@ -114,14 +119,19 @@ static void try_unwritten(struct search *search) {
 }
 
 void dsv4_note_hints(struct dsv4_notes *notes, const struct dsv4_comparison *compare,
-                     uint64_t poison, double seconds) {
-    struct search search = {
-        .notes = notes, .compare = compare, .poison = poison, .limit = now() + seconds};
-    if (seconds <= 0 || compare->v->c.refused) return;
-    dsv4_arena_private(&search.arena, &compare->v->c);
+                     uint64_t poison, struct dsv4_runner *suspects, double seconds) {
+    struct search search = {.notes = notes,
+                            .compare = compare,
+                            .suspects = suspects,
+                            .poison = poison,
+                            .limit = now() + seconds};
+    struct dsv4_err err;
+    if (suspects == NULL || compare->v->c.refused) return;
+    if (dsv4_arena_open(&search.arena, &compare->v->c, &err) != 0) return;
     try_unwritten(&search);
     if (!search.found) try_mutants(&search);
     if (!search.found) try_dialects(&search);
+    if (!search.found) name_partial(&search);
     if (search.stopped && !search.found)
         dsv4_notes_add(notes, "hint",
                        "none yet: the search among mutants and dialects stopped after %g s",

@@ -28,7 +28,7 @@ static json_t *tensor_json(const struct dsv4_case *c, size_t slot) {
 }
 
 static json_t *params_json(const struct dsv4_case *c, bool only_dialects) {
-    char text[64];
+    char text[DSV4_WORD_SIZE];
     json_t *params = json_object();
     for (size_t p = 0; p < c->op->n_params; p++) {
         if (only_dialects && c->op->params[p].use != DSV4_USE_DIALECT) continue;

@@ -113,8 +113,11 @@ void dsv4_npz_add_array(struct dsv4_npz_writer *w, const char *name, const struc
     add(w, name, block, head + bytes);
 }
 
-void dsv4_npz_add_text(struct dsv4_npz_writer *w, const char *name, const char *text) {
-    add(w, name, dsv4_copy_text(text), strlen(text));
+void dsv4_npz_add_bytes(struct dsv4_npz_writer *w, const char *name, const void *bytes,
+                        size_t size) {
+    void *block = dsv4_alloc(size);
+    if (size > 0) memcpy(block, bytes, size);
+    add(w, name, block, size);
 }
 
 static int take_image(struct dsv4_npz_writer *w, unsigned char **bytes, size_t *size) {
@@ -244,8 +247,6 @@ static void header_text(char *text, size_t size, const unsigned char *header, si
         length--;
     snprintf(text, size, "%.*s", (int)(length < size ? length : size - 1),
              (const char *)header + from);
-    for (; *text != '\0'; text++)
-        if (*text < 0x20 || *text > 0x7E) *text = '?';
 }
 
 static int check_header(const char *name, const unsigned char *bytes, size_t size,

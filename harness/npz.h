@@ -19,7 +19,8 @@ struct dsv4_npz_writer;
 struct dsv4_npz_writer *dsv4_npz_start(void);
 void dsv4_npz_add_array(struct dsv4_npz_writer *w, const char *name, const struct dsv4_npy *npy,
                         const void *data);
-void dsv4_npz_add_text(struct dsv4_npz_writer *w, const char *name, const char *text);
+void dsv4_npz_add_bytes(struct dsv4_npz_writer *w, const char *name, const void *bytes,
+                        size_t size);
 /* Ends the writer in either outcome. dsv4_free(*bytes). */
 int dsv4_npz_finish(struct dsv4_npz_writer *w, unsigned char **bytes, size_t *size,
                     struct dsv4_err *err);

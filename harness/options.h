@@ -76,7 +76,8 @@ bool dsv4_filter_stored(struct dsv4_filter *filter);
  */
 int dsv4_err_print(const struct dsv4_err *err);
 
-/* Sets the place unless one is set already. Returns -1. */
+/* Sets the place unless one is set already, and makes the sentence one printable line. Returns
+ * -1. */
 int dsv4_err_at(struct dsv4_err *err, const char *file, int line);
 
 /* A counter for long work: overwritten in place on a terminal, now and then a line in a log. */

@@ -552,11 +552,8 @@ static int read_document(struct reader *r, const unsigned char *bytes, size_t si
     return status;
 }
 
-int dsv4_suite_read(struct dsv4_suite *suite, const struct dsv4_op *op, const char *path,
-                    struct dsv4_err *err) {
-    unsigned char *bytes;
-    size_t size;
-    if (dsv4_file_read(&bytes, &size, path, MAX_FILE_BYTES, err) != 0) return -1;
+int dsv4_suite_parse(struct dsv4_suite *suite, const struct dsv4_op *op, const unsigned char *text,
+                     size_t size, const char *path, struct dsv4_err *err) {
     suite->files = dsv4_resize(suite->files, (suite->n_files + 1) * sizeof *suite->files);
     suite->files[suite->n_files] = dsv4_copy_text(path);
     struct reader r = {
@@ -567,8 +564,15 @@ int dsv4_suite_read(struct dsv4_suite *suite, const struct dsv4_op *op, const ch
         .first_case = suite->n_cases,
         .err = err,
     };
-    int status = scan(&r, bytes, size);
-    if (status == 0) status = read_document(&r, bytes, size);
+    return scan(&r, text, size) == 0 ? read_document(&r, text, size) : -1;
+}
+
+int dsv4_suite_read(struct dsv4_suite *suite, const struct dsv4_op *op, const char *path,
+                    struct dsv4_err *err) {
+    unsigned char *bytes;
+    size_t size;
+    if (dsv4_file_read(&bytes, &size, path, MAX_FILE_BYTES, err) != 0) return -1;
+    const int status = dsv4_suite_parse(suite, op, bytes, size, path, err);
     dsv4_free(bytes);
     return status;
 }

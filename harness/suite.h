@@ -41,9 +41,12 @@ struct dsv4_suite {
 /* Reads suites/<op>.yaml under `dir` for every op of the registry. -1 with err (file, line) on the first fault. */
 int dsv4_suite_load(struct dsv4_suite *suite, const char *dir, struct dsv4_err *err);
 
-/* Reads one file for one op, appending; what dsv4_suite_load, tests and the fuzzer call. */
+/* Reads one file for one op, appending. */
 int dsv4_suite_read(struct dsv4_suite *suite, const struct dsv4_op *op, const char *path,
                     struct dsv4_err *err);
+/* The same from text in memory; `path` is what errors and cases name. */
+int dsv4_suite_parse(struct dsv4_suite *suite, const struct dsv4_op *op, const unsigned char *text,
+                     size_t size, const char *path, struct dsv4_err *err);
 void dsv4_suite_free(struct dsv4_suite *suite);
 
 /* Builds the shaped case (dsv4_case_init, _set..., _shape). Free it in either outcome. */

@@ -91,7 +91,7 @@ int dsv4_vector_image(const struct dsv4_vector *v, unsigned char **bytes, size_t
     if (check_size(parts, n, err) != 0) return -1;
     struct dsv4_npz_writer *w = dsv4_npz_start();
     char *meta = dsv4_meta_text(v);
-    dsv4_npz_add_text(w, "meta.json", meta);
+    dsv4_npz_add_bytes(w, "meta.json", meta, strlen(meta));
     dsv4_free(meta);
     for (size_t i = 0; i < n; i++) {
         const struct dsv4_part *p = &parts[i];

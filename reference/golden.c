@@ -293,7 +293,7 @@ static void put_head(const struct dsv4_case *c, size_t slot, const char *side, d
 
 void dsv4_golden_prompt(const struct dsv4_case *c, const struct dsv4_vector_tensor *tensors,
                         dsv4_sink *sink, void *context) {
-    char line[256], text[64];
+    char line[DSV4_WORD_SIZE + 96], text[DSV4_WORD_SIZE];
     for (size_t p = 0; p < c->op->n_params; p++) {
         if (c->op->params[p].use == DSV4_USE_INPUT) continue;
         dsv4_case_text(c, p, text, sizeof text);

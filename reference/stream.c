@@ -66,7 +66,7 @@ static int read_line(char *line, struct dsv4_err *err) {
 }
 
 int main(void) {
-    char line[8192];
+    char line[1 << 14];
     struct dsv4_err err = {0};
     while (fgets(line, sizeof line, stdin) != NULL)
         if (read_line(line, &err) != 0) {

@@ -68,6 +68,7 @@ float dsv4_value(const char *recipe, uint64_t key, uint64_t stream, int64_t row,
         recipe = edges[(size_t)(row * 5 + channel / group) % (sizeof edges / sizeof *edges)];
     if (strcmp(recipe, "amax_below_floor") == 0)
         return below_floor(bits, group_bits, channel % group);
+    if (strcmp(recipe, "ties_of_7") == 0) return sign_of(bits) * 7.0f * tie(bits, false);
     if (recipe[0] == 'a' || recipe[0] == 's' || strcmp(recipe, "ties") == 0)
         return under_scale(recipe, bits, channel % group, group_exponent(group_bits, -12, 6));
     return plain(recipe, bits, group_bits, channel % group);
@@ -117,6 +118,7 @@ float dsv4_weight(const char *recipe, uint64_t key, uint64_t stream, int64_t cha
     const uint64_t bits = dsv4_random(key, stream, (uint64_t)channel);
     switch (recipe[0]) {
     case 'o': return 1.0f;
+    case 't': return dsv4_value(recipe, key, stream, 0, channel, group);
     case 'z': return channel % 3 == 0 ? 0.0f : channel % 3 == 1 ? -0.0f : 1.0f;
     case 'n':
         if (recipe[1] == 'e') return -bf16(0.5f + (float)(bits >> 40) * 0x1p-24f);

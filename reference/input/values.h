@@ -7,7 +7,8 @@
 
 /* Recipes for rows that are quantised in groups. All values are bf16. */
 #define DSV4_VALUE_WORDS                                                                           \
-    "normal coarse zero amax_pow2 amax_above_pow2 amax_below_floor ties subnormal_codes huge "     \
+    "normal coarse zero amax_pow2 amax_above_pow2 amax_below_floor ties ties_of_7 "                \
+    "subnormal_codes huge "                                                                        \
     "tiny edges"
 
 /*
@@ -48,7 +49,7 @@ float dsv4_state_value(const char *recipe, uint64_t key, uint64_t stream, int64_
 float dsv4_score(const char *recipe, uint64_t key, uint64_t stream, int64_t row, int64_t channel);
 
 /* Recipes for RMSNorm weights. */
-#define DSV4_WEIGHT_WORDS "normal ones negative zero edges"
+#define DSV4_WEIGHT_WORDS "normal ones negative zero ties_of_7 edges"
 
 /* `edges` gives weights whose magnitudes walk through dsv4_value's edges, group by group. */
 float dsv4_weight(const char *recipe, uint64_t key, uint64_t stream, int64_t channel,

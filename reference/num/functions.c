@@ -37,7 +37,7 @@ const struct dsv4_function dsv4_functions[DSV4_N_FUNCTIONS] = {
     [DSV4_FN_EXP] = {"exp",       run_exp,       UINT64_C(0x4CCC7CDDAEA06B26)},
     [DSV4_FN_EXP2] = {"exp2",      run_exp2,      UINT64_C(0x3E11A9FD300C6EAF)},
     [DSV4_FN_LOG] = {"log",       run_log,       UINT64_C(0x117FA2A6BBDEA567)},
-    [DSV4_FN_LOG1P] = {"log1p",     run_log1p,     0                           },
+    [DSV4_FN_LOG1P] = {"log1p",     run_log1p,     UINT64_C(0x6569D9F1E4503308)},
     [DSV4_FN_RSQRT] = {"rsqrt",     run_rsqrt,     UINT64_C(0xA4C784FF6FAC9136)},
 };
 

@@ -37,7 +37,10 @@ static int shape(struct dsv4_case *c, struct dsv4_err *err) {
     return 0;
 }
 
-static void fill(struct dsv4_case *c) { kv_fill_pool(c, dsv4_case_int(c, "head")); }
+static void fill(struct dsv4_case *c) {
+    kv_fill_pool(c, dsv4_case_int(c, "head"));
+    kv_fill_overlay(c, dsv4_case_int(c, "head"), -1);
+}
 
 const struct dsv4_op dsv4_op_kv_compress;
 

@@ -47,6 +47,7 @@ static int shape(struct dsv4_case *c, struct dsv4_err *err) {
 static void fill(struct dsv4_case *c) {
     kv_fill_pool(c, kv_store_head(kv_form(c)));
     kv_fill_store(c, KV_SLOT_MAPPING);
+    kv_fill_overlay(c, kv_store_head(kv_form(c)), ROPE_TABLE);
 }
 
 const struct dsv4_op dsv4_op_kv_compress_norm_rope_store;

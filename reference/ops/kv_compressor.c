@@ -37,6 +37,49 @@ void kv_fill_pool(struct dsv4_case *c, int64_t head) {
     dsv4_paging_fill(&step->state, &c->tensors[BLOCK_TABLE].t);
 }
 
+/* One state row of a request: which compressed row each half goes into follows from the token's position. */
+static void overlay_row(struct dsv4_case *c, char *row, int64_t position, int64_t head,
+                        int rope_table) {
+    const int64_t ratio = dsv4_case_int(c, "ratio"), width = kv_state_width(ratio, head);
+    const bool f32 = c->tensors[STATE].t.dtype == DSV4_F32;
+    for (int64_t d = 0; d < width; d++) {
+        const int64_t i = d % head, rope = i - (head - KV_ROPE);
+        const int64_t window = position / ratio * ratio + (d < head && width > head ? ratio : 0);
+        float x;
+        if (rope_table >= 0) {
+            const dsv4_tensor *const table = &c->tensors[rope_table].t;
+            if (rope < 0 || !kv_rope_is_live(c, (size_t)rope_table, window)) continue;
+            x = kv_rope_row(table, window)[rope / 2 + (rope % 2 == 0 ? KV_ROPE / 2 : 0)];
+        } else {
+            if (position % ratio != 0 && position % ratio != ratio - 1) continue;
+            x = (float)(1 + i % 5) * (position % ratio == 0 ? 0x1p24f : -0x1p24f);
+        }
+        if (f32)
+            ((float *)(void *)row)[d] = x;
+        else
+            ((uint16_t *)(void *)row)[d] = dsv4_bf16_from_f32(x);
+    }
+}
+
+void kv_fill_overlay(struct dsv4_case *c, int64_t head, int rope_table) {
+    const struct kv_step *const step = kv_step_of(c);
+    const dsv4_tensor *const state = &c->tensors[STATE].t;
+    const int64_t window = kv_pool_rows(dsv4_case_int(c, "ratio"));
+    if (dsv4_case_is(c, "overlay", "none")) return;
+    if (dsv4_case_is(c, "overlay", "cancel")) rope_table = -1;
+    for (int64_t r = 0; r < step->batch.n_requests; r++) {
+        const struct dsv4_request *const request = &step->batch.requests[r];
+        int64_t q = request->context - window + 1;
+        for (q = q < 0 ? 0 : q; q < request->context + request->query; q++) {
+            const int64_t slot = dsv4_paging_slot(&step->state, r, q);
+            overlay_row(c,
+                        (char *)state->data + slot / state->shape[1] * state->stride[0] +
+                            slot % state->shape[1] * state->stride[1],
+                        q, head, rope_table);
+        }
+    }
+}
+
 bool kv_refuse(const dsv4_call *call, struct dsv4_err *err) {
     const dsv4_tensor *const state = dsv4_find(call, "state");
     return kv_block_size_refused(state->dtype == DSV4_BF16, dsv4_is(call, "scale_floor", "scale"),

@@ -25,6 +25,9 @@
         KV_MUTANT_NO_MAX, KV_MUTANT_DIVIDE_FIRST, KV_MUTANT_ONE_BLOCK, KV_MUTANT_REQUEST_BY_ROW,   \
         KV_MUTANT_PADDING_WRITES, KV_MUTANT_APE_LOST, KV_MUTANT_BOUNDARY_EARLY
 
+/* Writes the case's `overlay` over the filled state; `rope_table` is a filled slot or -1. */
+void kv_fill_overlay(struct dsv4_case *c, int64_t head, int rope_table);
+
 int kv_shape_pool(struct dsv4_case *c, int64_t head, struct dsv4_err *err);
 void kv_fill_pool(struct dsv4_case *c, int64_t head);
 

@@ -338,6 +338,9 @@ bool kv_boundary(int64_t slot, int64_t position, int64_t ratio, enum kv_wrong wr
 
 #define KV_COMPRESSOR_FILL_PARAMS                                                                  \
     DSV4_PARAM_NAME("values", INPUT, "coarse", "normal coarse zero", "kv half of the state"),      \
+        DSV4_PARAM_NAME("overlay", INPUT, "none", "none cancel rope_cancels",                      \
+                        "cancel: kv sums to noise that shows the order of the sum; rope_cancels: " \
+                        "pooled pairs that RoPE turns onto an axis"),                              \
         DSV4_PARAM_NAME("scores", INPUT, "coarse", DSV4_SCORE_WORDS, "score half of the state")
 
 #define KV_WEIGHT_PARAMS                                                                           \
@@ -383,6 +386,9 @@ void kv_shape_rows(struct dsv4_case *c, size_t slot, uint32_t dtype, int64_t n);
 
 /* The RoPE table for compressed rows (ratio > 1: active boundaries) or for all rows of the step. */
 int kv_shape_rope(struct dsv4_case *c, size_t slot, int64_t ratio, struct dsv4_err *err);
+
+/* Whether the op reads the table's row for a position; other rows have no contents. */
+bool kv_rope_is_live(const struct dsv4_case *c, size_t slot, int64_t position);
 
 /* Adds a gap to the row stride in wide views. */
 void kv_widen(struct dsv4_case *c, size_t slot, int dim, int64_t bytes);

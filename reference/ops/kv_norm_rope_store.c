@@ -20,8 +20,9 @@ static const struct dsv4_param_def params[] = {
     KV_WEIGHT_PARAMS,
     KV_COMPRESSED_SLOT_PARAMS,
     KV_MAX_POSITION_PARAM,
-    DSV4_PARAM_NAME("pooled", INPUT, "normal", "normal unit",
-                    "scratch rows; unit: +-1, so that normed rows are the weights"),
+    DSV4_PARAM_NAME("pooled", INPUT, "normal", "normal unit rope_cancels",
+                    "scratch rows; unit: +-1, so that normed rows are the weights; rope_cancels: "
+                    "pairs that RoPE turns onto an axis"),
 };
 
 static const struct dsv4_slot slots[] = {
@@ -47,6 +48,23 @@ static int shape(struct dsv4_case *c, struct dsv4_err *err) {
     return kv_shape_store(c, KV_SLOT_MAPPING, head, err);
 }
 
+/* Pairs (sin, cos) of the row's own angle: e * c - o * s cancels, so that contraction shows. */
+static void fill_cancelling(struct dsv4_case *c) {
+    const dsv4_tensor *const scratch = &c->tensors[SCRATCH].t, *const mapping =
+                                                                   &c->tensors[SLOT_MAPPING].t;
+    const int64_t ratio = dsv4_case_int(c, "ratio"), first = scratch->shape[1] - KV_ROPE;
+    for (int64_t t = 0; t < mapping->shape[0]; t++) {
+        const int64_t position = kv_i64(&c->tensors[POSITIONS].t, t) / ratio * ratio;
+        if (!kv_rope_is_live(c, ROPE_TABLE, position)) continue;
+        float *const row = (float *)(void *)((char *)scratch->data + t * scratch->stride[0]);
+        const float *const angle = kv_rope_row(&c->tensors[ROPE_TABLE].t, position);
+        for (int i = 0; i < KV_ROPE / 2; i++) {
+            row[first + 2 * i] = angle[KV_ROPE / 2 + i];
+            row[first + 2 * i + 1] = angle[i];
+        }
+    }
+}
+
 static void fill(struct dsv4_case *c) {
     const dsv4_tensor *const scratch = &c->tensors[SCRATCH].t;
     const bool unit = dsv4_case_is(c, "pooled", "unit");
@@ -60,6 +78,7 @@ static void fill(struct dsv4_case *c) {
     kv_fill_positions(c, POSITIONS);
     kv_fill_active(c, SLOT_MAPPING);
     kv_fill_store(c, KV_SLOT_MAPPING);
+    if (dsv4_case_is(c, "pooled", "rope_cancels")) fill_cancelling(c);
 }
 
 const struct dsv4_op dsv4_op_kv_norm_rope_store;

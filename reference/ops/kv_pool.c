@@ -67,20 +67,30 @@ static int64_t column_of(const struct kv_state *state, int64_t k) {
     return second ? state->head : 0;
 }
 
+/* The page of cache row q. A wrong reference looks up what no step provides: it is kept inside its tensors, so that it
+ * is wrong and does not crash. */
+static int64_t block_of(const struct kv_state *state, int64_t request, int64_t q) {
+    const dsv4_tensor *const table = state->block_table;
+    int64_t column = q / state->block_size;
+    int32_t block;
+    if (state->wrong != KV_RIGHT && column >= table->shape[1]) column = table->shape[1] - 1;
+    memcpy(&block, (const char *)table->data + request * table->stride[0] + column * 4,
+           sizeof block);
+    if (state->wrong != KV_RIGHT && (block < 0 || block >= state->state->shape[0])) block = 0;
+    return block;
+}
+
 static void find_rows(const struct kv_state *state, struct window *window, int64_t request,
                       int64_t position) {
     const int64_t n_rows = kv_pool_rows(state->ratio), start = position - n_rows + 1;
-    const dsv4_tensor *const table = state->block_table, *const pages = state->state;
+    const dsv4_tensor *const pages = state->state;
     if (state->wrong == KV_REQUEST_BY_ROW) request = 0;
-    const char *const entries = (const char *)table->data + request * table->stride[0];
     window->n = 0;
     for (int64_t k = 0; k < n_rows; k++) {
         const int64_t q = start + k;
         const char *row = NULL;
         if (q >= 0) {
-            int32_t block;
-            memcpy(&block, entries + q / state->block_size * 4, sizeof block);
-            int64_t offset = block * pages->stride[0];
+            int64_t offset = block_of(state, request, q) * pages->stride[0];
             if (state->wrong == KV_ADDRESS_WRAPS) offset &= INT64_C(0xFFFFFFFF);
             row = (const char *)pages->data + offset + q % state->block_size * pages->stride[1];
         } else if (state->wrong != KV_FIRST_WINDOW_UNMASKED) {

@@ -129,6 +129,19 @@ int kv_shape_rope(struct dsv4_case *c, size_t slot, int64_t ratio, struct dsv4_e
     return 0;
 }
 
+bool kv_rope_is_live(const struct dsv4_case *c, size_t slot, int64_t position) {
+    const struct dsv4_case_tensor *const table = &c->tensors[slot];
+    int64_t low = 0, high = table->n_rows;
+    while (low < high) {
+        const int64_t middle = (low + high) / 2;
+        if (table->rows[middle] < position)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < table->n_rows && table->rows[low] == position;
+}
+
 void kv_fill_state(const struct dsv4_case *c, size_t slot, int64_t width) {
     const struct dsv4_case_tensor *const tensor = &c->tensors[slot];
     const dsv4_tensor *const t = &tensor->t;

@@ -1,0 +1,80 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# `make test`: every part that needs no GPU, one after the other, each with a log of its own in
+# build/log/. Ends with one line: N passed, N failed, N skipped. A part counts as passed only if it
+# ran and ended with 0; a skipped one says why. `harness/test.sh NAME...` runs only those parts.
+set -uo pipefail
+
+logs=${LOGS:-build/log}
+mkdir -p "$logs"
+passed=0 failed=0 skipped=0
+only=" $* "
+known=" "
+
+selected() {
+    known+="$1 "
+    [[ $only == "  " || $only == *" $1 "* ]]
+}
+
+# part NAME COMMAND...
+part() {
+    local name=$1 start=$SECONDS status=0
+    shift
+    selected "$name" || return 0
+    "$@" </dev/null >"$logs/$name.log" 2>&1 || status=$?
+    if ((status == 0)); then
+        passed=$((passed + 1))
+        printf 'pass  %-18s %4d s   %s\n' "$name" $((SECONDS - start)) "$(tail -n 1 "$logs/$name.log")"
+    else
+        failed=$((failed + 1))
+        printf 'FAIL  %-18s %4d s   exit %d; the end of %s:\n' "$name" $((SECONDS - start)) "$status" "$logs/$name.log"
+        tail -n 40 "$logs/$name.log" | sed 's/^/    /'
+    fi
+}
+
+# skip NAME WHY
+skip() {
+    selected "$1" || return 0
+    skipped=$((skipped + 1))
+    printf 'skip  %-18s          %s\n' "$1" "$2"
+}
+
+run() { make --no-print-directory "$@"; }
+
+clang=(B=build/clang CC=clang-19)
+san=(B=build/san CC=gcc OPT=-O1 "CFLAGS=-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer")
+# Leaks of a worker that was killed on purpose are no leaks of the program.
+export ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1
+
+part build run build
+part lint run lint
+part lint-planted python3 harness/tests/lint/planted.py
+part headers run headers
+part unit run unit
+part unit-clang run unit "${clang[@]}"
+part unit-san run unit "${san[@]}"
+part check run check
+part check-san run check "${san[@]}" REPORTS=build/san/reports
+part check-full run check TIER=smoke,full REPORTS=build/reports-full
+part selftest run selftest
+part verify-vectors run verify-vectors
+part matrix run matrix
+part verify-numpy run verify-numpy
+part fuzz run fuzz FUZZ_SECONDS=10
+part docs python3 harness/tests/docs/run_docs.py
+part docs-planted python3 harness/tests/docs/planted.py
+for arch in gfx942 gfx950; do
+    part "compile-$arch" run build ARCH="$arch"
+done
+if [[ -n $(make --no-print-directory print-nvcc) ]]; then
+    part compile-sm_90 run build ARCH=sm_90
+else
+    skip compile-sm_90 'nvcc not found: sm_90 not compiled here'
+fi
+
+for name in "$@"; do
+    [[ $known == *" $name "* ]] || { echo "test: there is no part '$name'; the parts are:$known" >&2; exit 2; }
+done
+((passed + failed > 0)) || { echo 'test: nothing ran' >&2; exit 3; }
+echo "$passed passed, $failed failed, $skipped skipped"
+((failed == 0))
