@@ -211,7 +211,7 @@ $(B)/$(1)/hip.so: $(call HIP_OBJ,$(1)) impl/common/exports.map
 endef
 
 # The same kernels on the CPU, lane by lane: what can be tested of them without a GPU.
-EMULATED_FLAGS := -x c++ -std=c++17 -O2 -mfma -ffp-contract=off -fPIC -fvisibility=hidden -DGPU_EMULATED -Wall -Wextra
+EMULATED_FLAGS := -x c++ -std=c++17 -O2 $(MARCH) -ffp-contract=off -fPIC -fvisibility=hidden -DGPU_EMULATED -Wall -Wextra
 $(B)/emulated/%.o: impl/cuda/%.cu $(GPU_HEADERS)
 	$(call say,CXX,$<)
 	@mkdir -p $(@D)
@@ -268,6 +268,9 @@ CHECK = $(B)/dsv4cts check $(FILTERS) $(if $(filter 1,$(V)),--verbose) $(ARGS)
 
 check: $(ARCH_BUILD) ## replay the smoke cases against the implementation of ARCH
 	$(Q)$(CHECK) --impl '$(IMPL)' --report $(REPORTS)/$(ARCH)
+
+check-emulated: $(CPU_BUILD) $(B)/emulated/gpu.so ## replay the smoke cases against the GPU kernels, emulated on the CPU
+	$(Q)$(CHECK) --impl $(B)/emulated/gpu.so --report $(REPORTS)/emulated
 
 check-plugin: $(ARCH_BUILD) ## replay the smoke cases against PLUGIN=path.so
 	@test -n '$(PLUGIN)' || { echo 'say which plug-in: make check-plugin PLUGIN=path.so' >&2; exit 2; }
@@ -334,7 +337,7 @@ print-nvcc:
 clean: ## remove build/
 	$(Q)rm -rf $(B)
 
-.PHONY: help setup build check check-plugin vectors verify-vectors verify-numpy matrix fuzz fuzz-run unit \
+.PHONY: help setup build check check-emulated check-plugin vectors verify-vectors verify-numpy matrix fuzz fuzz-run unit \
 	selftest exhaustive headers lint fmt docs test bench report print-nvcc clean
 
 endif
