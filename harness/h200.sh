@@ -22,12 +22,14 @@ mkdir -p "$logs"
 export PATH=${CUDA_HOME:-/usr/local/cuda}/bin:$PATH
 export LD_LIBRARY_PATH=$PWD/build/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
 
+limited() { timeout "$limit" "$@"; }
+
 # step NAME COMMAND...: passes if the command ends with 0
 step() {
     local name=$1 start=$SECONDS status=0 word=pass
     shift
     [[ $only == "  " || $only == *" $name "* ]] || return 0
-    timeout "$limit" "$@" </dev/null >"$logs/$name.log" 2>&1 || status=$?
+    "$@" </dev/null >"$logs/$name.log" 2>&1 || status=$?
     if ((status == 0)); then passed=$((passed + 1)); else failed=$((failed + 1)) word=FAIL; fi
     printf '%s  %-10s %4d s   %s\n' "$word" "$name" $((SECONDS - start)) "$(tail -n 1 "$logs/$name.log")"
     if ((status == 124)); then echo "      stopped after $limit s; LIMIT= allows more"; fi
@@ -56,7 +58,7 @@ machine() {
 # A build with contraction must be refused by its own canary.
 canary() {
     local status=0
-    "$cts" check --impl "build/$arch/contracted.so" --op kv_quantize_insert --tier smoke || status=$?
+    limited "$cts" check --impl "build/$arch/contracted.so" --op kv_quantize_insert --tier smoke || status=$?
     if ((status == 1)) && grep -q 'is contracted' "$logs/canary.log"; then
         echo 'a build with contraction is caught'
     else
@@ -66,18 +68,18 @@ canary() {
 }
 
 numbers() {
-    "build/$arch/num_exhaustive" --plant && "build/$arch/num_exhaustive"
+    limited "build/$arch/num_exhaustive" --plant && limited "build/$arch/num_exhaustive"
 }
 
 # replay TIER
 replay() {
-    "$cts" check --impl "$impl" --tier "$1" --timeout 300 --report "$logs/report-$1"
+    limited "$cts" check --impl "$impl" --tier "$1" --timeout 300 --report "$logs/report-$1"
 }
 
 # sanitize TOOL: a finding must not hide behind a case that passes
 sanitize() {
     local status=0
-    compute-sanitizer --tool "$1" --target-processes all --error-exitcode 86 --print-limit 20 \
+    limited compute-sanitizer --tool "$1" --target-processes all --error-exitcode 86 --print-limit 20 \
         "$cts" check --impl "$impl" --tier smoke --timeout 500 || status=$?
     if grep -qE 'ERROR SUMMARY: [1-9]|hazards? displayed.*[1-9][0-9]* error' "$logs/$1.log"; then
         grep -E 'ERROR SUMMARY|RACECHECK SUMMARY' "$logs/$1.log" | sort | uniq -c
@@ -91,7 +93,7 @@ sanitize() {
 }
 
 bench() {
-    "$cts" bench --impl "$impl"
+    limited "$cts" bench --impl "$impl"
 }
 
 step build build
