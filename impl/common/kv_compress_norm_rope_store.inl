@@ -30,7 +30,7 @@ GPU_DEVICE void fused_finish(const struct fused_args &a, const fused_row &row, i
 }
 
 template <int J, bool BF16>
-__global__ void __launch_bounds__(CALL_THREADS, 3) fused4_kernel(const struct fused_args a) {
+__global__ void __launch_bounds__(CALL_THREADS) fused4_kernel(const struct fused_args a) {
     __shared__ struct pool_pair rows[CALL_TEAMS][KV_HEAD / ROW_STEP][TEAM];
     const struct kv_pool &p = a.pool;
     const int64_t first = gpu_block() * p.group, t = first + gpu_lane();
