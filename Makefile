@@ -226,6 +226,8 @@ $(B)/emulated/$(1).so: $(call CU_OBJ,emulated/$(1)) impl/common/exports.map
 endef
 $(eval $(call EMULATED_RULES,large,))
 $(eval $(call EMULATED_RULES,tiny,-DGPU_BUSY_BLOCKS=0))
+# The canary must sing: with contraction allowed it fails the plug-in.
+$(eval $(call EMULATED_RULES,contracted,-ffp-contract=fast))
 
 $(foreach arch,$(CUDA_ARCHES),$(eval $(call CUDA_RULES,$(arch))))
 $(foreach arch,$(HIP_ARCHES),$(eval $(call HIP_RULES,$(arch))))
@@ -277,6 +279,10 @@ check: $(ARCH_BUILD) ## replay the smoke cases against the implementation of ARC
 
 check-emulated: $(CPU_BUILD) $(EMULATED) ## replay the smoke cases against the GPU kernels, emulated on the CPU
 	$(Q)$(CHECK) $(EMULATED:%=--impl %) --report $(REPORTS)/emulated
+
+check-canary: $(CPU_BUILD) $(B)/emulated/contracted.so ## see a build that contracts a * b + c refused by its canary
+	$(Q)$(B)/dsv4cts check --op kv_save_partial_states --impl $(B)/emulated/contracted.so >$(B)/canary.log 2>&1; \
+	[[ $$? == 1 ]] && grep -m 1 'is contracted' $(B)/canary.log
 
 check-plugin: $(ARCH_BUILD) ## replay the smoke cases against PLUGIN=path.so
 	@test -n '$(PLUGIN)' || { echo 'say which plug-in: make check-plugin PLUGIN=path.so' >&2; exit 2; }
@@ -347,7 +353,7 @@ print-nvcc:
 clean: ## remove build/
 	$(Q)rm -rf $(B)
 
-.PHONY: help setup build check check-emulated check-plugin vectors verify-vectors verify-numpy second-opinion matrix \
+.PHONY: help setup build check check-emulated check-canary check-plugin vectors verify-vectors verify-numpy second-opinion matrix \
 	fuzz fuzz-run unit \
 	selftest exhaustive headers lint fmt docs test bench report print-nvcc clean
 
