@@ -101,7 +101,7 @@ static int run(const dsv4_call *call, struct call_why why) {
             GPU_LAUNCH(compress128_kernel<false>, grid, CALL_THREADS, stream, a);
         return call_launched(why);
     }
-    const bool wide = a.pool.head == KV_HEAD && a.pool.rows <= CALL_BUSY_BLOCKS;
+    const bool wide = a.pool.head == KV_HEAD && a.pool.rows <= 2 * GPU_BUSY_BLOCKS;
     a.pool.group = wide ? 1 : call_group(a.pool.rows, 1, CALL_TEAMS, TEAM);
     status = call_grid(&grid, call_ceil(a.pool.rows, a.pool.group), why);
     if (status != DSV4_OK) return status;
