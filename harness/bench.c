@@ -139,11 +139,12 @@ static void bench_case(struct bench *b, struct dsv4_runner *r, const char *impl,
     if (outcome != DSV4_ANSWERED || reply.status != DSV4_OK) {
         const bool declined = outcome == DSV4_ANSWERED && reply.stage == DSV4_STAGE_SUPPORTS &&
                               reply.status == DSV4_UNSUPPORTED;
-        fprintf(stderr, "%s: %s: %s\n", name,
+        fprintf(stderr, "%s: %s: ", name,
                 declined                    ? "UNSUPPORTED"
                 : outcome == DSV4_TIMED_OUT ? "TIMEOUT"
-                                            : "FAIL",
-                outcome == DSV4_ANSWERED ? reply.text : r->death);
+                                            : "FAIL");
+        dsv4_text_clean(stderr, outcome == DSV4_ANSWERED ? reply.text : r->death, " ");
+        fputc('\n', stderr);
         if (declined)
             b->n_declined++;
         else
