@@ -20,7 +20,7 @@ void dsv4_answers_close(struct dsv4_answers *a) { dsv4_manifest_free(&a->manifes
 static int check_params(const struct dsv4_vector *v, const struct dsv4_suite_case *s,
                         struct dsv4_err *err) {
     struct dsv4_case c = {0};
-    char is[64], should[64];
+    char is[DSV4_WORD_SIZE], should[DSV4_WORD_SIZE];
     int status = dsv4_suite_case_make(s, &c, err);
     if (status == 0 && (v->c.op != c.op || strcmp(v->c.name, c.name) != 0 || v->c.seed != c.seed))
         status = dsv4_fail(err, "this vector is of another case or seed; run `make vectors`");

@@ -2,6 +2,7 @@
 /* The verb `check`: every selected case against every implementation. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "../reference/memory.h"
@@ -35,7 +36,8 @@ struct check {
     struct impl *impls;
     struct dsv4_runner suspects;
     size_t n_impls;
-    FILE *log; /* text for people: standard output, or standard error beside JSON and JUnit */
+    time_t saved; /* when reports were last written, on the monotonic clock */
+    FILE *log;    /* text for people: standard output, or standard error beside JSON and JUnit */
 };
 
 static int read_options(struct check *k, int argc, char **argv) {
@@ -106,7 +108,9 @@ static int start_impl(struct check *k, struct impl *impl, const char *name) {
         impl->start = dsv4_runner_start(&impl->runner, &err);
     }
     if (impl->start != DSV4_OK) {
-        fprintf(stderr, "dsv4cts: %s\n", err.text);
+        fprintf(stderr, "dsv4cts: ");
+        dsv4_text_clean(stderr, err.text, " ");
+        fputc('\n', stderr);
         return -1;
     }
     struct dsv4_report *const report = &impl->report;
@@ -190,6 +194,21 @@ static void run_case(struct check *k, struct impl *impl, const struct dsv4_suite
     }
 }
 
+/* A run that is stopped from outside leaves what it has found so far. */
+static void save_now_and_then(struct check *k) {
+    enum { SECONDS = 30 };
+    struct dsv4_err err;
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    if (k->saved == 0) k->saved = now.tv_sec;
+    if (k->directory == NULL || now.tv_sec - k->saved < SECONDS) return;
+    k->saved = now.tv_sec;
+    for (size_t i = 0; i < k->n_impls; i++)
+        if (k->impls[i].start == DSV4_OK)
+            dsv4_report_save(&k->impls[i].report, k->directory,
+                             &err); /* the last one tells of errors */
+}
+
 static int run_all(struct check *k) {
     size_t n = 0;
     const struct dsv4_suite_case **const cases = dsv4_filter_select(&k->filter, &k->suite, &n);
@@ -201,6 +220,7 @@ static int run_all(struct check *k) {
             if (k->impls[j].start == DSV4_OK)
                 run_case(k, &k->impls[j], cases[i], status == 0 ? &v : NULL, &err);
         dsv4_vector_free(&v);
+        save_now_and_then(k);
         if (!k->verbose) dsv4_progress("case", i + 1, n);
     }
     dsv4_free(cases);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "diagnose.h"
 
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -135,6 +136,23 @@ static void note_scaled(struct dsv4_notes *notes, const char *key, const struct 
     }
 }
 
+/* How far apart two floats lie, counted in representable values; -1: not floats, or NaN among them. */
+static int64_t steps_between(uint32_t dtype, const unsigned char *a, const unsigned char *b) {
+    int64_t order[2];
+    const unsigned char *const bytes[2] = {a, b};
+    if ((dtype != DSV4_F32 && dtype != DSV4_BF16) || isnan(dsv4_value_of(dtype, a)) ||
+        isnan(dsv4_value_of(dtype, b)))
+        return -1;
+    for (int i = 0; i < 2; i++) {
+        uint32_t bits = 0;
+        memcpy(&bits, bytes[i], dtype == DSV4_F32 ? 4 : 2);
+        if (dtype == DSV4_BF16) bits <<= 16;
+        const int64_t magnitude = bits & 0x7FFFFFFFu;
+        order[i] = (bits >> 31 ? -magnitude : magnitude) / (dtype == DSV4_BF16 ? 65536 : 1);
+    }
+    return order[0] > order[1] ? order[0] - order[1] : order[1] - order[0];
+}
+
 static void note_value(struct dsv4_notes *notes, const struct dsv4_comparison *compare,
                        const struct dsv4_tally *tally, struct text *summary) {
     const struct dsv4_case *const c = &compare->v->c;
@@ -149,6 +167,12 @@ static void note_value(struct dsv4_notes *notes, const struct dsv4_comparison *c
                    site.where);
     note_scaled(notes, "want", c, m->slot, &site, compare->want->base);
     note_scaled(notes, "got", c, m->slot, &site, compare->got->base);
+    const int64_t at = t->offset + site.unit;
+    const int64_t steps =
+        steps_between(site.dtype, compare->want->base + at, compare->got->base + at);
+    if (steps >= 0)
+        dsv4_notes_add(notes, "apart", "%lld unit%s in the last place", (long long)steps,
+                       steps == 1 ? "" : "s");
     dsv4_note_trace(notes, compare, m);
     parts_text(&extent, tally, m->slot);
     append(summary, "%s of `%s` are wrong", buffer, t->t.name);

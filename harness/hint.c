@@ -85,7 +85,7 @@ static void try_dialects(struct search *search) {
     for (size_t p = 0; p < c->op->n_params; p++) {
         const struct dsv4_param_def *const def = &c->op->params[p];
         const char *list = def->names;
-        char word[40];
+        char word[DSV4_WORD_SIZE];
         if (def->use != DSV4_USE_DIALECT || def->kind != DSV4_NAME) continue;
         while ((list = dsv4_next_word(word, sizeof word, list)) != NULL && !out_of_time(search)) {
             struct dsv4_case variant;

@@ -167,9 +167,10 @@ static void note_end(struct trial *t, const struct dsv4_suite_case *s) {
     struct dsv4_notes *const notes = &t->result->notes;
     for (size_t i = 0; i < s->n_tags && i < 3; i++) {
         if (s->tags[i]->bug == NULL) continue;
-        dsv4_notes_add(notes, "why", "tag %s: %s%s%s", s->tags[i]->name, s->tags[i]->bug,
-                       s->tags[i]->link != NULL ? " " : "",
-                       s->tags[i]->link != NULL ? s->tags[i]->link : "");
+        dsv4_notes_add(notes, "why", "tag %s: %s%s%s%s", s->tags[i]->name, s->tags[i]->bug,
+                       s->tags[i]->link != NULL ? " (" : "",
+                       s->tags[i]->link != NULL ? s->tags[i]->link : "",
+                       s->tags[i]->link != NULL ? ")" : "");
     }
     dsv4_notes_add(notes, "again", "dsv4cts check --impl %s --case %s/%s%s%s --dump", t->r->path,
                    s->op->name, s->name, s->tier != DSV4_SMOKE ? " --tier " : "",

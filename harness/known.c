@@ -118,8 +118,10 @@ const struct dsv4_known_failure *dsv4_known_find(struct dsv4_known *known, const
     snprintf(both, sizeof both, "%.90s/%s", op, name);
     for (size_t i = 0; i < known->n; i++) {
         struct dsv4_known_failure *const entry = &known->at[i];
-        if (fnmatch(entry->name, both, 0) != 0) continue;
-        if (fnmatch(entry->impl, impl, 0) != 0 && fnmatch(entry->impl, plugin, 0) != 0) continue;
+        if (fnmatch(entry->name, both, FNM_EXTMATCH) != 0) continue;
+        if (fnmatch(entry->impl, impl, FNM_EXTMATCH) != 0 &&
+            fnmatch(entry->impl, plugin, FNM_EXTMATCH) != 0)
+            continue;
         entry->used = true;
         return entry;
     }

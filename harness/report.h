@@ -73,6 +73,10 @@ int dsv4_report_read(struct dsv4_report *report, const char *path, struct dsv4_e
 /* DIR/<impl>.txt .json .xml .html, each under a temporary name first. */
 int dsv4_report_save(const struct dsv4_report *report, const char *directory, struct dsv4_err *err);
 
+/* Writes text for a terminal. What a plug-in says is not ours, and control characters could rewrite the reader's
+ * screen: they are shown as \xNN. `indent` follows a newline. */
+void dsv4_text_clean(FILE *out, const char *text, const char *indent);
+
 /* Writes XML or HTML text: markup escaped, control characters shown as \xNN. */
 void dsv4_markup_text(FILE *out, const char *text);
 

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "report.h"
 
-/* What a plug-in says is not ours: control characters could rewrite the reader's terminal. */
-static void print_clean(FILE *out, const char *text, const char *indent) {
+void dsv4_text_clean(FILE *out, const char *text, const char *indent) {
     for (const unsigned char *at = (const unsigned char *)text; *at != '\0'; at++)
         if (*at == '\n')
             fprintf(out, "\n%s", indent);
@@ -22,19 +21,19 @@ void dsv4_report_head(const struct dsv4_report *report, FILE *out) {
     const struct dsv4_plugin_info *const info = &report->info;
     const char *const mark = emulated(report);
     fprintf(out, "%s%s\n%splug-in  ", mark, report->version, mark);
-    print_clean(out, info->name, "");
+    dsv4_text_clean(out, info->name, "");
     fputc(' ', out);
-    print_clean(out, info->version, "");
+    dsv4_text_clean(out, info->version, "");
     fprintf(out, "   %s\n%sdevice   %s: ", report->path, mark, info->device);
-    print_clean(out, info->describe, "");
+    dsv4_text_clean(out, info->describe, "");
     fprintf(out, "\n%scanary   ", mark);
     if (!info->has_canary)
         fputs("none: the plug-in does not check its arithmetic", out);
     else if (info->canary == DSV4_OK)
-        print_clean(out, info->canary_line, "");
+        dsv4_text_clean(out, info->canary_line, "");
     else {
         fputs("FAILED: ", out);
-        print_clean(out, info->canary_line, "");
+        dsv4_text_clean(out, info->canary_line, "");
     }
     fputs("\n", out);
 }
@@ -62,12 +61,12 @@ void dsv4_result_text(const struct dsv4_report *report, const struct dsv4_result
     fputc('\n', out);
     if (result->message != NULL && !has_details(result)) {
         fprintf(out, "  %-9s", "what");
-        print_clean(out, result->message, "           ");
+        dsv4_text_clean(out, result->message, "           ");
         fputc('\n', out);
     }
     for (size_t i = 0; i < result->notes.n; i++) {
         fprintf(out, "  %-9s", result->notes.at[i].key);
-        print_clean(out, result->notes.at[i].text, "           ");
+        dsv4_text_clean(out, result->notes.at[i].text, "           ");
         fputc('\n', out);
     }
 }

@@ -137,6 +137,18 @@ static void bury(struct dsv4_runner *r, bool timed_out) {
     r->socket = r->output = -1;
 }
 
+/* A worker's memory is also the plug-in's: texts may lack their end, and numbers may be anything. */
+static void distrust(struct dsv4_reply *reply) {
+    struct dsv4_plugin_info *const info = &reply->info;
+    reply->text[sizeof reply->text - 1] = '\0';
+    info->name[sizeof info->name - 1] = '\0';
+    info->version[sizeof info->version - 1] = '\0';
+    info->device[sizeof info->device - 1] = '\0';
+    info->describe[sizeof info->describe - 1] = '\0';
+    info->canary_line[sizeof info->canary_line - 1] = '\0';
+    if ((unsigned)reply->stage > DSV4_STAGE_SYNC) reply->stage = DSV4_STAGE_LOAD;
+}
+
 /* Waits for the answer while reading what is printed, so that a chatty plug-in cannot block on a full pipe. */
 static enum dsv4_outcome wait_for(struct dsv4_runner *r, struct dsv4_reply *reply, double limit) {
     bool printing = true;
@@ -154,6 +166,7 @@ static enum dsv4_outcome wait_for(struct dsv4_runner *r, struct dsv4_reply *repl
         if (ready[1].revents != 0) printing = drain(r);
         if (ready[0].revents != 0) {
             if (dsv4_message_receive(r->socket, reply, sizeof *reply, NULL) != 1) break;
+            distrust(reply);
             r->stage = reply->stage;
             if (!reply->note) return DSV4_ANSWERED;
         } else {
@@ -179,10 +192,7 @@ static enum dsv4_outcome ask(struct dsv4_runner *r, const struct dsv4_request *r
         return DSV4_CRASHED;
     }
     const enum dsv4_outcome outcome = wait_for(r, reply, limit);
-    if (outcome == DSV4_ANSWERED) {
-        drain(r);
-        reply->text[sizeof reply->text - 1] = '\0';
-    }
+    if (outcome == DSV4_ANSWERED) drain(r);
     return outcome;
 }
 

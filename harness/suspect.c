@@ -27,7 +27,7 @@ static bool same_tensor(const struct dsv4_case_tensor *a, const struct dsv4_case
 bool dsv4_suspect_dialect(struct dsv4_case *variant, const struct dsv4_case *c, size_t param,
                           const char *word) {
     struct dsv4_err err = {0};
-    char text[64];
+    char text[DSV4_WORD_SIZE];
     dsv4_case_init(variant, c->op, c->name);
     variant->seed = c->seed;
     for (size_t p = 0; p < c->op->n_params; p++) {

@@ -221,6 +221,32 @@ Test(diagnose, another_dialect_is_named) {
     close_scene(&s);
 }
 
+Test(diagnose, distances_count_representable_values) {
+    struct scene s;
+    struct dsv4_notes notes = {.n = 0};
+    char summary[512];
+    static const struct {
+        uint16_t want, got;
+        const char *text;
+    } rows[] = {
+        {0x3F80, 0x3F81, "1 unit in the last place" },
+        {0x3F7E, 0x3F81, "3 units in the last place"},
+        {0x0001, 0x8001, "2 units in the last place"},
+        {0x0000, 0x8000, "0 units in the last place"},
+        {0x3F80, 0x7FC0, ""                         }
+    };
+    open_scene(&s, support_wide, 3);
+    const int64_t at = find_part(&s, "RoPE value", false);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        memcpy(s.want.base + at, &rows[i].want, 2);
+        memcpy(s.got.base + at, &rows[i].got, 2);
+        dsv4_diagnose(&notes, summary, sizeof summary, &s.compare, 1, NULL, 0);
+        cr_assert_str_eq(note(&notes, "apart"), rows[i].text);
+        dsv4_notes_free(&notes);
+    }
+    close_scene(&s);
+}
+
 Test(value, decodes_what_lies_there) {
     static const struct {
         uint32_t dtype;
