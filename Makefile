@@ -205,6 +205,13 @@ $(B)/$(1)/%.o: impl/hip/%.hip $(GPU_HEADERS)
 	@mkdir -p $$(@D)
 	$$(Q)$(HIP_CLANG) $(call HIP_FLAGS,$(1)) -c -o $$@ $$<
 
+# As for CUDA; links the runtime, so that it needs ROCm.
+$(B)/$(1)/num_exhaustive: harness/tests/tools/num_exhaustive.cu impl/common/num.inl impl/common/elementary.inl $(wildcard reference/num/*.h)
+	$$(call say,HIP,$$<)
+	@test -n '$(ROCM_PATH)' || { echo 'num_exhaustive links the HIP runtime: set ROCM_PATH' >&2; exit 2; }
+	@mkdir -p $$(@D)
+	$$(Q)$(HIP_CLANG) $(call HIP_FLAGS,$(1)) -o $$@ $$<
+
 $(B)/$(1)/hip.so: $(call HIP_OBJ,$(1)) impl/common/exports.map
 	$$(call say,LD,$$@)
 	$$(Q)$(HIP_LINK) -Wl,--version-script=impl/common/exports.map -o $$@ $$(filter %.o,$$^)
@@ -301,6 +308,10 @@ verify-numpy: ## load every committed vector with numpy alone and compare it wit
 	$(Q)/usr/bin/python3 harness/tests/numpy_check.py --plant
 	$(Q)/usr/bin/python3 harness/tests/numpy_check.py vectors
 
+second-opinion: ## recompute every committed vector with an independent implementation in Python
+	$(Q)/usr/bin/python3 harness/tests/second_opinion.py --plant vectors
+	$(Q)/usr/bin/python3 harness/tests/second_opinion.py vectors
+
 MATRIX := gcc-O0 gcc-O3 clang-O0 clang-O3 aarch64-O0 aarch64-O3 planted
 matrix: $(CPU_BUILD) $(MATRIX:%=$(B)/matrix/%/stream) ## get the same bits from gcc, clang, -O0, -O3, 1 to 3 threads, aarch64
 	$(Q)harness/tests/matrix.sh $(B) $(or $(TIER),smoke) $(if $(OP),--op '$(OP)') $(if $(CASE),--case '$(CASE)')
@@ -349,7 +360,12 @@ print-nvcc:
 clean: ## remove build/
 	$(Q)rm -rf $(B)
 
+<<<<<<< HEAD
 .PHONY: help setup build check check-emulated check-canary check-plugin vectors verify-vectors verify-numpy matrix fuzz fuzz-run unit \
+=======
+.PHONY: help setup build check check-emulated check-plugin vectors verify-vectors verify-numpy second-opinion matrix \
+	fuzz fuzz-run unit \
+>>>>>>> main
 	selftest exhaustive headers lint fmt docs test bench report print-nvcc clean
 
 endif

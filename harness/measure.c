@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "../reference/memory.h"
+#include "arena.h"
 
 enum { MAX_SETS = 16, LEAST_SAMPLES = 5, COPY_SAMPLES = 9, COPY_BYTES = 1 << 30 };
 static const int64_t most_set_bytes = INT64_C(6) << 30;
@@ -41,6 +42,20 @@ static int64_t cache_bytes(const struct dsv4_session *w) {
     return bytes > 0 ? bytes : INT64_C(64) << 20;
 }
 
+/* Holes stay holes on the host and are never read on a device: rows that no input names. */
+static int copy_set(struct dsv4_session *w, void *memory, const struct dsv4_arena *from,
+                    struct dsv4_reply *reply) {
+    for (size_t i = 0; i < from->n_segments; i++) {
+        const struct dsv4_segment *const s = &from->segments[i];
+        if (on_host(w))
+            memcpy((char *)memory + s->offset, from->base + s->offset, (size_t)s->bytes);
+        else if (w->device->upload((char *)memory + s->offset, from->base + s->offset,
+                                   (size_t)s->bytes) != DSV4_OK)
+            return failed(w, reply, "cannot copy the inputs to the device");
+    }
+    return 0;
+}
+
 static int make_sets(struct dsv4_session *w, struct dsv4_case *c, struct sets *sets,
                      struct dsv4_reply *reply) {
     const int64_t wanted = 3 * cache_bytes(w) / c->arena_bytes + 1;
@@ -49,26 +64,23 @@ static int make_sets(struct dsv4_session *w, struct dsv4_case *c, struct sets *s
     if (n < 1) n = 1;
     if (n > MAX_SETS) n = MAX_SETS;
     sets->bytes = c->arena_bytes;
-    unsigned char *const host = dsv4_map((size_t)sets->bytes);
-    dsv4_case_bind(c, host);
+    struct dsv4_arena host;
+    dsv4_arena_private(&host, c);
+    dsv4_case_bind(c, host.base);
     c->op->fill(c);
-    for (; sets->n < n; sets->n++) {
-        void *memory = NULL;
-        if (on_host(w)) {
-            memory = dsv4_map((size_t)sets->bytes);
-            memcpy(memory, host, (size_t)sets->bytes);
-        } else if (w->device->alloc(&memory, (size_t)sets->bytes) != DSV4_OK ||
-                   w->device->upload(memory, host, (size_t)sets->bytes) != DSV4_OK) {
-            if (memory != NULL) w->device->release(memory);
-            dsv4_unmap(host, (size_t)sets->bytes);
-            return failed(w, reply, "cannot allocate the tensors");
-        }
-        sets->memory[sets->n] = memory;
+    int status = 0;
+    for (; sets->n < n && status == 0; sets->n += status == 0) {
+        void **const memory = &sets->memory[sets->n];
+        if (on_host(w))
+            *memory = dsv4_map((size_t)sets->bytes);
+        else if (w->device->alloc(memory, (size_t)sets->bytes) != DSV4_OK)
+            status = failed(w, reply, "cannot allocate the tensors");
+        if (status == 0) status = copy_set(w, *memory, &host, reply);
         sets->c[sets->n] = *c;
-        dsv4_case_bind(&sets->c[sets->n], memory);
+        dsv4_case_bind(&sets->c[sets->n], *memory);
     }
-    dsv4_unmap(host, (size_t)sets->bytes);
-    return 0;
+    dsv4_arena_close(&host);
+    return status;
 }
 
 static void free_sets(struct dsv4_session *w, struct sets *sets) {
