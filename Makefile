@@ -360,12 +360,8 @@ print-nvcc:
 clean: ## remove build/
 	$(Q)rm -rf $(B)
 
-<<<<<<< HEAD
-.PHONY: help setup build check check-emulated check-canary check-plugin vectors verify-vectors verify-numpy matrix fuzz fuzz-run unit \
-=======
-.PHONY: help setup build check check-emulated check-plugin vectors verify-vectors verify-numpy second-opinion matrix \
-	fuzz fuzz-run unit \
->>>>>>> main
+.PHONY: help setup build check check-emulated check-canary check-plugin vectors verify-vectors verify-numpy \
+	second-opinion matrix fuzz fuzz-run unit \
 	selftest exhaustive headers lint fmt docs test bench report print-nvcc clean
 
 endif
