@@ -205,6 +205,13 @@ $(B)/$(1)/%.o: impl/hip/%.hip $(GPU_HEADERS)
 	@mkdir -p $$(@D)
 	$$(Q)$(HIP_CLANG) $(call HIP_FLAGS,$(1)) -c -o $$@ $$<
 
+# As for CUDA; links the runtime, so that it needs ROCm.
+$(B)/$(1)/num_exhaustive: harness/tests/tools/num_exhaustive.cu impl/common/num.inl impl/common/elementary.inl $(wildcard reference/num/*.h)
+	$$(call say,HIP,$$<)
+	@test -n '$(ROCM_PATH)' || { echo 'num_exhaustive links the HIP runtime: set ROCM_PATH' >&2; exit 2; }
+	@mkdir -p $$(@D)
+	$$(Q)$(HIP_CLANG) $(call HIP_FLAGS,$(1)) -o $$@ $$<
+
 $(B)/$(1)/hip.so: $(call HIP_OBJ,$(1)) impl/common/exports.map
 	$$(call say,LD,$$@)
 	$$(Q)$(HIP_LINK) -Wl,--version-script=impl/common/exports.map -o $$@ $$(filter %.o,$$^)
@@ -353,8 +360,7 @@ print-nvcc:
 clean: ## remove build/
 	$(Q)rm -rf $(B)
 
-.PHONY: help setup build check check-emulated check-canary check-plugin vectors verify-vectors verify-numpy second-opinion matrix \
-	fuzz fuzz-run unit \
-	selftest exhaustive headers lint fmt docs test bench report print-nvcc clean
+# Whatever the help lists is no file.
+.PHONY: print-nvcc $(shell sed -n 's/^\([a-z-]*\):.*\#\# .*/\1/p' $(firstword $(MAKEFILE_LIST)))
 
 endif
