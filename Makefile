@@ -3,6 +3,11 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
+J ?= $(shell nproc)
+ifeq ($(MAKELEVEL),0)
+MAKEFLAGS += -j$(J)
+endif
+
 ifneq ($(word 2,$(MAKECMDGOALS)),)
 # Several goals run one after the other, each in a make of its own: in `make setup check` nothing
 # looks for a compiler before setup has installed one.
@@ -26,11 +31,6 @@ V ?= 0
 Q := $(if $(filter 1,$(V)),,@)
 say = @$(if $(filter 1,$(V)),:,printf '  %-5s %s\n' $(1) $(2))
 
-J ?= $(shell nproc)
-ifeq ($(findstring jobserver,$(MAKEFLAGS)),)
-MAKEFLAGS += -j$(J)
-endif
-
 # ---- the C build ----
 
 CONFIG ?= release
@@ -44,6 +44,10 @@ O := $(B)/$(CONFIG)
 REPORTS ?= reports
 
 WARN := -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Werror
+ifneq ($(findstring clang,$(CC)),)
+# clang 19 warns about the features that -march=native itself finds on AVX10 machines.
+WARN += -Wno-unknown-warning-option -Wno-invalid-feature-combination
+endif
 # The canon: no contraction; errno and traps are not part of any result. Nothing here changes a bit.
 CANON := -ffp-contract=off -fno-math-errno -fno-trapping-math
 CFLAGS_ALL := -std=c11 -D_GNU_SOURCE $(OPT) -g $(MARCH) $(CANON) $(WARN) -fopenmp -fPIC -I. $(CFLAGS)
