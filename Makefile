@@ -299,6 +299,10 @@ verify-numpy: ## load every committed vector with numpy alone and compare it wit
 	$(Q)/usr/bin/python3 harness/tests/numpy_check.py --plant
 	$(Q)/usr/bin/python3 harness/tests/numpy_check.py vectors
 
+second-opinion: ## recompute every committed vector with an independent implementation in Python
+	$(Q)/usr/bin/python3 harness/tests/second_opinion.py --plant vectors
+	$(Q)/usr/bin/python3 harness/tests/second_opinion.py vectors
+
 MATRIX := gcc-O0 gcc-O3 clang-O0 clang-O3 aarch64-O0 aarch64-O3 planted
 matrix: $(CPU_BUILD) $(MATRIX:%=$(B)/matrix/%/stream) ## get the same bits from gcc, clang, -O0, -O3, 1 to 3 threads, aarch64
 	$(Q)harness/tests/matrix.sh $(B) $(or $(TIER),smoke) $(if $(OP),--op '$(OP)') $(if $(CASE),--case '$(CASE)')
@@ -347,7 +351,8 @@ print-nvcc:
 clean: ## remove build/
 	$(Q)rm -rf $(B)
 
-.PHONY: help setup build check check-emulated check-plugin vectors verify-vectors verify-numpy matrix fuzz fuzz-run unit \
+.PHONY: help setup build check check-emulated check-plugin vectors verify-vectors verify-numpy second-opinion matrix \
+	fuzz fuzz-run unit \
 	selftest exhaustive headers lint fmt docs test bench report print-nvcc clean
 
 endif
