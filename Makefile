@@ -242,7 +242,8 @@ ARCH_IMPL := hip
 else
 ARCH_IMPL := ref
 endif
-ARCH_BUILD := $(CPU_BUILD) $(if $(filter-out cpu,$(ARCH)),$(B)/device_$(ARCH_IMPL).so $(B)/$(ARCH)/$(ARCH_IMPL).so)
+DEVICE_BUILD := $(CPU_BUILD) $(if $(filter-out cpu,$(ARCH)),$(B)/device_$(ARCH_IMPL).so)
+ARCH_BUILD := $(DEVICE_BUILD) $(if $(filter-out cpu,$(ARCH)),$(B)/$(ARCH)/$(ARCH_IMPL).so)
 
 # The device back ends. CUDA's links its runtime statically; HIP's needs nothing of ROCm here and finds it at run time.
 DEVICE_SRC := harness/device/gpu_backend.c reference/memory.c
@@ -282,7 +283,7 @@ check: $(ARCH_BUILD) ## replay the smoke cases against the implementation of ARC
 check-emulated: $(CPU_BUILD) $(EMULATED) ## replay the smoke cases against the GPU kernels, emulated on the CPU
 	$(Q)$(CHECK) $(EMULATED:%=--impl %) --report $(REPORTS)/emulated
 
-check-plugin: $(ARCH_BUILD) ## replay the smoke cases against PLUGIN=path.so
+check-plugin: $(DEVICE_BUILD) ## replay the smoke cases against PLUGIN=path.so (of ARCH's device)
 	@test -n '$(PLUGIN)' || { echo 'say which plug-in: make check-plugin PLUGIN=path.so' >&2; exit 2; }
 	$(Q)$(CHECK) --impl '$(PLUGIN)' --report $(REPORTS)/plugin
 
