@@ -3,6 +3,11 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
+J ?= $(shell nproc)
+ifeq ($(MAKELEVEL),0)
+MAKEFLAGS += -j$(J)
+endif
+
 ifneq ($(word 2,$(MAKECMDGOALS)),)
 # Several goals run one after the other, each in a make of its own: in `make setup check` nothing
 # looks for a compiler before setup has installed one.
@@ -26,11 +31,6 @@ V ?= 0
 Q := $(if $(filter 1,$(V)),,@)
 say = @$(if $(filter 1,$(V)),:,printf '  %-5s %s\n' $(1) $(2))
 
-J ?= $(shell nproc)
-ifeq ($(findstring jobserver,$(MAKEFLAGS)),)
-MAKEFLAGS += -j$(J)
-endif
-
 # ---- the C build ----
 
 CONFIG ?= release
@@ -44,6 +44,10 @@ O := $(B)/$(CONFIG)
 REPORTS ?= reports
 
 WARN := -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Werror
+ifneq ($(findstring clang,$(CC)),)
+# clang 19 warns about the features that -march=native itself finds on AVX10 machines.
+WARN += -Wno-unknown-warning-option -Wno-invalid-feature-combination
+endif
 # The canon: no contraction; errno and traps are not part of any result. Nothing here changes a bit.
 CANON := -ffp-contract=off -fno-math-errno -fno-trapping-math
 CFLAGS_ALL := -std=c11 -D_GNU_SOURCE $(OPT) -g $(MARCH) $(CANON) $(WARN) -fopenmp -fPIC -I. $(CFLAGS)
@@ -247,7 +251,8 @@ ARCH_IMPL := hip
 else
 ARCH_IMPL := ref
 endif
-ARCH_BUILD := $(CPU_BUILD) $(if $(filter-out cpu,$(ARCH)),$(B)/device_$(ARCH_IMPL).so $(B)/$(ARCH)/$(ARCH_IMPL).so)
+DEVICE_BUILD := $(CPU_BUILD) $(if $(filter-out cpu,$(ARCH)),$(B)/device_$(ARCH_IMPL).so)
+ARCH_BUILD := $(DEVICE_BUILD) $(if $(filter-out cpu,$(ARCH)),$(B)/$(ARCH)/$(ARCH_IMPL).so)
 
 # The device back ends. CUDA's links its runtime statically; HIP's needs nothing of ROCm here and finds it at run time.
 DEVICE_SRC := harness/device/gpu_backend.c reference/memory.c
@@ -291,7 +296,7 @@ check-canary: $(CPU_BUILD) $(B)/emulated/contracted.so ## see a build that contr
 	$(Q)$(B)/dsv4cts check --op kv_save_partial_states --impl $(B)/emulated/contracted.so >$(B)/canary.log 2>&1; \
 	[[ $$? == 1 ]] && grep -m 1 'is contracted' $(B)/canary.log
 
-check-plugin: $(ARCH_BUILD) ## replay the smoke cases against PLUGIN=path.so
+check-plugin: $(DEVICE_BUILD) ## replay the smoke cases against PLUGIN=path.so (of ARCH's device)
 	@test -n '$(PLUGIN)' || { echo 'say which plug-in: make check-plugin PLUGIN=path.so' >&2; exit 2; }
 	$(Q)$(CHECK) --impl '$(PLUGIN)' --report $(REPORTS)/plugin
 

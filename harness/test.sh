@@ -60,6 +60,7 @@ part selftest run selftest
 part verify-vectors run verify-vectors
 part matrix run matrix
 part verify-numpy run verify-numpy
+part second-opinion run second-opinion
 part fuzz run fuzz FUZZ_SECONDS=10
 part docs python3 harness/tests/docs/run_docs.py
 part docs-planted python3 harness/tests/docs/planted.py
