@@ -102,18 +102,31 @@ $(B)/tests/planted/%.so: harness/tests/planted/%.c harness/tests/planted/insert.
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS_ALL) -shared -o $@ $<
 
+# A HIP runtime and a HIP plug-in without a GPU, for the tests of the device path.
+FAKE := $(B)/tests/fake/lib/libamdhip64.so.7 $(B)/tests/fake/hip_plugin.so
+$(B)/tests/fake/lib/libamdhip64.so.7: harness/tests/fake/hip_runtime.c $(O)/flags
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS_ALL) -shared -o $@ $<
+
+$(B)/tests/fake/hip_plugin.so: harness/tests/fake/hip_plugin.c harness/tests/planted/insert.h $(O)/flags
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS_ALL) -shared -o $@ $<
+
 $(B)/tools/%: $(O)/harness/tests/tools/%.o $(call obj,$(ORACLE_SRC)) $(O)/libref.a
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS_ALL) -o $@ $^ -lmpfr -lgmp -lm
 
-# The determinism matrix: a program without libraries, one build per compiler, optimisation and machine.
+# The determinism matrix: a program without libraries, one build per compiler, optimisation and machine. Its subject is
+# bits; warnings are the other builds' business.
 MATRIX_gcc-O0 := gcc -O0
 MATRIX_gcc-O3 := gcc -O3 $(MARCH)
 MATRIX_clang-O0 := clang-19 -O0
 MATRIX_clang-O3 := clang-19 -O3 $(MARCH)
-MATRIX_aarch64-O0 := aarch64-linux-gnu-gcc -O0 -static
-MATRIX_aarch64-O3 := aarch64-linux-gnu-gcc -O3 -static
+MATRIX_aarch64-O0 := aarch64-linux-gnu-gcc -O0 -static -Wl,--no-warnings
+MATRIX_aarch64-O3 := aarch64-linux-gnu-gcc -O3 -static -Wl,--no-warnings
 MATRIX_planted := gcc -O3 $(MARCH) -ffast-math
 MATRIX_SRC := reference/stream.c $(REF_SRC)
 MATRIX_HEADERS := $(wildcard reference/*.h reference/*.def reference/*/*.h harness/include/*.h)
@@ -121,7 +134,7 @@ MATRIX_HEADERS := $(wildcard reference/*.h reference/*.def reference/*/*.h harne
 $(B)/matrix/%/stream: $(MATRIX_SRC) $(MATRIX_HEADERS)
 	$(call say,CC,$@)
 	@mkdir -p $(@D)
-	$(Q)$(firstword $(MATRIX_$*)) -std=c11 -D_GNU_SOURCE -g $(CANON) $(WARN) -fopenmp -I. \
+	$(Q)$(firstword $(MATRIX_$*)) -std=c11 -D_GNU_SOURCE -g $(CANON) -w -fopenmp -I. \
 	$(wordlist 2,9,$(MATRIX_$*)) -o $@ $(MATRIX_SRC) -lm
 
 $(B)/fuzzers/%: $(O)/harness/tests/fuzz/fuzz_%.o $(O)/libharness.a $(O)/libref.a
@@ -137,6 +150,85 @@ $(B)/fuzzers/%: $(O)/harness/tests/fuzz/fuzz_%.o $(O)/libharness.a $(O)/libref.a
 CUDA_HOME ?= /usr/local/cuda
 ROCM_PATH ?=
 NVCC := $(or $(wildcard $(CUDA_HOME)/bin/nvcc),$(shell command -v nvcc))
+# Never fast math; -fmad=false and -ffp-contract=off are the canon.
+NVCC_FLAGS = -O3 -fmad=false -std=c++17 -arch=$(1) $(if $(filter sm_8%,$(1)),,-DGPU_CLUSTERS) -Xcompiler -fPIC,-fvisibility=hidden,-Wall,-Wextra
+GPU_HEADERS := $(wildcard impl/common/*) harness/include/dsv4_plugin.h reference/layout/kv_page.h reference/ops.def
+CU_OBJ = $(patsubst impl/cuda/%.cu,$(B)/$(1)/%.o,$(wildcard impl/cuda/*.cu))
+HIP_OBJ = $(patsubst impl/hip/%.hip,$(B)/$(1)/%.o,$(wildcard impl/hip/*.hip))
+
+# hipcc with ROCm; without it clang compiles the device code alone, and the host's symbols are found
+# in the runtime when the plug-in is opened.
+HIP_FLAGS = -x hip --offload-arch=$(1) -O3 -ffp-contract=off -std=c++17 -fPIC -fvisibility=hidden -Wall -Wextra
+ifneq ($(ROCM_PATH),)
+HIPCC := $(ROCM_PATH)/bin/hipcc
+HIP_CLANG := $(HIPCC)
+HIP_LINK := $(HIPCC) -shared
+else
+HIPCC ?= clang-19
+HIP_CLANG := PATH=/usr/lib/llvm-19/bin:$$PATH $(HIPCC)
+HIP_FLAGS += -nogpulib -nogpuinc -nostdinc++ --hip-path=/nonexistent
+HIP_LINK := $(HIP_CLANG) -shared -fuse-ld=lld
+endif
+
+define CUDA_RULES
+$(B)/$(1)/%.o: impl/cuda/%.cu $(GPU_HEADERS)
+	$$(call say,NVCC,$$<)
+	@test -n '$(NVCC)' || { echo 'nvcc is not installed: install the CUDA toolkit, or set CUDA_HOME' >&2; exit 2; }
+	@mkdir -p $$(@D)
+	$$(Q)$(NVCC) $(call NVCC_FLAGS,$(1)) -c -o $$@ $$<
+
+# Compares the device's exp, rsqrt and conversions with the reference for all inputs.
+$(B)/$(1)/num_exhaustive: harness/tests/tools/num_exhaustive.cu impl/common/num.inl impl/common/elementary.inl $(wildcard reference/num/*.h)
+	$$(call say,NVCC,$$<)
+	@mkdir -p $$(@D)
+	$$(Q)$(NVCC) -O3 -fmad=false -std=c++17 -arch=$(1) -Xcompiler -O3,-march=x86-64-v3,-ffp-contract=off,-fopenmp -o $$@ $$<
+
+# The canary must sing: the same plug-in with contraction allowed.
+$(B)/$(1)/contracted.so: $(wildcard impl/cuda/*.cu) $(GPU_HEADERS) impl/common/exports.map
+	$$(call say,NVCC,$$@)
+	@mkdir -p $$(@D)
+	$$(Q)$(NVCC) $(subst -fmad=false,-fmad=true,$(call NVCC_FLAGS,$(1))) -shared -cudart static \
+	-Xlinker --version-script=impl/common/exports.map -o $$@ impl/cuda/plugin.cu impl/cuda/kv_quantize_insert.cu
+
+$(B)/$(1)/cuda.so: $(call CU_OBJ,$(1)) impl/common/exports.map
+	$$(call say,LD,$$@)
+	$$(Q)$(NVCC) -shared -arch=$(1) -cudart static -Xlinker --version-script=impl/common/exports.map -o $$@ $$(filter %.o,$$^)
+endef
+
+define HIP_RULES
+$(B)/$(1)/%.o: impl/hip/%.hip $(GPU_HEADERS)
+	$$(call say,HIP,$$<)
+	@command -v $(HIPCC) >/dev/null || \
+	{ echo '$(HIPCC) is not installed: install clang-19, lld-19 and clang-tools-19 (`make setup`), or set ROCM_PATH' >&2; exit 2; }
+	@[[ -n '$(ROCM_PATH)' ]] || echo | $(HIPCC) --target=amdgcn-amd-amdhsa -mcpu=$(1) -nogpulib -x c -c -o /dev/null - 2>/dev/null || \
+	{ echo '$(HIPCC) has no $(1): set ROCM_PATH, or HIPCC to a clang that has it' >&2; exit 2; }
+	@mkdir -p $$(@D)
+	$$(Q)$(HIP_CLANG) $(call HIP_FLAGS,$(1)) -c -o $$@ $$<
+
+$(B)/$(1)/hip.so: $(call HIP_OBJ,$(1)) impl/common/exports.map
+	$$(call say,LD,$$@)
+	$$(Q)$(HIP_LINK) -Wl,--version-script=impl/common/exports.map -o $$@ $$(filter %.o,$$^)
+endef
+
+# The same kernels on the CPU, lane by lane: what can be tested of them without a GPU. Once with the grids of a large
+# GPU, which share a token among teams, and once with those of a tiny one, which give a team many tokens.
+EMULATED_FLAGS := -x c++ -std=c++17 -O2 $(MARCH) -ffp-contract=off -fPIC -fvisibility=hidden -DGPU_EMULATED -Wall -Wextra
+EMULATED := $(B)/emulated/large.so $(B)/emulated/tiny.so
+define EMULATED_RULES
+$(B)/emulated/$(1)/%.o: impl/cuda/%.cu $(GPU_HEADERS)
+	$$(call say,CXX,$$<)
+	@mkdir -p $$(@D)
+	$$(Q)$$(CXX) $(EMULATED_FLAGS) $(2) -c -o $$@ $$<
+
+$(B)/emulated/$(1).so: $(call CU_OBJ,emulated/$(1)) impl/common/exports.map
+	$$(call say,LD,$$@)
+	$$(Q)$$(CXX) -shared -Wl,--version-script=impl/common/exports.map -o $$@ $$(filter %.o,$$^)
+endef
+$(eval $(call EMULATED_RULES,large,))
+$(eval $(call EMULATED_RULES,tiny,-DGPU_BUSY_BLOCKS=0))
+
+$(foreach arch,$(CUDA_ARCHES),$(eval $(call CUDA_RULES,$(arch))))
+$(foreach arch,$(HIP_ARCHES),$(eval $(call HIP_RULES,$(arch))))
 
 CPU_BUILD := $(B)/dsv4cts $(B)/cpu/ref.so
 ifneq ($(filter $(ARCH),$(CUDA_ARCHES)),)
@@ -149,17 +241,17 @@ endif
 ARCH_BUILD := $(CPU_BUILD) $(if $(filter-out cpu,$(ARCH)),$(B)/device_$(ARCH_IMPL).so $(B)/$(ARCH)/$(ARCH_IMPL).so)
 
 # The device back ends. CUDA's links its runtime statically; HIP's needs nothing of ROCm here and finds it at run time.
-DEVICE_SRC := harness/device/gpu_backend.c
+DEVICE_SRC := harness/device/gpu_backend.c reference/memory.c
 $(B)/device_cuda.so: $(DEVICE_SRC) harness/device.h reference/op.h $(O)/flags
 	$(call say,LD,$@)
 	@test -e $(CUDA_HOME)/include/cuda_runtime_api.h || \
 	{ echo 'no CUDA toolkit at $(CUDA_HOME): install nvcc and cudart, or set CUDA_HOME' >&2; exit 2; }
-	$(Q)$(CC) $(CFLAGS_ALL) -DDSV4_CUDA -isystem $(CUDA_HOME)/include -shared -o $@ $< \
+	$(Q)$(CC) $(CFLAGS_ALL) -DDSV4_CUDA -isystem $(CUDA_HOME)/include -shared -o $@ $(DEVICE_SRC) \
 	-L$(CUDA_HOME)/lib64 -lcudart_static -ldl -lrt -lpthread
 
 $(B)/device_hip.so: $(DEVICE_SRC) harness/device.h reference/op.h $(O)/flags
 	$(call say,LD,$@)
-	$(Q)$(CC) $(CFLAGS_ALL) -DDSV4_HIP -shared -o $@ $< -ldl
+	$(Q)$(CC) $(CFLAGS_ALL) -DDSV4_HIP -shared -o $@ $(DEVICE_SRC) -ldl
 
 # ---- targets ----
 
@@ -183,12 +275,15 @@ CHECK = $(B)/dsv4cts check $(FILTERS) $(if $(filter 1,$(V)),--verbose) $(ARGS)
 check: $(ARCH_BUILD) ## replay the smoke cases against the implementation of ARCH
 	$(Q)$(CHECK) --impl '$(IMPL)' --report $(REPORTS)/$(ARCH)
 
+check-emulated: $(CPU_BUILD) $(EMULATED) ## replay the smoke cases against the GPU kernels, emulated on the CPU
+	$(Q)$(CHECK) $(EMULATED:%=--impl %) --report $(REPORTS)/emulated
+
 check-plugin: $(ARCH_BUILD) ## replay the smoke cases against PLUGIN=path.so
 	@test -n '$(PLUGIN)' || { echo 'say which plug-in: make check-plugin PLUGIN=path.so' >&2; exit 2; }
 	$(Q)$(CHECK) --impl '$(PLUGIN)' --report $(REPORTS)/plugin
 
-selftest: $(CPU_BUILD) $(PLANTED) ## catch every mutant and every planted bug
-	$(Q)$(B)/dsv4cts selftest --planted harness/tests/planted/EXPECTED $(if $(OP),--op '$(OP)')
+selftest: $(CPU_BUILD) $(if $(OP),,$(PLANTED)) ## catch every mutant and, without OP=, every planted plug-in
+	$(Q)$(B)/dsv4cts selftest $(if $(OP),--op '$(OP)',--planted harness/tests/planted/EXPECTED)
 
 vectors: $(CPU_BUILD) ## write the golden vectors and MANIFEST
 	$(Q)$(B)/dsv4cts gen $(FILTERS)
@@ -211,13 +306,13 @@ matrix: $(CPU_BUILD) $(MATRIX:%=$(B)/matrix/%/stream) ## get the same bits from 
 FUZZ_SECONDS ?= 20
 FUZZERS := suite manifest meta entry vector
 fuzz: ## fuzz the readers of suites, MANIFEST and vectors, FUZZ_SECONDS=20 each
-	$(Q)$(MAKE) --no-print-directory CONFIG=fuzz CC=clang-19 OPT=-O1 \
-	CFLAGS='-fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=undefined $(CFLAGS)' fuzz-run
+	$(Q)$(MAKE) --no-print-directory CONFIG=fuzz CC=clang-19 OPT=-O1 MARCH= \
+	CFLAGS='-fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=undefined -w $(CFLAGS)' fuzz-run
 
 fuzz-run: $(FUZZERS:%=$(B)/fuzzers/%)
 	$(Q)harness/tests/fuzz/run.sh $(B) $(FUZZ_SECONDS) $(FUZZERS)
 
-unit: $(B)/tests/unit $(CPU_BUILD) $(PLANTED) ## run the unit tests
+unit: $(B)/tests/unit $(CPU_BUILD) $(PLANTED) $(FAKE) $(B)/device_hip.so ## run the unit tests
 	$(Q)$(B)/tests/unit --jobs $(J) $(UNIT_ARGS)
 
 exhaustive: $(B)/tools/exhaustive ## prove the number formats and functions for all 2^32 inputs (minutes)
@@ -252,7 +347,8 @@ print-nvcc:
 clean: ## remove build/
 	$(Q)rm -rf $(B)
 
-.PHONY: help setup build check check-plugin vectors verify-vectors verify-numpy second-opinion matrix fuzz fuzz-run unit \
+.PHONY: help setup build check check-emulated check-plugin vectors verify-vectors verify-numpy second-opinion matrix \
+	fuzz fuzz-run unit \
 	selftest exhaustive headers lint fmt docs test bench report print-nvcc clean
 
 endif

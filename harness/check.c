@@ -33,6 +33,7 @@ struct check {
     struct dsv4_known known;
     struct dsv4_answers answers;
     struct impl *impls;
+    struct dsv4_runner suspects;
     size_t n_impls;
     FILE *log; /* text for people: standard output, or standard error beside JSON and JUnit */
 };
@@ -264,11 +265,14 @@ int dsv4_verb_check(int argc, char **argv) {
         code = dsv4_err_print(&err);
         goto done;
     }
+    dsv4_runner_init(&k.suspects, "/proc/self/exe", "");
+    k.judge.suspects = &k.suspects;
     k.impls = dsv4_alloc(k.names.n * sizeof *k.impls);
     size_t started = 0;
     for (; k.n_impls < k.names.n; k.n_impls++)
         started += start_impl(&k, &k.impls[k.n_impls], k.names.at[k.n_impls]) == 0;
     const bool complete = started > 0 && run_all(&k);
+    dsv4_runner_stop(&k.suspects);
     code = finish(&k, complete);
     for (size_t i = 0; i < k.n_impls; i++) {
         dsv4_runner_stop(&k.impls[i].runner);

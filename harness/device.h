@@ -34,8 +34,10 @@ struct dsv4_device {
     int (*stream_sync)(
         void *stream); /* waits, and reports what went wrong on the device since the last call */
 
-    /* Device-to-device copy on a stream: the yardstick for bandwidth. */
-    int (*copy)(void *destination, const void *source, size_t bytes, void *stream);
+    /* Seconds that `count` device-to-device copies on a stream take: the yardstick for bandwidth. A copy in a graph may
+     * run on a copy engine, which is slower. */
+    int (*copy_time)(void *destination, const void *source, size_t bytes, void *stream, int count,
+                     double *seconds);
     /* Launches the smallest kernel there is: the yardstick for latency. */
     int (*empty)(void *stream);
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* diff: two vectors against each other. Verdict, counts and lines come from one walk over the bytes. */
+/* diff: two vectors against each other. Verdict, counts and lines come from one walk over the
+ * bytes. */
 #include <stdio.h>
 
 #include "options.h"
@@ -30,7 +31,7 @@ static size_t diff_text(const char *what, const char *a, const char *b) {
 }
 
 static size_t diff_case(const struct dsv4_vector *a, const struct dsv4_vector *b) {
-    char x[64], y[64], what[80];
+    char x[DSV4_WORD_SIZE], y[DSV4_WORD_SIZE], what[80];
     size_t n = diff_text("op", a->c.op->name, b->c.op->name) +
                diff_text("case", a->c.name, b->c.name) +
                diff_text("tier", dsv4_tier_names[a->tier], dsv4_tier_names[b->tier]);

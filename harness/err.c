@@ -6,17 +6,24 @@
 #include "options.h"
 #include "verbs.h"
 
+/* Sentences quote hostile files: what is not printable ASCII must neither break the line nor reach
+ * a terminal. */
+static void clean(char *text) {
+    for (; *text != '\0'; text++)
+        if (*text < 0x20 || *text > 0x7E) *text = '?';
+}
+
 int dsv4_err_print(const struct dsv4_err *err) {
-    if (err->file[0] == '\0')
-        fprintf(stderr, "dsv4cts: %s\n", err->text);
-    else if (err->line > 0)
-        fprintf(stderr, "%s:%d: %s\n", err->file, err->line, err->text);
-    else
-        fprintf(stderr, "%s: %s\n", err->file, err->text);
+    struct dsv4_err shown = *err;
+    clean(shown.text);
+    fputs(err->file[0] != '\0' ? err->file : "dsv4cts", stderr);
+    if (err->line > 0) fprintf(stderr, ":%d", err->line);
+    fprintf(stderr, ": %s\n", shown.text);
     return DSV4_EXIT_ERROR;
 }
 
 int dsv4_err_at(struct dsv4_err *err, const char *file, int line) {
+    clean(err->text);
     if (err->file[0] == '\0') {
         snprintf(err->file, sizeof err->file, "%s", file);
         err->line = line;

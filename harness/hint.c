@@ -8,6 +8,7 @@
 struct search {
     struct dsv4_notes *notes;
     const struct dsv4_comparison *compare;
+    struct dsv4_runner *suspects;
     struct dsv4_arena arena;
     uint64_t poison;
     double limit;
@@ -58,8 +59,8 @@ static void try_mutants(struct search *search) {
     const struct dsv4_op *const op = search->compare->v->c.op;
     search->least = INT64_MAX;
     for (size_t m = 1; m <= op->n_mutants && !out_of_time(search); m++) {
-        const int status =
-            dsv4_suspect_run(&search->arena, search->compare->v, NULL, search->poison, (int)m);
+        const int status = dsv4_suspect_run(search->suspects, &search->arena, search->compare->v,
+                                            NULL, search->poison, (int)m);
         const int64_t extra = status == DSV4_OK ? explains(search) : -1;
         if (extra < 0 || extra >= search->least) continue;
         search->least = extra;
@@ -90,8 +91,8 @@ static void try_dialects(struct search *search) {
             struct dsv4_case variant;
             if (strcmp(word, c->words[p]) == 0) continue;
             if (dsv4_suspect_dialect(&variant, c, p, word) &&
-                dsv4_suspect_run(&search->arena, search->compare->v, &variant, search->poison, 0) ==
-                    DSV4_OK &&
+                dsv4_suspect_run(search->suspects, &search->arena, search->compare->v, &variant,
+                                 search->poison, 0) == DSV4_OK &&
                 explains(search) == 0) {
                 dsv4_notes_add(search->notes, "hint", "output equals dialect %s=%s bit for bit",
                                def->name, word);
@@ -118,11 +119,15 @@ static void try_unwritten(struct search *search) {
 }
 
 void dsv4_note_hints(struct dsv4_notes *notes, const struct dsv4_comparison *compare,
-                     uint64_t poison, double seconds) {
-    struct search search = {
-        .notes = notes, .compare = compare, .poison = poison, .limit = now() + seconds};
-    if (seconds <= 0 || compare->v->c.refused) return;
-    dsv4_arena_private(&search.arena, &compare->v->c);
+                     uint64_t poison, struct dsv4_runner *suspects, double seconds) {
+    struct search search = {.notes = notes,
+                            .compare = compare,
+                            .suspects = suspects,
+                            .poison = poison,
+                            .limit = now() + seconds};
+    struct dsv4_err err;
+    if (suspects == NULL || compare->v->c.refused) return;
+    if (dsv4_arena_open(&search.arena, &compare->v->c, &err) != 0) return;
     try_unwritten(&search);
     if (!search.found) try_mutants(&search);
     if (!search.found) try_dialects(&search);

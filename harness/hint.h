@@ -5,10 +5,12 @@
 
 #include "compare.h"
 #include "notes.h"
+#include "runner.h"
 
 void dsv4_note_trace(struct dsv4_notes *notes, const struct dsv4_comparison *compare,
                      const struct dsv4_mismatch *mismatch);
+/* `suspects`: a runner without a plug-in; NULL: no search. */
 void dsv4_note_hints(struct dsv4_notes *notes, const struct dsv4_comparison *compare,
-                     uint64_t poison, double seconds);
+                     uint64_t poison, struct dsv4_runner *suspects, double seconds);
 
 #endif

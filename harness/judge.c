@@ -131,7 +131,7 @@ static void judge_arena(struct trial *t, const struct dsv4_arena *got) {
     const bool first_fault = t->result->verdict == DSV4_PASS;
     set(t, DSV4_FAILED);
     dsv4_diagnose(&t->result->notes, summary, sizeof summary, &compare, t->judge->poison,
-                  t->judge->hint_seconds);
+                  t->judge->suspects, t->judge->hint_seconds);
     if (t->result->message != NULL)
         dsv4_notes_add(&t->result->notes, "status", "%s", t->result->message);
     if (first_fault) dsv4_result_say(t->result, "%s", summary);

@@ -9,9 +9,10 @@
 
 struct dsv4_judge {
     uint64_t poison;
-    int64_t repeat;      /* runs of each case */
-    double hint_seconds; /* how long a failure may search for what explains it */
-    const char *dump;    /* directory for wrong outputs; NULL: none */
+    int64_t repeat;               /* runs of each case */
+    struct dsv4_runner *suspects; /* a runner without a plug-in: explains failures; NULL: do not */
+    double hint_seconds;          /* how long a failure may search for what explains it */
+    const char *dump;             /* directory for wrong outputs; NULL: none */
 };
 
 /* Fills verdict, seconds, message and notes of `result`. The vector must be placed with skew. */

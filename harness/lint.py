@@ -91,7 +91,7 @@ def rule_spdx(tree, args):
     """the first line of every source is the SPDX line"""
     for path in tree.files:
         lines = tree.text(path).split("\n")[:2] if path.suffix != ".npz" else []
-        is_script = path.suffix in SCRIPTS or path.name == "Makefile" or lines[:1] and lines[0].startswith("#!")
+        is_script = path.suffix == ".yaml" or path.suffix in SCRIPTS or path.name == "Makefile" or lines[:1] and lines[0].startswith("#!")
         if path in tree.sources:
             good = lines[0] == "/* SPDX-License-Identifier: Apache-2.0 */"
         elif is_script:
@@ -120,10 +120,11 @@ def rule_functions(tree, args):
 
 
 def rule_allocation(tree, args):
-    """memory comes from reference/memory.c"""
+    """memory comes from reference/memory.c; a device back end is a library of its own, without it"""
     call = re.compile(r"\b(malloc|calloc|realloc|reallocarray|aligned_alloc|posix_memalign|mmap|strdup|strndup|asprintf)\s*\(")
     for path in tree.c_files:
-        if path == pathlib.Path("reference/memory.c") or under(path, "harness/tests") or not under(path, "reference", "harness"):
+        if path == pathlib.Path("reference/memory.c") or under(path, "harness/tests", "harness/device") \
+                or not under(path, "reference", "harness"):
             continue
         for n, line in enumerate(tree.code(path).split("\n"), 1):
             if match := call.search(line):
@@ -132,14 +133,15 @@ def rule_allocation(tree, args):
 
 def rule_wave(tree, args):
     """no literal wave width in kernels"""
-    width = re.compile(r"\b(?:32|64)\b|\b(?:31|63)\b|>>\s*[56]\b")
-    about = re.compile(r"\b(?:lane|warp|wave)\w*\b|__shfl|threadIdx", re.I)
+    literal = re.compile(
+        r"\b(?:lane|warp|wave|threadIdx|gpu_thread)[\w.]*(?:\(\))?\s*(?:[%&/]|>>)\s*(?:0x1f|0x3f|5|6|31|32|63|64)u?\b"
+        r"|__shfl\w*\([^;]*\b(?:32|64)\)|\bwarpSize\b|\b(?:warp|wave)\w*\s*=\s*(?:32|64)\b", re.I)
     for path in tree.c_files:
         if not under(path, "impl") or path.name == "gpu.h":
             continue
         for n, line in enumerate(tree.code(path).split("\n"), 1):
-            if about.search(line) and width.search(line) and not line.lstrip().startswith("#define"):
-                yield path, n, "a literal width beside lane/warp/wave; use the constants of impl/common/gpu.h"
+            if literal.search(line):
+                yield path, n, "a literal wave width; use the constants of impl/common/gpu.h"
 
 
 # ---- the registry ----

@@ -14,7 +14,7 @@ static const char *const role_names[] = {"in", "out", "inout"};
 static void list_param(const struct dsv4_param_def *p) {
     char range[256];
     if (p->kind == DSV4_NAME)
-        snprintf(range, sizeof range, "%s", p->names);
+        snprintf(range, sizeof range, "%s", p->names != NULL ? p->names : "(any word)");
     else
         snprintf(range, sizeof range, "%.9g .. %.9g", p->min, p->max);
     printf("  %-16s %-7s %-7s default %-10s %s\n", p->name, kind_names[p->kind], use_names[p->use],
@@ -62,7 +62,7 @@ static void list_all(void) {
             const struct dsv4_param_def *def = &dsv4_ops[i]->params[p];
             if (def->use == DSV4_USE_DIALECT && is_first(i, def->name))
                 printf("  %-28s %s\n", def->name,
-                       def->kind == DSV4_NAME ? def->names : kind_names[def->kind]);
+                       def->names != NULL ? def->names : kind_names[def->kind]);
         }
     printf("\nlayouts\n");
     for (size_t i = 0; i < dsv4_n_layouts; i++)
@@ -77,7 +77,7 @@ static void list_case(const struct dsv4_suite_case *s) {
 
 /* The line that reference/stream.c reads. */
 static int list_resolved(const struct dsv4_suite_case *s, struct dsv4_err *err) {
-    char text[64];
+    char text[DSV4_WORD_SIZE];
     struct dsv4_case c;
     const int status = dsv4_suite_case_make(s, &c, err);
     if (status == 0) {

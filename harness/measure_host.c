@@ -52,7 +52,7 @@ double dsv4_host_exp_rate(void) {
         total += in[0];
     }
     const double seconds = now() - start;
-    return total < 1.0f ? (double)threads * REPEATS * EXPS / seconds : 0;
+    return total < 1.0f ? (double)((int64_t)threads * REPEATS * EXPS) / seconds : 0;
 }
 
 double dsv4_host_fma_rate(void) {
@@ -71,7 +71,7 @@ double dsv4_host_fma_rate(void) {
         for (int i = 0; i < LANES; i++) total += sum[i];
     }
     const double seconds = now() - start;
-    return total > 0 ? (double)threads * REPEATS * LANES / seconds : 0;
+    return total > 0 ? (double)((int64_t)threads * REPEATS * LANES) / seconds : 0;
 #else
     return 0; /* no fused multiply-add in this build's instruction set: there is no peak to speak of */
 #endif

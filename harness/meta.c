@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A reader of meta.json takes op, case, tier, seed, parameters and tags from it; all the rest follows from these and is
- * held against a document made anew, so that no field can say anything else. */
+/* A reader of meta.json takes op, case, tier, seed, parameters and tags from it; all the rest
+ * follows from these and is held against a document made anew, so that no field can say anything
+ * else. */
 #include "meta.h"
 
 #include <errno.h>
@@ -28,7 +29,7 @@ static json_t *tensor_json(const struct dsv4_case *c, size_t slot) {
 }
 
 static json_t *params_json(const struct dsv4_case *c, bool only_dialects) {
-    char text[64];
+    char text[DSV4_WORD_SIZE];
     json_t *params = json_object();
     for (size_t p = 0; p < c->op->n_params; p++) {
         if (only_dialects && c->op->params[p].use != DSV4_USE_DIALECT) continue;

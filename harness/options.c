@@ -177,19 +177,19 @@ static bool has_dialect(const struct dsv4_suite_case *s, const char *dialect) {
 
 static bool has_tag(const struct dsv4_suite_case *s, const char *glob) {
     for (size_t i = 0; i < s->n_tags; i++)
-        if (fnmatch(glob, s->tags[i]->name, 0) == 0) return true;
+        if (fnmatch(glob, s->tags[i]->name, FNM_EXTMATCH) == 0) return true;
     return false;
 }
 
 static bool has_name(const struct dsv4_suite_case *s, const char *glob) {
     char both[2 * DSV4_NAME_SIZE];
-    if (strchr(glob, '/') == NULL) return fnmatch(glob, s->name, 0) == 0;
+    if (strchr(glob, '/') == NULL) return fnmatch(glob, s->name, FNM_EXTMATCH) == 0;
     snprintf(both, sizeof both, "%.90s/%s", s->op->name, s->name);
-    return fnmatch(glob, both, 0) == 0;
+    return fnmatch(glob, both, FNM_EXTMATCH) == 0;
 }
 
 bool dsv4_filter_match(const struct dsv4_filter *filter, const struct dsv4_suite_case *s) {
-    return (filter->op == NULL || fnmatch(filter->op, s->op->name, 0) == 0) &&
+    return (filter->op == NULL || fnmatch(filter->op, s->op->name, FNM_EXTMATCH) == 0) &&
            (filter->name == NULL || has_name(s, filter->name)) &&
            (filter->tag == NULL || has_tag(s, filter->tag)) &&
            (filter->tiers == 0 || (filter->tiers >> s->tier & 1U) != 0) &&

@@ -69,14 +69,16 @@ bool dsv4_filter_match(const struct dsv4_filter *filter, const struct dsv4_suite
 const struct dsv4_suite_case **dsv4_filter_select(const struct dsv4_filter *filter,
                                                   const struct dsv4_suite *suite, size_t *n);
 
-/* Leaves out the bench tier, whose answers are never stored. False: nothing but that was asked for. */
+/* Leaves out the bench tier, whose answers are never stored. False: nothing but that was asked for.
+ */
 bool dsv4_filter_stored(struct dsv4_filter *filter);
 
 /* Prints "file:line: sentence" or "dsv4cts: sentence" to standard error. Returns DSV4_EXIT_ERROR.
  */
 int dsv4_err_print(const struct dsv4_err *err);
 
-/* Sets the place unless one is set already. Returns -1. */
+/* Sets the place unless one is set already, and makes the sentence one printable line. Returns
+ * -1. */
 int dsv4_err_at(struct dsv4_err *err, const char *file, int line);
 
 /* A counter for long work: overwritten in place on a terminal, now and then a line in a log. */

@@ -190,6 +190,7 @@ int dsv4_runner_start(struct dsv4_runner *r, struct dsv4_err *err) {
     struct dsv4_request request = {.kind = DSV4_REQUEST_OPEN, .device = r->device};
     struct dsv4_reply reply;
     if (launch(r, err) != 0) return DSV4_ERROR;
+    if (r->path[0] == '\0') return DSV4_OK;
     memcpy(request.path, r->path, sizeof request.path);
     const double seconds = r->timeout > least_open_seconds ? r->timeout : least_open_seconds;
     const enum dsv4_outcome outcome = ask(r, &request, -1, &reply, seconds);

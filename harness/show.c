@@ -40,7 +40,7 @@ static void show_tensor(const struct dsv4_vector *v, size_t slot) {
 }
 
 static void show_vector(const struct dsv4_vector *v) {
-    char text[64], prompt[65], answer[65];
+    char text[DSV4_WORD_SIZE], prompt[65], answer[65];
     dsv4_vector_hash(v, prompt, answer);
     printf("%s/%s\n  tier             %s\n  tags            ", v->c.op->name, v->c.name,
            dsv4_tier_names[v->tier]);

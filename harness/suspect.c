@@ -3,17 +3,14 @@
 
 #include <stdio.h>
 
-int dsv4_suspect_run(struct dsv4_arena *a, const struct dsv4_vector *v,
+int dsv4_suspect_run(struct dsv4_runner *r, struct dsv4_arena *a, const struct dsv4_vector *v,
                      const struct dsv4_case *variant, uint64_t poison, int mutant) {
-    struct dsv4_case bound = variant != NULL ? *variant : v->c;
-    struct dsv4_err err = {0};
-    dsv4_call call;
-    dsv4_tensor tensors[DSV4_MAX_TENSORS];
-    dsv4_param params[DSV4_MAX_PARAMS];
+    struct dsv4_request request;
+    struct dsv4_reply reply;
     dsv4_arena_fill(a, v, poison, DSV4_BEFORE);
-    dsv4_case_bind(&bound, a->base);
-    dsv4_case_call(&bound, &call, tensors, params);
-    return bound.op->run(&call, mutant, &err);
+    dsv4_request_set(&request, DSV4_REQUEST_SUSPECT, variant != NULL ? variant : &v->c);
+    request.mutant = mutant;
+    return dsv4_runner_ask(r, &request, a->fd, &reply) == DSV4_ANSWERED ? reply.status : -1;
 }
 
 static bool same_tensor(const struct dsv4_case_tensor *a, const struct dsv4_case_tensor *b) {

@@ -10,7 +10,12 @@
 
 enum { DSV4_WORKER_CUT = 93 }; /* exit code of a worker that lost its connection */
 
-enum dsv4_request_kind { DSV4_REQUEST_OPEN, DSV4_REQUEST_RUN, DSV4_REQUEST_BENCH };
+enum dsv4_request_kind {
+    DSV4_REQUEST_OPEN,
+    DSV4_REQUEST_RUN,
+    DSV4_REQUEST_BENCH,
+    DSV4_REQUEST_SUSPECT, /* runs the reference as a mutant; needs no plug-in */
+};
 
 /* How far a request has come: announced before the step begins, so that a crash can be placed. */
 enum dsv4_stage {
@@ -27,10 +32,11 @@ struct dsv4_request {
     enum dsv4_request_kind kind;
     int device;      /* OPEN */
     char path[4200]; /* OPEN: the plug-in */
-    /* RUN, BENCH: the case. RUN carries the arena's file descriptor beside the message. */
+    /* RUN, BENCH, SUSPECT: the case. RUN and SUSPECT carry the arena's file descriptor beside the message. */
     char op[64], name[DSV4_NAME_SIZE];
     uint64_t seed;
-    char params[DSV4_MAX_PARAMS][40];
+    char params[DSV4_MAX_PARAMS][DSV4_WORD_SIZE];
+    int mutant;           /* SUSPECT: 0 is the truth */
     double bench_seconds; /* BENCH: how long to measure, about */
 };
 

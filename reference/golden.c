@@ -7,8 +7,8 @@
 
 enum { GUARD = 4096 };
 
-/* Arenas up to this size are poisoned and inspected as a whole; beyond it, guard bands, whole dense tensors, and of
- * row-sparse ones the live rows with their neighbours. */
+/* Arenas up to this size are poisoned and inspected as a whole; beyond it, guard bands, whole dense
+ * tensors, and of row-sparse ones the live rows with their neighbours. */
 static const int64_t whole_arena = INT64_C(256) << 20;
 
 struct range {
@@ -104,7 +104,8 @@ static int fail_written(const struct maker *m, const char *who, int64_t at) {
                                                  : "a gap or a row that is not live");
 }
 
-/* Puts the poison back under every tensor's own bytes; whatever is not poison then was written illegally. */
+/* Puts the poison back under every tensor's own bytes; whatever is not poison then was written
+ * illegally. */
 static int check_rest(const struct maker *m, const char *who, int turn) {
     for (size_t s = 0; s < m->c->op->n_slots; s++)
         dsv4_unpack(m->c->tensors[s].t.data, &m->c->tensors[s], m->before[s]);
@@ -293,7 +294,7 @@ static void put_head(const struct dsv4_case *c, size_t slot, const char *side, d
 
 void dsv4_golden_prompt(const struct dsv4_case *c, const struct dsv4_vector_tensor *tensors,
                         dsv4_sink *sink, void *context) {
-    char line[256], text[64];
+    char line[DSV4_WORD_SIZE + 96], text[DSV4_WORD_SIZE];
     for (size_t p = 0; p < c->op->n_params; p++) {
         if (c->op->params[p].use == DSV4_USE_INPUT) continue;
         dsv4_case_text(c, p, text, sizeof text);

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../../reference/memory.h"
 #include "../device.h"
 
 #if defined(DSV4_CUDA)
@@ -164,19 +165,16 @@ static int load(void) {
 /* The properties struct changes between releases; the architecture's name in it does not. */
 static void find_architecture(char *text, size_t size, int index) {
     enum { PROPERTIES_BYTES = 16384 };
-    char *const properties = calloc(1, PROPERTIES_BYTES);
+    char *const properties = dsv4_alloc(PROPERTIES_BYTES);
     snprintf(text, size, "unknown architecture");
-    if (properties == NULL || hip.GetDeviceProperties == NULL ||
-        hip.GetDeviceProperties(properties, index) != 0) {
-        free(properties);
-        return;
-    }
-    for (size_t i = 256; i + 16 < PROPERTIES_BYTES; i++)
+    const bool filled =
+        hip.GetDeviceProperties != NULL && hip.GetDeviceProperties(properties, index) == 0;
+    for (size_t i = 256; filled && i + 64 < PROPERTIES_BYTES; i++)
         if (memcmp(properties + i, "gfx", 3) == 0) {
             snprintf(text, size, "%.60s", properties + i);
             break;
         }
-    free(properties);
+    dsv4_free(properties);
 }
 
 static int describe_device(int index) {
@@ -257,9 +255,22 @@ static int gpu_stream_sync(void *stream) {
     return check(GPU(GetLastError)(), "a launch that nobody checked");
 }
 
-static int gpu_copy(void *destination, const void *source, size_t bytes, void *stream) {
-    return check(GPU(MemcpyAsync)(destination, source, bytes, GPU_ON_DEVICE, stream),
-                 NAME "MemcpyAsync");
+static int gpu_copy_time(void *destination, const void *source, size_t bytes, void *stream,
+                         int count, double *seconds) {
+    gpu_event start = NULL, stop = NULL;
+    float milliseconds = 0;
+    gpu_error error = GPU(EventCreate)(&start);
+    if (error == 0) error = GPU(EventCreate)(&stop);
+    if (error == 0) error = GPU(EventRecord)(start, stream);
+    for (int i = 0; i < count && error == 0; i++)
+        error = GPU(MemcpyAsync)(destination, source, bytes, GPU_ON_DEVICE, stream);
+    if (error == 0) error = GPU(EventRecord)(stop, stream);
+    if (error == 0) error = GPU(EventSynchronize)(stop);
+    if (error == 0) error = GPU(EventElapsedTime)(&milliseconds, start, stop);
+    if (start != NULL) GPU(EventDestroy)(start);
+    if (stop != NULL) GPU(EventDestroy)(stop);
+    *seconds = 1e-3 * (double)milliseconds;
+    return check(error, NAME "MemcpyAsync");
 }
 
 #if defined(DSV4_CUDA) && CUDART_VERSION >= 12080
@@ -335,16 +346,12 @@ static int gpu_graph_destroy(void *handle) {
     if (g->stop != NULL) error = error != 0 ? error : GPU(EventDestroy)(g->stop);
     if (g->exec != NULL) error = error != 0 ? error : GPU(GraphExecDestroy)(g->exec);
     if (g->graph != NULL) error = error != 0 ? error : GPU(GraphDestroy)(g->graph);
-    free(g);
+    dsv4_free(g);
     return check(error, "destroying a graph");
 }
 
 static int gpu_graph_end(void *stream, void **handle) {
-    struct graph *const g = calloc(1, sizeof *g);
-    if (g == NULL) {
-        snprintf(message, sizeof message, "out of memory");
-        return DSV4_ERROR;
-    }
+    struct graph *const g = dsv4_alloc(sizeof *g);
     if (check(GPU(StreamEndCapture)(stream, &g->graph), NAME "StreamEndCapture") == DSV4_OK &&
         check(GPU(GraphInstantiateWithFlags)(&g->exec, g->graph, 0), NAME "GraphInstantiate") ==
             DSV4_OK &&
@@ -389,7 +396,7 @@ static struct dsv4_device backend = {
     .stream_create = gpu_stream_create,
     .stream_destroy = gpu_stream_destroy,
     .stream_sync = gpu_stream_sync,
-    .copy = gpu_copy,
+    .copy_time = gpu_copy_time,
     .empty = gpu_empty,
     .graph_begin = gpu_graph_begin,
     .graph_end = gpu_graph_end,

@@ -12,6 +12,7 @@ struct scene {
     struct dsv4_vector v;
     struct dsv4_arena got, want;
     struct dsv4_comparison compare;
+    struct dsv4_runner suspects;
 };
 
 static void open_scene(struct scene *s, const char *const *params, size_t n) {
@@ -23,9 +24,13 @@ static void open_scene(struct scene *s, const char *const *params, size_t n) {
     dsv4_arena_fill(&s->want, &s->v, 1, DSV4_AFTER);
     s->compare = (struct dsv4_comparison){&s->v, &s->got, &s->want};
     cr_assert_eq(dsv4_compare_at(&s->compare, 0), -1);
+    char program[4100];
+    support_build(program, sizeof program, "dsv4cts");
+    dsv4_runner_init(&s->suspects, program, "");
 }
 
 static void close_scene(struct scene *s) {
+    dsv4_runner_stop(&s->suspects);
     dsv4_arena_close(&s->got);
     dsv4_arena_close(&s->want);
     dsv4_vector_free(&s->v);
@@ -149,19 +154,19 @@ Test(diagnose, scales_come_before_the_codes_they_govern) {
     s.got.base[code] ^= 0x40;
     s.got.base[code + 1] ^= 0x01;
     s.got.base[scale] ^= 0x01;
-    dsv4_diagnose(&notes, summary, sizeof summary, &s.compare, 1, 0);
+    dsv4_diagnose(&notes, summary, sizeof summary, &s.compare, 1, NULL, 0);
     ASSERT_HAS(note(&notes, "where"), "scale byte 0 (channels 0..63)");
     ASSERT_HAS(note(&notes, "want"), "e8m0 2^");
     ASSERT_HAS(note(&notes, "extent"),
                "1 of 35 scale bytes, 2 of 2240 codes; every wrong code lies under a wrong scale");
     dsv4_notes_free(&notes);
     s.got.base[code + 64] ^= 0x01; /* the next group's scale is right */
-    dsv4_diagnose(&notes, summary, sizeof summary, &s.compare, 1, 0);
+    dsv4_diagnose(&notes, summary, sizeof summary, &s.compare, 1, NULL, 0);
     ASSERT_HAS(note(&notes, "extent"),
                "3 of 2240 codes; 2 wrong codes lie under a wrong scale, 1 under a right one");
     dsv4_notes_free(&notes);
     s.got.base[scale] ^= 0x01;
-    dsv4_diagnose(&notes, summary, sizeof summary, &s.compare, 1, 0);
+    dsv4_diagnose(&notes, summary, sizeof summary, &s.compare, 1, NULL, 0);
     ASSERT_HAS(note(&notes, "extent"), "3 of 2240 codes; no scale is wrong");
     ASSERT_HAS(note(&notes, "want"), "e4m3fn");
     dsv4_notes_free(&notes);
@@ -176,17 +181,17 @@ Test(diagnose, hints_need_evidence) {
     open_scene(&s, support_wide, 3);
     const int64_t pad = find_part(&s, "pad scale byte", false);
     s.got.base[pad] = 0x55; /* no mutant gives this */
-    dsv4_diagnose(&notes, summary, sizeof summary, &s.compare, 1, 10);
+    dsv4_diagnose(&notes, summary, sizeof summary, &s.compare, 1, &s.suspects, 10);
     cr_assert_str_eq(note(&notes, "hint"), "");
     dsv4_notes_free(&notes);
     s.got.base[pad] = 0xFF; /* what it held before the call */
-    dsv4_diagnose(&notes, summary, sizeof summary, &s.compare, 1, 10);
+    dsv4_diagnose(&notes, summary, sizeof summary, &s.compare, 1, &s.suspects, 10);
     ASSERT_HAS(note(&notes, "hint"), "never written");
     dsv4_notes_free(&notes);
     s.got.base[pad] = 0;
     const int64_t scale = find_part(&s, "scale byte", false);
     s.got.base[scale]++; /* scale-bias does this to every scale */
-    dsv4_diagnose(&notes, summary, sizeof summary, &s.compare, 1, 10);
+    dsv4_diagnose(&notes, summary, sizeof summary, &s.compare, 1, &s.suspects, 10);
     ASSERT_HAS(note(&notes, "hint"),
                "mutant scale-bias gives every wrong byte here, and 34 more that are right");
     dsv4_notes_free(&notes);
@@ -209,7 +214,7 @@ Test(diagnose, another_dialect_is_named) {
             const int64_t at = t->offset + dsv4_storage_offset(t, i);
             s.got.base[at] = s.want.base[at];
         }
-    dsv4_diagnose(&notes, summary, sizeof summary, &s.compare, 1, 10);
+    dsv4_diagnose(&notes, summary, sizeof summary, &s.compare, 1, &s.suspects, 10);
     ASSERT_HAS(note(&notes, "hint"), "output equals dialect fp8=ocp bit for bit");
     dsv4_notes_free(&notes);
     dsv4_vector_free(&v);

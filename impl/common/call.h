@@ -12,7 +12,9 @@
 
 enum { CALL_THREADS = 256, CALL_TEAMS = CALL_THREADS / TEAM };
 /* Blocks that keep a large GPU busy; grids below that trade throughput for latency. */
-enum { CALL_BUSY_BLOCKS = 1024 };
+#ifndef GPU_BUSY_BLOCKS
+#define GPU_BUSY_BLOCKS 1024
+#endif
 
 struct call_why {
     char *text;
@@ -20,7 +22,7 @@ struct call_why {
 };
 
 __attribute__((format(printf, 2, 3))) static inline int call_unsupported(struct call_why why,
-                                                                          const char *format, ...) {
+                                                                         const char *format, ...) {
     va_list args;
     va_start(args, format);
     if (why.size > 0) vsnprintf(why.text, why.size, format, args);
@@ -45,19 +47,20 @@ static inline bool call_aligned(const dsv4_tensor *t, int64_t bytes) {
     return true;
 }
 
-#define CALL_NEED(call, name, dtype, ndim, why)                          \
-    do {                                                                 \
-        if (!call_has(dsv4_find(call, name), dtype, ndim))               \
-            return call_unsupported(why, "%s: not a %d-dimensional contiguous-row tensor of the " \
-                                         "dtype that these kernels take", \
-                                    name, ndim);                         \
+#define CALL_NEED(call, name, dtype, ndim, why)                                                    \
+    do {                                                                                           \
+        if (!call_has(dsv4_find(call, name), dtype, ndim))                                         \
+            return call_unsupported(why,                                                           \
+                                    "%s: not a %d-dimensional contiguous-row tensor of the "       \
+                                    "dtype that these kernels take",                               \
+                                    name, ndim);                                                   \
     } while (0)
 
-#define CALL_NEED_ALIGNED(call, name, bytes, why)                                    \
-    do {                                                                             \
-        if (!call_aligned(dsv4_find(call, name), bytes))                             \
-            return call_unsupported(why, "%s: base or strides are not multiples of %d bytes", \
-                                    name, (int)(bytes));                             \
+#define CALL_NEED_ALIGNED(call, name, bytes, why)                                                  \
+    do {                                                                                           \
+        if (!call_aligned(dsv4_find(call, name), bytes))                                           \
+            return call_unsupported(why, "%s: base or strides are not multiples of %d bytes",      \
+                                    name, (int)(bytes));                                           \
     } while (0)
 
 static inline struct gpu_divisor call_divisor(int64_t value) {
@@ -78,7 +81,7 @@ static inline int64_t call_covered(const dsv4_call *call, int64_t rows) {
 /* Tokens per block: as many as `most`, fewer while that leaves the GPU idle. */
 static inline int call_group(int64_t rows, int64_t blocks_per_group, int least, int most) {
     int group = most;
-    while (group > least && call_ceil(rows, group) * blocks_per_group < CALL_BUSY_BLOCKS) group /= 2;
+    while (group > least && call_ceil(rows, group) * blocks_per_group < GPU_BUSY_BLOCKS) group /= 2;
     return group;
 }
 
@@ -99,14 +102,14 @@ static inline int call_launched(struct call_why why) {
 }
 
 /* The entry points of one op, which the table in plugin.inl names. */
-#define CALL_ENTRY_POINTS(op)                                                              \
-    extern "C" int dsv4_gpu_##op##_supports(const dsv4_call *call, char *text, size_t size) { \
-        return supports(call, {text, size});                                               \
-    }                                                                                      \
-    extern "C" int dsv4_gpu_##op##_run(const dsv4_call *call, char *text, size_t size) {   \
-        const struct call_why why = {text, size};                                          \
-        const int status = supports(call, why);                                            \
-        return status == DSV4_OK ? run(call, why) : status;                                \
+#define CALL_ENTRY_POINTS(op)                                                                      \
+    extern "C" int dsv4_gpu_##op##_supports(const dsv4_call *call, char *text, size_t size) {      \
+        return supports(call, {text, size});                                                       \
+    }                                                                                              \
+    extern "C" int dsv4_gpu_##op##_run(const dsv4_call *call, char *text, size_t size) {           \
+        const struct call_why why = {text, size};                                                  \
+        const int status = supports(call, why);                                                    \
+        return status == DSV4_OK ? run(call, why) : status;                                        \
     }
 
 #endif

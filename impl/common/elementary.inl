@@ -11,7 +11,7 @@
 #ifndef DSV4_ELEMENTARY_INL
 #define DSV4_ELEMENTARY_INL
 
-#if defined(__CUDACC__) || defined(__HIP__)
+#if defined(__CUDACC__) || defined(__HIP__) || defined(GPU_EMULATED)
 #include "gpu.h"
 #define ELEMENTARY GPU_DEVICE
 #else
@@ -79,9 +79,11 @@ ELEMENTARY float elementary_rsqrt_refine(double x, double y) {
 GPU_DEVICE double elementary_rsqrt_estimate(float x) { return (double)rsqrtf(x); }
 #elif defined(__HIP__)
 GPU_DEVICE double elementary_rsqrt_estimate(float x) { return __builtin_amdgcn_rsq((double)x); }
+#elif defined(GPU_EMULATED)
+GPU_DEVICE double elementary_rsqrt_estimate(float x) { return (double)(1.0f / sqrtf(x)); }
 #endif
 
-#if defined(__CUDACC__) || defined(__HIP__)
+#if defined(__CUDACC__) || defined(__HIP__) || defined(GPU_EMULATED)
 ELEMENTARY float elementary_rsqrt(float x) {
     const float y = elementary_rsqrt_refine((double)x, elementary_rsqrt_estimate(x));
     const float infinity = gpu_float(0x7F800000u);

@@ -88,16 +88,24 @@ typedef hipError_t gpu_error;
 #define gpu_malloc(pointer, bytes) hipMalloc((void **)(pointer), bytes)
 #define gpu_free hipFree
 #define gpu_copy_back(to, from, bytes) hipMemcpy(to, from, bytes, hipMemcpyDeviceToHost)
+#elif defined(GPU_EMULATED)
+#include "gpu_emulated.h"
 #else
-#error "gpu.h: compile with nvcc, or with clang -x hip"
+#error "gpu.h: compile with nvcc, with clang -x hip, or with -DGPU_EMULATED"
 #endif
 
 enum { TEAM = 32 };
 #define GPU_SUCCESS ((gpu_error)0)
 
+#ifndef GPU_EMULATED
+#define GPU_PLUGIN_NAME GPU_DEVICE_NAME
+#define GPU_LAUNCH(kernel, grid, threads, stream, args) (kernel)<<<grid, threads, 0, stream>>>(args)
+#endif
+
 /* ---- ids and barriers ---- */
 
-#if GPU_CUDA
+#if GPU_EMULATED
+#elif GPU_CUDA
 GPU_DEVICE uint32_t gpu_thread(void) { return threadIdx.x; }
 GPU_DEVICE int64_t gpu_block(void) { return blockIdx.x; }
 GPU_DEVICE void gpu_barrier(void) { __syncthreads(); }
@@ -119,7 +127,8 @@ GPU_DEVICE int gpu_team(void) { return (int)(gpu_thread() / TEAM); }
 GPU_HOST_DEVICE uint32_t gpu_bits(float x) { return __builtin_bit_cast(uint32_t, x); }
 GPU_HOST_DEVICE float gpu_float(uint32_t bits) { return __builtin_bit_cast(float, bits); }
 
-#if GPU_CUDA
+#if GPU_EMULATED
+#elif GPU_CUDA
 GPU_DEVICE float gpu_fma(float a, float b, float c) { return __fmaf_rn(a, b, c); }
 GPU_DEVICE float gpu_max(float a, float b) { return fmaxf(a, b); }
 GPU_DEVICE float gpu_divide_float(float a, float b) { return __fdiv_rn(a, b); }
@@ -131,7 +140,8 @@ GPU_DEVICE float gpu_divide_float(float a, float b) { return a / b; }
 
 /* ---- inside a team ---- */
 
-#if GPU_CUDA
+#if GPU_EMULATED
+#elif GPU_CUDA
 #define team_xor_u32(x, mask) __shfl_xor_sync(0xFFFFFFFFu, (uint32_t)(x), mask)
 GPU_DEVICE uint32_t team_read_u32(uint32_t x, int lane) {
     return __shfl_sync(0xFFFFFFFFu, x, lane);
@@ -141,17 +151,16 @@ GPU_DEVICE uint32_t team_ballot(bool yes) { return __ballot_sync(0xFFFFFFFFu, ye
 GPU_DEVICE uint32_t team_max_u32(uint32_t x) { return __reduce_max_sync(0xFFFFFFFFu, x); }
 #else
 /* ds_swizzle in its bit mask mode exchanges inside groups of 32 lanes. */
-#define team_xor_u32(x, mask) \
-    ((uint32_t)__builtin_amdgcn_ds_swizzle((int)(x), (mask) << 10 | 0x1F))
+#define team_xor_u32(x, mask) ((uint32_t)__builtin_amdgcn_ds_swizzle((int)(x), (mask) << 10 | 0x1F))
 GPU_DEVICE uint32_t team_read_u32(uint32_t x, int lane) {
     const int base = (int)(gpu_thread() & 32u);
     return (uint32_t)__builtin_amdgcn_ds_bpermute((base | lane) << 2, (int)x);
 }
 GPU_DEVICE uint32_t team_ballot(bool yes) {
-#if __AMDGCN_WAVEFRONT_SIZE == 64
-    return (uint32_t)(__builtin_amdgcn_ballot_w64(yes) >> (gpu_thread() & 32u));
-#else
+#if defined(__GFX10__) || defined(__GFX11__) || defined(__GFX12__)
     return __builtin_amdgcn_ballot_w32(yes);
+#else
+    return (uint32_t)(__builtin_amdgcn_ballot_w64(yes) >> (gpu_thread() & 32u));
 #endif
 }
 GPU_DEVICE uint32_t gpu_max_u32(uint32_t a, uint32_t b) { return a > b ? a : b; }
@@ -187,7 +196,8 @@ GPU_DEVICE int64_t gpu_quotient(int64_t n, struct gpu_divisor d) {
     return n / d.value;
 }
 
-#if GPU_CUDA
+#if GPU_EMULATED
+#elif GPU_CUDA
 GPU_DEVICE int gpu_lowest_bit(uint32_t mask) { return __ffs((int)mask) - 1; }
 #else
 GPU_DEVICE int gpu_lowest_bit(uint32_t mask) { return mask == 0 ? -1 : __builtin_ctz(mask); }

@@ -8,17 +8,16 @@ struct compress_args {
     int64_t scratch_stride;
 };
 
-GPU_DEVICE void compress_store(char *row, int j, const float *values) {
+GPU_DEVICE void compress_store(char *row, int j, struct pool_pair values) {
     gpu_f2 pair;
-    pair.x = values[0] != values[0] ? ELEMENTARY_NAN : values[0];
-    pair.y = values[1] != values[1] ? ELEMENTARY_NAN : values[1];
-    *(gpu_f2 *)(row + ((int64_t)64 * j + 2 * gpu_lane()) * 4) = pair;
+    pair.x = values.a != values.a ? ELEMENTARY_NAN : values.a;
+    pair.y = values.b != values.b ? ELEMENTARY_NAN : values.b;
+    *(gpu_f2 *)(row + (ROW_STEP * j + 2 * gpu_lane()) * 4) = pair;
 }
 
 /* Team i of a block takes the block's live tokens i, i + 8, ...; blockIdx covers pool.group <= 32 tokens. */
 template <int J, bool BF16>
-__global__ void __launch_bounds__(CALL_THREADS)
-    compress4_kernel(const struct compress_args a) {
+__global__ void __launch_bounds__(CALL_THREADS) compress4_kernel(const struct compress_args a) {
     const struct kv_pool &p = a.pool;
     const int64_t first = gpu_block() * p.group, t = first + gpu_lane();
     const bool mine = gpu_lane() < p.group && t < p.rows;
@@ -30,24 +29,21 @@ __global__ void __launch_bounds__(CALL_THREADS)
         const int64_t last = team_read_i64(position, i);
         const int64_t offset = pool4_offset(p, p.requests[first + i], last);
         char *const row = a.scratch + (first + i) * a.scratch_stride;
-        GPU_NO_UNROLL for (int j = 0; j < J; j++) {
-            float values[2];
-            pool4_channels<64 * J, BF16>(p, offset, last < 7, j, values);
-            compress_store(row, j, values);
-        }
+        GPU_NO_UNROLL for (int j = 0; j < J; j++)
+            compress_store(row, j, pool4_channels<64 * J, BF16>(p, offset, last < 7, j));
     }
 }
 
 /* For few tokens: a block per token, a team per 64 channels. */
 template <int J, bool BF16>
-__global__ void __launch_bounds__(CALL_THREADS) compress4_wide_kernel(const struct compress_args a) {
+__global__ void __launch_bounds__(CALL_THREADS)
+    compress4_wide_kernel(const struct compress_args a) {
     const struct kv_pool &p = a.pool;
     const int64_t t = gpu_block(), slot = p.slots[t], position = p.positions[t];
     if (slot < 0 || ((position + 1) & 3) != 0 || gpu_team() >= J) return;
-    float values[2];
-    pool4_channels<64 * J, BF16>(p, pool4_offset(p, p.requests[t], position), position < 7,
-                                 gpu_team(), values);
-    compress_store(a.scratch + t * a.scratch_stride, gpu_team(), values);
+    const int64_t offset = pool4_offset(p, p.requests[t], position);
+    compress_store(a.scratch + t * a.scratch_stride, gpu_team(),
+                   pool4_channels<64 * J, BF16>(p, offset, position < 7, gpu_team()));
 }
 
 /* Block b takes slice b % 8 of the windows of token group b / 8. */
@@ -59,9 +55,8 @@ __global__ void __launch_bounds__(CALL_THREADS, 3)
     const int slice = (int)(gpu_block() % POOL_SLICES);
     struct pool_group group = pool128_group(p, gpu_block() / POOL_SLICES);
     for (int64_t t = pool_take(&group); t >= 0; t = pool_take(&group)) {
-        float values[2];
-        pool128_slice<BF16>(p, &shared, pool128_offset(p, p.requests[t], p.positions[t]), slice,
-                            values);
+        const int64_t offset = pool128_offset(p, p.requests[t], p.positions[t]);
+        const struct pool_pair values = pool128_slice<BF16>(p, &shared, offset, slice);
         if (gpu_team() == 0) compress_store(a.scratch + t * a.scratch_stride, slice, values);
     }
 }
@@ -80,8 +75,10 @@ static int supports(const dsv4_call *call, struct call_why why) {
 
 template <int J, bool BF16>
 static void launch4(struct compress_args a, dim3 grid, bool wide, gpu_stream stream) {
-    if (wide) compress4_wide_kernel<J, BF16><<<grid, CALL_THREADS, 0, stream>>>(a);
-    else compress4_kernel<J, BF16><<<grid, CALL_THREADS, 0, stream>>>(a);
+    if (wide)
+        GPU_LAUNCH((compress4_wide_kernel<J, BF16>), grid, CALL_THREADS, stream, a);
+    else
+        GPU_LAUNCH((compress4_kernel<J, BF16>), grid, CALL_THREADS, stream, a);
 }
 
 static int run(const dsv4_call *call, struct call_why why) {
@@ -98,18 +95,24 @@ static int run(const dsv4_call *call, struct call_why why) {
         a.pool.group = call_group(a.pool.rows, POOL_SLICES, 1, POOL_MAX_GROUP);
         status = call_grid(&grid, call_ceil(a.pool.rows, a.pool.group) * POOL_SLICES, why);
         if (status != DSV4_OK) return status;
-        if (a.pool.bf16) compress128_kernel<true><<<grid, CALL_THREADS, 0, stream>>>(a);
-        else compress128_kernel<false><<<grid, CALL_THREADS, 0, stream>>>(a);
+        if (a.pool.bf16)
+            GPU_LAUNCH(compress128_kernel<true>, grid, CALL_THREADS, stream, a);
+        else
+            GPU_LAUNCH(compress128_kernel<false>, grid, CALL_THREADS, stream, a);
         return call_launched(why);
     }
-    const bool wide = a.pool.head == KV_HEAD && a.pool.rows <= CALL_BUSY_BLOCKS;
+    const bool wide = a.pool.head == KV_HEAD && a.pool.rows <= 2 * GPU_BUSY_BLOCKS;
     a.pool.group = wide ? 1 : call_group(a.pool.rows, 1, CALL_TEAMS, TEAM);
     status = call_grid(&grid, call_ceil(a.pool.rows, a.pool.group), why);
     if (status != DSV4_OK) return status;
-    if (a.pool.head == KV_HEAD && a.pool.bf16) launch4<8, true>(a, grid, wide, stream);
-    else if (a.pool.head == KV_HEAD) launch4<8, false>(a, grid, wide, stream);
-    else if (a.pool.bf16) launch4<2, true>(a, grid, wide, stream);
-    else launch4<2, false>(a, grid, wide, stream);
+    if (a.pool.head == KV_HEAD && a.pool.bf16)
+        launch4<8, true>(a, grid, wide, stream);
+    else if (a.pool.head == KV_HEAD)
+        launch4<8, false>(a, grid, wide, stream);
+    else if (a.pool.bf16)
+        launch4<2, true>(a, grid, wide, stream);
+    else
+        launch4<2, false>(a, grid, wide, stream);
     return call_launched(why);
 }
 

@@ -15,10 +15,11 @@ struct fused_args {
 };
 
 /* A pooled row as the lanes hold it. */
-typedef struct pool_pair fused_row[KV_HEAD / 64][TEAM];
+typedef struct pool_pair fused_row[KV_HEAD / ROW_STEP][TEAM];
 
-template <int J> GPU_DEVICE void fused_finish(const struct fused_args &a, const fused_row &row,
-                                              int64_t position, int64_t slot) {
+template <int J>
+GPU_DEVICE void fused_finish(const struct fused_args &a, const fused_row &row, int64_t position,
+                             int64_t slot) {
     float x[2 * J];
     GPU_UNROLL for (int j = 0; j < J; j++) {
         const struct pool_pair pair = row[j][gpu_lane()];
@@ -28,16 +29,9 @@ template <int J> GPU_DEVICE void fused_finish(const struct fused_args &a, const 
     finish_row<J>(a.finish, x, position, slot);
 }
 
-GPU_DEVICE void fused_keep(struct pool_pair *at, const float *values) {
-    struct pool_pair pair;
-    pair.a = values[0];
-    pair.b = values[1];
-    *at = pair;
-}
-
 template <int J, bool BF16>
 __global__ void __launch_bounds__(CALL_THREADS, 3) fused4_kernel(const struct fused_args a) {
-    __shared__ struct pool_pair rows[CALL_TEAMS][KV_HEAD / 64][TEAM];
+    __shared__ struct pool_pair rows[CALL_TEAMS][KV_HEAD / ROW_STEP][TEAM];
     const struct kv_pool &p = a.pool;
     const int64_t first = gpu_block() * p.group, t = first + gpu_lane();
     const bool mine = gpu_lane() < p.group && t < p.rows;
@@ -49,11 +43,8 @@ __global__ void __launch_bounds__(CALL_THREADS, 3) fused4_kernel(const struct fu
         if (i < 0) return;
         const int64_t last = team_read_i64(position, i);
         const int64_t offset = pool4_offset(p, p.requests[first + i], last);
-        GPU_NO_UNROLL for (int j = 0; j < J; j++) {
-            float values[2];
-            pool4_channels<64 * J, BF16>(p, offset, last < 7, j, values);
-            fused_keep(&rows[gpu_team()][j][gpu_lane()], values);
-        }
+        GPU_NO_UNROLL for (int j = 0; j < J; j++) rows[gpu_team()][j][gpu_lane()] =
+            pool4_channels<64 * J, BF16>(p, offset, last < 7, j);
         fused_finish<J>(a, rows[gpu_team()], last, team_read_i64(kv_slot, i));
     }
 }
@@ -67,10 +58,9 @@ __global__ void __launch_bounds__(CALL_THREADS) fused4_wide_kernel(const struct 
     const int64_t kv_slot = a.finish.kv_slots[t];
     if (slot < 0 || kv_slot < 0 || ((position + 1) & 3) != 0) return;
     if (gpu_team() < J) {
-        float values[2];
-        pool4_channels<64 * J, BF16>(p, pool4_offset(p, p.requests[t], position), position < 7,
-                                     gpu_team(), values);
-        fused_keep(&row[gpu_team()][gpu_lane()], values);
+        const int64_t offset = pool4_offset(p, p.requests[t], position);
+        row[gpu_team()][gpu_lane()] =
+            pool4_channels<64 * J, BF16>(p, offset, position < 7, gpu_team());
     }
     gpu_barrier();
     if (gpu_team() == 0) fused_finish<J>(a, row, position, kv_slot);
@@ -90,9 +80,9 @@ __global__ void __cluster_dims__(POOL_SLICES) __launch_bounds__(CALL_THREADS, 3)
     for (int64_t t = pool_take(&group); t >= 0; t = pool_take(&group)) {
         const int64_t position = p.positions[t], kv_slot = a.finish.kv_slots[t];
         if (kv_slot < 0) continue;
-        float values[2];
-        pool128_slice<BF16>(p, &shared, pool128_offset(p, p.requests[t], position), slice, values);
-        if (gpu_team() == 0) FUSED_KEEP_FIRST_BLOCK(&rows[turn][slice][gpu_lane()], values);
+        const int64_t offset = pool128_offset(p, p.requests[t], position);
+        const struct pool_pair values = pool128_slice<BF16>(p, &shared, offset, slice);
+        if (gpu_team() == 0) *FUSED_FIRST_BLOCK(&rows[turn][slice][gpu_lane()]) = values;
         FUSED_CLUSTER_BARRIER();
         if (slice == 0 && gpu_team() == 0) fused_finish<8>(a, rows[turn], position, kv_slot);
         turn ^= 1;
@@ -111,9 +101,8 @@ __global__ void __launch_bounds__(CALL_THREADS) fused128_kernel(const struct fus
         if (kv_slot < 0) continue;
         const int64_t offset = pool128_offset(p, p.requests[t], position);
         GPU_NO_UNROLL for (int slice = 0; slice < POOL_SLICES; slice++) {
-            float values[2];
-            pool128_slice<BF16>(p, &shared, offset, slice, values);
-            if (gpu_team() == 0) fused_keep(&row[slice][gpu_lane()], values);
+            const struct pool_pair values = pool128_slice<BF16>(p, &shared, offset, slice);
+            if (gpu_team() == 0) row[slice][gpu_lane()] = values;
         }
         /* Written and read by the same lanes. */
         if (gpu_team() == 0) fused_finish<8>(a, row, position, kv_slot);
@@ -129,8 +118,10 @@ static int supports(const dsv4_call *call, struct call_why why) {
 
 template <int J, bool BF16>
 static void launch4(struct fused_args a, dim3 grid, bool wide, gpu_stream stream) {
-    if (wide) fused4_wide_kernel<J, BF16><<<grid, CALL_THREADS, 0, stream>>>(a);
-    else fused4_kernel<J, BF16><<<grid, CALL_THREADS, 0, stream>>>(a);
+    if (wide)
+        GPU_LAUNCH((fused4_wide_kernel<J, BF16>), grid, CALL_THREADS, stream, a);
+    else
+        GPU_LAUNCH((fused4_kernel<J, BF16>), grid, CALL_THREADS, stream, a);
 }
 
 static int run(const dsv4_call *call, struct call_why why) {
@@ -144,21 +135,27 @@ static int run(const dsv4_call *call, struct call_why why) {
     if (a.pool.rows == 0) return DSV4_OK;
     if (a.pool.ratio == 128) {
         a.pool.group = call_group(a.pool.rows, FUSED_BLOCKS_PER_GROUP, 1, POOL_MAX_GROUP);
-        status = call_grid(&grid, call_ceil(a.pool.rows, a.pool.group) * FUSED_BLOCKS_PER_GROUP,
-                           why);
+        status =
+            call_grid(&grid, call_ceil(a.pool.rows, a.pool.group) * FUSED_BLOCKS_PER_GROUP, why);
         if (status != DSV4_OK) return status;
-        if (a.pool.bf16) fused128_kernel<true><<<grid, CALL_THREADS, 0, stream>>>(a);
-        else fused128_kernel<false><<<grid, CALL_THREADS, 0, stream>>>(a);
+        if (a.pool.bf16)
+            GPU_LAUNCH(fused128_kernel<true>, grid, CALL_THREADS, stream, a);
+        else
+            GPU_LAUNCH(fused128_kernel<false>, grid, CALL_THREADS, stream, a);
         return call_launched(why);
     }
-    const bool wide = a.pool.head == KV_HEAD && a.pool.rows <= CALL_BUSY_BLOCKS;
+    const bool wide = a.pool.head == KV_HEAD && a.pool.rows <= 2 * GPU_BUSY_BLOCKS;
     a.pool.group = wide ? 1 : call_group(a.pool.rows, 1, CALL_TEAMS, TEAM);
     status = call_grid(&grid, call_ceil(a.pool.rows, a.pool.group), why);
     if (status != DSV4_OK) return status;
-    if (a.pool.head == KV_HEAD && a.pool.bf16) launch4<8, true>(a, grid, wide, stream);
-    else if (a.pool.head == KV_HEAD) launch4<8, false>(a, grid, wide, stream);
-    else if (a.pool.bf16) launch4<2, true>(a, grid, wide, stream);
-    else launch4<2, false>(a, grid, wide, stream);
+    if (a.pool.head == KV_HEAD && a.pool.bf16)
+        launch4<8, true>(a, grid, wide, stream);
+    else if (a.pool.head == KV_HEAD)
+        launch4<8, false>(a, grid, wide, stream);
+    else if (a.pool.bf16)
+        launch4<2, true>(a, grid, wide, stream);
+    else
+        launch4<2, false>(a, grid, wide, stream);
     return call_launched(why);
 }
 

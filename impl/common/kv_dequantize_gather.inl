@@ -153,8 +153,10 @@ static int supports(const dsv4_call *call, struct call_why why) {
 
 template <int FP8>
 static void launch_wide(const struct gather_args a, dim3 grid, bool rope_wide, gpu_stream stream) {
-    if (rope_wide) gather_wide_kernel<FP8, true><<<grid, CALL_THREADS, 0, stream>>>(a);
-    else gather_wide_kernel<FP8, false><<<grid, CALL_THREADS, 0, stream>>>(a);
+    if (rope_wide)
+        GPU_LAUNCH((gather_wide_kernel<FP8, true>), grid, CALL_THREADS, stream, a);
+    else
+        GPU_LAUNCH((gather_wide_kernel<FP8, false>), grid, CALL_THREADS, stream, a);
 }
 
 static int run(const dsv4_call *call, struct call_why why) {
@@ -180,10 +182,13 @@ static int run(const dsv4_call *call, struct call_why why) {
     if (status != DSV4_OK) return status;
     const bool rope_wide = !a.cache.interleaved && call_aligned(cache, 16);
     if (!call_aligned(out, 16) || !call_aligned(cache, 8))
-        gather_kernel<<<grid, CALL_THREADS, 0, stream>>>(a);
-    else if (a.cache.fp8 == NUM_OCP) launch_wide<NUM_OCP>(a, grid, rope_wide, stream);
-    else if (a.cache.fp8 == NUM_FNUZ224) launch_wide<NUM_FNUZ224>(a, grid, rope_wide, stream);
-    else launch_wide<NUM_FNUZ240>(a, grid, rope_wide, stream);
+        GPU_LAUNCH(gather_kernel, grid, CALL_THREADS, stream, a);
+    else if (a.cache.fp8 == NUM_OCP)
+        launch_wide<NUM_OCP>(a, grid, rope_wide, stream);
+    else if (a.cache.fp8 == NUM_FNUZ224)
+        launch_wide<NUM_FNUZ224>(a, grid, rope_wide, stream);
+    else
+        launch_wide<NUM_FNUZ240>(a, grid, rope_wide, stream);
     return call_launched(why);
 }
 

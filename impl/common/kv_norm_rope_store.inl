@@ -66,8 +66,9 @@ static int run(const dsv4_call *call, struct call_why why) {
     const int status = call_grid(&grid, call_ceil(a.rows, a.group), why);
     if (status != DSV4_OK) return status;
     if (scratch->shape[1] == KV_HEAD)
-        norm_rope_store_kernel<8><<<grid, CALL_THREADS, 0, stream>>>(a);
-    else norm_rope_store_kernel<2><<<grid, CALL_THREADS, 0, stream>>>(a);
+        GPU_LAUNCH(norm_rope_store_kernel<8>, grid, CALL_THREADS, stream, a);
+    else
+        GPU_LAUNCH(norm_rope_store_kernel<2>, grid, CALL_THREADS, stream, a);
     return call_launched(why);
 }
 

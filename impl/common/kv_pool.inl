@@ -41,8 +41,7 @@ struct __attribute__((aligned(8))) pool_pair {
     float a, b;
 };
 
-template <bool BF16>
-GPU_DEVICE struct pool_pair pool_load(const char *row, int64_t column) {
+template <bool BF16> GPU_DEVICE struct pool_pair pool_load(const char *row, int64_t column) {
     struct pool_pair x;
     if (BF16) {
         const uint32_t codes = *(const uint32_t *)(row + column * 2);
@@ -73,6 +72,13 @@ struct __attribute__((aligned(16))) pool_sums {
     float den_a, den_b, num_a, num_b;
 };
 
+GPU_DEVICE struct pool_pair pool_divide(struct pool_sums sums) {
+    struct pool_pair values;
+    values.a = gpu_divide_float(sums.num_a, sums.den_a);
+    values.b = gpu_divide_float(sums.num_b, sums.den_b);
+    return values;
+}
+
 GPU_DEVICE void pool_add(struct pool_sums *sums, struct pool_pair s, struct pool_pair max,
                          struct pool_pair x) {
     const float a = elementary_exp(s.a - max.a), b = elementary_exp(s.b - max.b);
@@ -90,12 +96,12 @@ GPU_DEVICE int64_t pool4_offset(const struct kv_pool &p, int64_t request, int64_
 
 /* Channels 64j + 2 lane, + 1 of the window whose row offsets lie in the lanes. H: channels of a row. */
 template <int H, bool BF16>
-GPU_DEVICE void pool4_channels(const struct kv_pool &p, int64_t offset, bool first_window, int j,
-                               float *values) {
+GPU_DEVICE struct pool_pair pool4_channels(const struct kv_pool &p, int64_t offset,
+                                           bool first_window, int j) {
     struct pool_pair s[8], x[8], max;
     GPU_UNROLL for (int k = 0; k < 8; k++) {
         const char *const row = p.state + team_read_i64(offset, k);
-        const int64_t column = (k < 4 ? 0 : H) + 64 * j + 2 * gpu_lane();
+        const int64_t column = (k < 4 ? 0 : H) + ROW_STEP * j + 2 * gpu_lane();
         s[k] = pool_load_score<BF16>(p, row, 2 * H, column, k % 4);
         x[k] = pool_load<BF16>(row, column);
     }
@@ -113,8 +119,7 @@ GPU_DEVICE void pool4_channels(const struct kv_pool &p, int64_t offset, bool fir
     }
     struct pool_sums sums = {0.0f, 0.0f, 0.0f, 0.0f};
     GPU_UNROLL for (int k = 0; k < 8; k++) pool_add(&sums, s[k], max, x[k]);
-    values[0] = gpu_divide_float(sums.num_a, sums.den_a);
-    values[1] = gpu_divide_float(sums.num_b, sums.den_b);
+    return pool_divide(sums);
 }
 
 /* ---- ratio 128 ---- */
@@ -122,7 +127,7 @@ GPU_DEVICE void pool4_channels(const struct kv_pool &p, int64_t offset, bool fir
 enum {
     POOL_BLOCK_ROWS = 16,
     POOL_CHUNK = 4, /* rows of kv loaded ahead */
-    POOL_SLICE = 64,
+    POOL_SLICE = ROW_STEP,
     POOL_SLICES = KV_HEAD / POOL_SLICE,
     POOL_MAX_GROUP = 128,
 };
@@ -142,20 +147,19 @@ GPU_DEVICE int64_t pool128_offset(const struct kv_pool &p, int64_t request, int6
 template <bool BF16>
 GPU_DEVICE void pool128_load_chunk(const struct kv_pool &p, int64_t offset, int64_t column,
                                    int chunk, struct pool_pair *x) {
-    GPU_UNROLL for (int k = 0; k < POOL_CHUNK; k++)
-        x[k] = pool_load<BF16>(p.state + team_read_i64(offset, POOL_CHUNK * chunk + k), column);
+    GPU_UNROLL for (int k = 0; k < POOL_CHUNK; k++) x[k] =
+        pool_load<BF16>(p.state + team_read_i64(offset, POOL_CHUNK * chunk + k), column);
 }
 
 /* Pools channels 64 slice .. + 63; all of a block of 8 teams calls it, team 0 gets the values. */
 template <bool BF16>
-GPU_DEVICE void pool128_slice(const struct kv_pool &p, struct pool_shared *shared, int64_t offset,
-                              int slice, float *values) {
+GPU_DEVICE struct pool_pair pool128_slice(const struct kv_pool &p, struct pool_shared *shared,
+                                          int64_t offset, int slice) {
     const int team = gpu_team(), lane = gpu_lane();
     const int64_t column = POOL_SLICE * slice + 2 * lane;
     struct pool_pair s[POOL_BLOCK_ROWS], x[2][POOL_CHUNK], max;
-    GPU_UNROLL for (int k = 0; k < POOL_BLOCK_ROWS; k++)
-        s[k] = pool_load_score<BF16>(p, p.state + team_read_i64(offset, k), KV_HEAD, column,
-                                     team * POOL_BLOCK_ROWS + k);
+    GPU_UNROLL for (int k = 0; k < POOL_BLOCK_ROWS; k++) s[k] = pool_load_score<BF16>(
+        p, p.state + team_read_i64(offset, k), KV_HEAD, column, team * POOL_BLOCK_ROWS + k);
     pool128_load_chunk<BF16>(p, offset, column, 0, x[0]);
     max = s[0];
     GPU_UNROLL for (int k = 1; k < POOL_BLOCK_ROWS; k++) {
@@ -179,7 +183,7 @@ GPU_DEVICE void pool128_slice(const struct kv_pool &p, struct pool_shared *share
     shared->sums[team][lane] = sums;
     gpu_barrier();
     /* The next call writes max before its first barrier and the sums after it: no third barrier. */
-    if (team != 0) return;
+    if (team != 0) return max;
     GPU_UNROLL for (int i = 1; i < CALL_TEAMS; i++) {
         const struct pool_sums other = shared->sums[i][lane];
         sums.den_a += other.den_a;
@@ -187,8 +191,7 @@ GPU_DEVICE void pool128_slice(const struct kv_pool &p, struct pool_shared *share
         sums.num_a += other.num_a;
         sums.num_b += other.num_b;
     }
-    values[0] = gpu_divide_float(sums.num_a, sums.den_a);
-    values[1] = gpu_divide_float(sums.num_b, sums.den_b);
+    return pool_divide(sums);
 }
 
 /* The live tokens of a group of up to 128: masks of four chunks of 32, all loads in flight at once. */
@@ -207,8 +210,8 @@ GPU_DEVICE struct pool_group pool128_group(const struct kv_pool &p, int64_t grou
         slots[c] = mine ? p.slots[g.first + i] : -1;
         positions[c] = mine ? p.positions[g.first + i] : 0;
     }
-    GPU_UNROLL for (int c = 0; c < POOL_MAX_GROUP / TEAM; c++)
-        g.live[c] = pool_live(positions[c], slots[c], 128);
+    GPU_UNROLL for (int c = 0; c < POOL_MAX_GROUP / TEAM; c++) g.live[c] =
+        pool_live(positions[c], slots[c], 128);
     return g;
 }
 
@@ -232,9 +235,8 @@ GPU_DEVICE int64_t pool_take(struct pool_group *g) {
 
 static inline int pool_head_of(const dsv4_call *call) {
     const int form = kv_form_of(call);
-    return (int)dsv4_int(call, "head",
-                         form == KV_INDEXER_FP8 || form == KV_INDEXER_MXFP4 ? INDEXER_HEAD
-                                                                            : KV_HEAD);
+    return (int)dsv4_int(
+        call, "head", form == KV_INDEXER_FP8 || form == KV_INDEXER_MXFP4 ? INDEXER_HEAD : KV_HEAD);
 }
 
 static inline struct kv_pool kv_pool_of(const dsv4_call *call) {

@@ -12,7 +12,7 @@ struct insert_args {
     int64_t q_token, q_head, out_token, out_head; /* byte strides */
     int64_t kv_stride, rope_stride, units, covered;
     struct gpu_divisor rows_per_token;
-    int heads, padded_heads, q_norm;
+    int heads, padded_heads, q_norm, weight_is_bf16;
     float eps, q_scale_inverse;
     struct kv_cache cache;
 };
@@ -26,9 +26,9 @@ GPU_DEVICE void insert_load(float *x, const char *row) {
     }
 }
 
-template <int FORM>
-GPU_DEVICE void insert_q(const struct insert_args &a, int64_t t, int head, int64_t position) {
+template <int FORM> GPU_DEVICE void insert_q(const struct insert_args &a, int64_t t, int head) {
     char *const out = a.q_out + t * a.out_token + head * a.out_head;
+    const int64_t position = a.positions[t];
     float x[16];
     if (head >= a.heads) {
         GPU_UNROLL for (int i = 0; i < 16; i++) x[i] = 0.0f;
@@ -36,27 +36,32 @@ GPU_DEVICE void insert_q(const struct insert_args &a, int64_t t, int head, int64
         return;
     }
     insert_load(x, a.q + t * a.q_token + head * a.q_head);
+    const struct row_angle angle = row_load_angle(a.rope_table + position * a.rope_stride);
     if (a.q_norm) {
         const float r = row_rsqrt<8>(x, a.eps);
         GPU_UNROLL for (int i = 0; i < 16; i++) x[i] *= r;
     }
-    row_rope<8>(x, a.rope_table + position * a.rope_stride);
-    if (FORM == KV_FULL_FP8) row_store_fp8<8>(out, x, a.q_scale_inverse, 0, a.cache.fp8);
-    else row_store_bf16<8>(out, x);
+    row_rope<8>(x, angle);
+    if (FORM == KV_FULL_FP8)
+        row_store_fp8<8>(out, x, a.q_scale_inverse, 0, a.cache.fp8);
+    else
+        row_store_bf16<8>(out, x);
 }
 
-GPU_DEVICE void insert_kv(const struct insert_args &a, int64_t t, int64_t slot, int64_t position) {
+GPU_DEVICE void insert_kv(const struct insert_args &a, int64_t t, int64_t slot) {
+    const int64_t position = a.positions[t];
     float x[16];
     insert_load(x, a.kv + t * a.kv_stride);
+    const struct row_angle angle = row_load_angle(a.rope_table + position * a.rope_stride);
     if (a.kv_weight != NULL) {
-        row_weigh<8>(x, row_rsqrt<8>(x, a.eps), a.kv_weight, 1);
+        row_weigh<8>(x, row_rsqrt<8>(x, a.eps), a.kv_weight, a.weight_is_bf16);
         GPU_UNROLL for (int j = 0; j < 8; j++) {
             const uint32_t codes = num_bf16x2(x[2 * j], x[2 * j + 1]);
             x[2 * j] = num_bf16_low(codes);
             x[2 * j + 1] = num_bf16_high(codes);
         }
     }
-    row_rope<8>(x, a.rope_table + position * a.rope_stride);
+    row_rope<8>(x, angle);
     row_store<8>(a.cache, slot, x);
 }
 
@@ -67,11 +72,11 @@ __global__ void __launch_bounds__(CALL_THREADS) insert_kernel(const struct inser
     const int64_t t = gpu_quotient(unit, a.rows_per_token);
     const int head = (int)(unit - t * a.rows_per_token.value);
     if (head < a.padded_heads) {
-        insert_q<FORM>(a, t, head, a.positions[t]);
+        insert_q<FORM>(a, t, head);
         return;
     }
     const int64_t slot = t < a.covered ? a.slots[t] : -1;
-    if (slot >= 0) insert_kv(a, t, slot, a.positions[t]);
+    if (slot >= 0) insert_kv(a, t, slot);
 }
 
 static int supports_q(const dsv4_call *call, int form, struct call_why why) {
@@ -83,7 +88,8 @@ static int supports_q(const dsv4_call *call, int form, struct call_why why) {
         return call_unsupported(why, "q: heads of %lld; these kernels take heads of 512",
                                 (long long)q->shape[2]);
     if (form == KV_FULL_BF16) return DSV4_OK;
-    if (form == KV_DS_MLA) CALL_NEED(call, "q_out", DSV4_BF16, 3, why);
+    if (form == KV_DS_MLA)
+        CALL_NEED(call, "q_out", DSV4_BF16, 3, why);
     else
         CALL_NEED(call, "q_out", kv_fp8_of(call) == NUM_OCP ? DSV4_E4M3FN : DSV4_E4M3FNUZ, 3, why);
     CALL_NEED_ALIGNED(call, "q_out", form == KV_DS_MLA ? 4 : 2, why);
@@ -107,8 +113,10 @@ static int supports(const dsv4_call *call, struct call_why why) {
     CALL_NEED(call, "positions", DSV4_I64, 1, why);
     CALL_NEED(call, "slot_mapping", DSV4_I64, 1, why);
     if (dsv4_int(call, "kv_norm", 0)) {
-        CALL_NEED(call, "kv_weight", DSV4_BF16, 1, why);
-        CALL_NEED_ALIGNED(call, "kv_weight", 4, why);
+        const dsv4_tensor *const weight = dsv4_find(call, "kv_weight");
+        const bool bf16 = !call_absent(weight) && weight->dtype == DSV4_BF16;
+        CALL_NEED(call, "kv_weight", bf16 ? DSV4_BF16 : DSV4_F32, 1, why);
+        CALL_NEED_ALIGNED(call, "kv_weight", bf16 ? 4 : 8, why);
     }
     CALL_NEED(call, "rope_table", DSV4_F32, 2, why);
     CALL_NEED_ALIGNED(call, "rope_table", 4, why);
@@ -132,7 +140,8 @@ static void read_q(struct insert_args *a, const dsv4_call *call) {
 }
 
 static int run(const dsv4_call *call, struct call_why why) {
-    const dsv4_tensor *const kv = dsv4_find(call, "kv"), *const table = dsv4_find(call, "rope_table");
+    const dsv4_tensor *const kv = dsv4_find(call, "kv"), *const table =
+                                                             dsv4_find(call, "rope_table");
     const gpu_stream stream = (gpu_stream)call->stream;
     struct insert_args a;
     dim3 grid;
@@ -141,7 +150,11 @@ static int run(const dsv4_call *call, struct call_why why) {
     read_q(&a, call);
     a.kv = (const char *)kv->data;
     a.kv_stride = kv->stride[0];
-    if (dsv4_int(call, "kv_norm", 0)) a.kv_weight = (const char *)dsv4_find(call, "kv_weight")->data;
+    if (dsv4_int(call, "kv_norm", 0)) {
+        const dsv4_tensor *const weight = dsv4_find(call, "kv_weight");
+        a.kv_weight = (const char *)weight->data;
+        a.weight_is_bf16 = weight->dtype == DSV4_BF16;
+    }
     a.rope_table = (const char *)table->data;
     a.rope_stride = table->stride[0];
     a.positions = (const int64_t *)dsv4_find(call, "positions")->data;
@@ -156,8 +169,9 @@ static int run(const dsv4_call *call, struct call_why why) {
     const int status = call_grid(&grid, call_ceil(a.units, CALL_TEAMS), why);
     if (status != DSV4_OK) return status;
     if (a.cache.form == KV_FULL_FP8)
-        insert_kernel<KV_FULL_FP8><<<grid, CALL_THREADS, 0, stream>>>(a);
-    else insert_kernel<KV_DS_MLA><<<grid, CALL_THREADS, 0, stream>>>(a);
+        GPU_LAUNCH(insert_kernel<KV_FULL_FP8>, grid, CALL_THREADS, stream, a);
+    else
+        GPU_LAUNCH(insert_kernel<KV_DS_MLA>, grid, CALL_THREADS, stream, a);
     return call_launched(why);
 }
 

@@ -57,7 +57,8 @@ __global__ void __launch_bounds__(CALL_THREADS) quantize_wide_kernel(const struc
     const gpu_u4 v0 = *(const gpu_u4 *)(row + 16 * lane);
     const gpu_u4 v1 = *(const gpu_u4 *)(row + 512 + 16 * lane);
     if (slot < 0) return;
-    const int64_t block = gpu_quotient(slot, a.cache.block), at = slot - block * a.cache.block.value;
+    const int64_t block = gpu_quotient(slot, a.cache.block),
+                  at = slot - block * a.cache.block.value;
     char *const page = a.cache.data + block * a.cache.page_stride;
     char *const data = page + kv_data_offset(a.cache.interleaved, at);
     const uint32_t byte0 = row_scale_byte(quantize_amax(v0), FP8, 0);
@@ -114,9 +115,12 @@ static int supports(const dsv4_call *call, struct call_why why) {
 }
 
 template <int FP8>
-static void launch_wide(const struct quantize_args a, dim3 grid, bool rope_wide, gpu_stream stream) {
-    if (rope_wide) quantize_wide_kernel<FP8, true><<<grid, CALL_THREADS, 0, stream>>>(a);
-    else quantize_wide_kernel<FP8, false><<<grid, CALL_THREADS, 0, stream>>>(a);
+static void launch_wide(const struct quantize_args a, dim3 grid, bool rope_wide,
+                        gpu_stream stream) {
+    if (rope_wide)
+        GPU_LAUNCH((quantize_wide_kernel<FP8, true>), grid, CALL_THREADS, stream, a);
+    else
+        GPU_LAUNCH((quantize_wide_kernel<FP8, false>), grid, CALL_THREADS, stream, a);
 }
 
 static int run(const dsv4_call *call, struct call_why why) {
@@ -134,10 +138,13 @@ static int run(const dsv4_call *call, struct call_why why) {
     if (status != DSV4_OK) return status;
     const bool rope_wide = !a.cache.interleaved && call_aligned(cache, 16);
     if (!call_aligned(k, 16) || !call_aligned(cache, 8))
-        quantize_kernel<<<grid, CALL_THREADS, 0, stream>>>(a);
-    else if (a.cache.fp8 == NUM_OCP) launch_wide<NUM_OCP>(a, grid, rope_wide, stream);
-    else if (a.cache.fp8 == NUM_FNUZ224) launch_wide<NUM_FNUZ224>(a, grid, rope_wide, stream);
-    else launch_wide<NUM_FNUZ240>(a, grid, rope_wide, stream);
+        GPU_LAUNCH(quantize_kernel, grid, CALL_THREADS, stream, a);
+    else if (a.cache.fp8 == NUM_OCP)
+        launch_wide<NUM_OCP>(a, grid, rope_wide, stream);
+    else if (a.cache.fp8 == NUM_FNUZ224)
+        launch_wide<NUM_FNUZ224>(a, grid, rope_wide, stream);
+    else
+        launch_wide<NUM_FNUZ240>(a, grid, rope_wide, stream);
     return call_launched(why);
 }
 

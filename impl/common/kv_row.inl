@@ -11,6 +11,8 @@
 #include "call.h"
 #include "num.inl"
 
+enum { ROW_STEP = 2 * TEAM /* channels that a team takes at once */ };
+
 enum kv_form { KV_DS_MLA, KV_INDEXER_FP8, KV_INDEXER_MXFP4, KV_FULL_BF16, KV_FULL_FP8 };
 
 /* A KV cache and its dialect. */
@@ -47,15 +49,15 @@ template <int J> GPU_DEVICE float row_sum_of_squares(const float *x) {
 
 /* 1 / sqrt(mean of squares + eps). */
 template <int J> GPU_DEVICE float row_rsqrt(const float *x, float eps) {
-    return elementary_rsqrt(row_sum_of_squares<J>(x) * (1.0f / (64 * J)) + eps);
+    return elementary_rsqrt(row_sum_of_squares<J>(x) * (1.0f / (ROW_STEP * J)) + eps);
 }
 
 GPU_DEVICE gpu_f2 row_load_f32(const char *row, int j) {
-    return *(const gpu_f2 *)(row + ((int64_t)j * 64 + 2 * gpu_lane()) * 4);
+    return *(const gpu_f2 *)(row + (ROW_STEP * j + 2 * gpu_lane()) * 4);
 }
 
 GPU_DEVICE uint32_t row_load_bf16(const char *row, int j) {
-    return *(const uint32_t *)(row + ((int64_t)j * 64 + 2 * gpu_lane()) * 2);
+    return *(const uint32_t *)(row + (ROW_STEP * j + 2 * gpu_lane()) * 2);
 }
 
 /* x = (x * r) * weight. */
@@ -77,12 +79,23 @@ GPU_DEVICE void row_weigh(float *x, float r, const char *weight, int weight_is_b
     }
 }
 
-/* Rotates the last 64 channels: each product rounded, then one add. */
-template <int J> GPU_DEVICE void row_rope(float *x, const char *table_row) {
+/* This lane's cos and sin. Loaded apart, so that a kernel can have them under way before it needs them. */
+struct row_angle {
+    float c, s;
+};
+
+GPU_DEVICE struct row_angle row_load_angle(const char *table_row) {
     const float *const table = (const float *)table_row;
-    const float c = table[gpu_lane()], s = table[32 + gpu_lane()];
+    struct row_angle angle;
+    angle.c = table[gpu_lane()];
+    angle.s = table[KV_ROPE / 2 + gpu_lane()];
+    return angle;
+}
+
+/* Rotates the last 64 channels: each product rounded, then one add. */
+template <int J> GPU_DEVICE void row_rope(float *x, struct row_angle angle) {
     const float e = x[2 * J - 2], o = x[2 * J - 1];
-    const float ec = e * c, os = o * s, oc = o * c, es = e * s;
+    const float ec = e * angle.c, os = o * angle.s, oc = o * angle.c, es = e * angle.s;
     x[2 * J - 2] = ec - os;
     x[2 * J - 1] = oc + es;
 }
@@ -99,8 +112,8 @@ GPU_DEVICE uint32_t row_scale_byte(float amax, int fp8, int floor_on_scale) {
     const float inverse_max = fp8 == NUM_OCP       ? 1.0f / 448.0f
                               : fp8 == NUM_FNUZ224 ? 1.0f / 224.0f
                                                    : 1.0f / 240.0f;
-    const float s = floor_on_scale ? gpu_max(amax * inverse_max, 1e-4f)
-                                   : gpu_max(amax, 1e-4f) * inverse_max;
+    const float s =
+        floor_on_scale ? gpu_max(amax * inverse_max, 1e-4f) : gpu_max(amax, 1e-4f) * inverse_max;
     return num_e8m0_ceil(s);
 }
 
@@ -137,9 +150,9 @@ GPU_DEVICE void row_store_indexer_fp8(const struct kv_cache &cache, char *page, 
     const uint32_t byte =
         row_scale_byte(gpu_float(team_max_u32(most)), cache.fp8, cache.floor_on_scale);
     const float inverse = num_e8m0_inverse(byte);
-    GPU_UNROLL for (int j = 0; j < 2; j++)
-        *(uint16_t *)(page + at * INDEXER_HEAD + 64 * j + 2 * lane) = (uint16_t)num_fp8_x2(
-            num_bf16_low(codes[j]) * inverse, num_bf16_high(codes[j]) * inverse, cache.fp8);
+    GPU_UNROLL for (int j = 0; j < 2; j++) *
+        (uint16_t *)(page + at * INDEXER_HEAD + ROW_STEP * j + 2 * lane) = (uint16_t)num_fp8_x2(
+        num_bf16_low(codes[j]) * inverse, num_bf16_high(codes[j]) * inverse, cache.fp8);
     if (lane == 0)
         *(float *)(page + cache.block.value * INDEXER_HEAD + 4 * at) = num_e8m0_value(byte);
 }
@@ -160,15 +173,26 @@ GPU_DEVICE void row_store_indexer_mxfp4(const struct kv_cache &cache, char *page
         amax = gpu_max(amax, team_xor_float(amax, 1));
         const uint32_t byte = num_e8m0_ceil(gpu_max(amax, 6.0f * 0x1p-126f) * (1.0f / 6.0f));
         const float inverse = num_e8m0_inverse(byte);
-        data[32 * j + lane] = (char)(num_e2m1(num_bf16_low(codes) * inverse) |
-                                     num_e2m1(num_bf16_high(codes) * inverse) << 4);
+        data[ROW_STEP / 2 * j + lane] = (char)(num_e2m1(num_bf16_low(codes) * inverse) |
+                                               num_e2m1(num_bf16_high(codes) * inverse) << 4);
         if (lane % 16 == 0) scales[2 * j + lane / 16] = (char)byte;
     }
 }
 
 template <int J> GPU_DEVICE void row_store_bf16(char *row, const float *x) {
-    GPU_UNROLL for (int j = 0; j < J; j++)
-        *(uint32_t *)(row + 128 * j + 4 * gpu_lane()) = num_bf16x2(x[2 * j], x[2 * j + 1]);
+    uint32_t codes[J];
+    bool nan = false;
+    GPU_UNROLL for (int j = 0; j < J; j++) {
+        codes[j] = num_bf16x2_of_numbers(x[2 * j], x[2 * j + 1]);
+        nan |= num_any_nan(x[2 * j], x[2 * j + 1]);
+    }
+    /* One look at the row instead of one at every value. */
+    if (nan) {
+        GPU_UNROLL for (int j = 0; j < J; j++) codes[j] = num_bf16x2(x[2 * j], x[2 * j + 1]);
+    }
+    GPU_UNROLL for (int j = 0; j < J; j++) {
+        *(uint32_t *)(row + 2 * ROW_STEP * j + 4 * gpu_lane()) = codes[j];
+    }
 }
 
 template <int J>
@@ -180,7 +204,7 @@ GPU_DEVICE void row_store_fp8(char *row, const float *x, float factor, int round
             a = num_bf16_low(codes);
             b = num_bf16_high(codes);
         }
-        *(uint16_t *)(row + 64 * j + 2 * gpu_lane()) =
+        *(uint16_t *)(row + ROW_STEP * j + 2 * gpu_lane()) =
             (uint16_t)num_fp8_x2(a * factor, b * factor, fp8);
     }
 }
@@ -191,8 +215,10 @@ GPU_DEVICE void row_store(const struct kv_cache &cache, int64_t slot, const floa
     const int64_t block = gpu_quotient(slot, cache.block), at = slot - block * cache.block.value;
     char *const page = cache.data + block * cache.page_stride;
     if (J == 2) {
-        if (cache.form == KV_INDEXER_FP8) row_store_indexer_fp8(cache, page, at, x);
-        else row_store_indexer_mxfp4(cache, page, at, x);
+        if (cache.form == KV_INDEXER_FP8)
+            row_store_indexer_fp8(cache, page, at, x);
+        else
+            row_store_indexer_mxfp4(cache, page, at, x);
     } else if (cache.form == KV_DS_MLA) {
         row_store_ds_mla(cache, page, at, x);
     } else if (cache.form == KV_FULL_BF16) {
@@ -241,10 +267,10 @@ static inline int kv_supports_cache(const dsv4_call *call, struct call_why why) 
     const dsv4_tensor *const t = dsv4_find(call, "cache");
     const int form = kv_form_of(call);
     if (form < 0) return call_unsupported(why, "store: not a form that these kernels write");
-    const uint32_t dtype = form == KV_FULL_BF16              ? DSV4_BF16
-                           : form != KV_FULL_FP8             ? DSV4_U8
+    const uint32_t dtype = form == KV_FULL_BF16         ? DSV4_BF16
+                           : form != KV_FULL_FP8        ? DSV4_U8
                            : kv_fp8_of(call) == NUM_OCP ? DSV4_E4M3FN
-                                                             : DSV4_E4M3FNUZ;
+                                                        : DSV4_E4M3FNUZ;
     const int ndim = form == KV_FULL_BF16 || form == KV_FULL_FP8 ? 3 : 2;
     CALL_NEED(call, "cache", dtype, ndim, why);
     if (ndim == 3 && t->shape[2] != KV_HEAD)

@@ -133,10 +133,14 @@ static int run(const dsv4_call *call, struct call_why why) {
     const bool wide = call_aligned(kv, 16) && call_aligned(score, 16) &&
                       (bf16 || call_aligned(ape, 16)) && call_aligned(state, bf16 ? 8 : 16);
     const gpu_stream stream = (gpu_stream)call->stream;
-    if (bf16 && wide) save_kernel<true, true><<<grid, CALL_THREADS, 0, stream>>>(a);
-    else if (bf16) save_kernel<true, false><<<grid, CALL_THREADS, 0, stream>>>(a);
-    else if (wide) save_kernel<false, true><<<grid, CALL_THREADS, 0, stream>>>(a);
-    else save_kernel<false, false><<<grid, CALL_THREADS, 0, stream>>>(a);
+    if (bf16 && wide)
+        GPU_LAUNCH((save_kernel<true, true>), grid, CALL_THREADS, stream, a);
+    else if (bf16)
+        GPU_LAUNCH((save_kernel<true, false>), grid, CALL_THREADS, stream, a);
+    else if (wide)
+        GPU_LAUNCH((save_kernel<false, true>), grid, CALL_THREADS, stream, a);
+    else
+        GPU_LAUNCH((save_kernel<false, false>), grid, CALL_THREADS, stream, a);
     return call_launched(why);
 }
 

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The device path without a device: HIP's back end over a runtime that keeps its memory on the CPU. */
+#include "support.h"
+
+enum { OUTPUT = 1 << 18 };
+static char output[OUTPUT];
+
+/* Runs a verb against the fake runtime; `fault` is what it should do wrong. */
+static int run(const char *verb, const char *fault, const char *rest) {
+    char suites[64], line[9000], root[4100], plugin[4100];
+    support_suites(suites);
+    support_write(suites, "kv_quantize_insert.yaml",
+                  "op: kv_quantize_insert\ntags:\n  plain:\n    bug: any\ncases:\n"
+                  "  - name: small\n    tier: smoke\n    tags: [plain]\n"
+                  "  - name: high\n    tier: full\n    tags: [plain]\n    with: {address: high}\n"
+                  "  - name: long\n    tier: bench\n    tags: [plain]\n");
+    support_build(root, sizeof root, "tests/fake");
+    support_build(plugin, sizeof plugin, "tests/fake/hip_plugin.so");
+    cr_assert_eq(setenv("ROCM_PATH", root, 1), 0);
+    cr_assert_eq(setenv("DSV4_FAKE_HIP", fault, 1), 0);
+    snprintf(line, sizeof line, "%s --suites %s --impl %s --op kv_quantize_insert %s", verb, suites,
+             plugin, rest);
+    return support_run(output, OUTPUT, line);
+}
+
+Test(device, a_case_travels_to_the_device_and_back) {
+    cr_assert_eq(run("check --fresh", "", "--repeat 2"), 0, "%s", output);
+    ASSERT_HAS(output,
+               "emulated device   hip: emulated device, gfx942:sramecc+, HIP runtime 6.3.42134");
+    ASSERT_HAS(output, "emulated hip_plugin: 1 passed");
+}
+
+Test(device, sparse_tensors_stay_sparse) {
+    cr_assert_eq(run("check --fresh", "", "--tier full"), 0, "%s", output);
+    ASSERT_HAS(output, "1 passed");
+}
+
+Test(device, no_device_is_exit_3) {
+    cr_assert_eq(run("check --fresh", "no-device", ""), 3, "%s", output);
+    ASSERT_HAS(output, "no hip device here");
+    cr_assert_eq(run("check --fresh", "", "--device 5"), 2, "%s", output);
+    ASSERT_HAS(output, "--device 5: this machine has hip devices 0 to 1");
+}
+
+Test(device, no_runtime_is_exit_3) {
+    char line[9000], suites[64], plugin[4100];
+    support_suites(suites);
+    support_build(plugin, sizeof plugin, "tests/fake/hip_plugin.so");
+    cr_assert_eq(setenv("ROCM_PATH", "/nonexistent", 1), 0);
+    snprintf(line, sizeof line, "check --fresh --suites %s --impl %s", suites, plugin);
+    const int code = support_run(output, OUTPUT, line);
+    if (strstr(output, "libamdhip64.so is not found") != NULL)
+        cr_assert_eq(code, 3, "%s", output);
+    else
+        cr_assert_neq(code, 0, "%s",
+                      output); /* a machine with ROCm: whatever it is, it is no pass */
+}
+
+Test(device, what_the_device_says_is_reported) {
+    /* Before the plug-in was called it cannot be its fault. */
+    cr_assert_eq(run("check --fresh", "hipMalloc", ""), 2, "%s", output);
+    ASSERT_HAS(output, "cannot allocate the tensors: hipMalloc: out of memory (2)");
+    cr_assert_eq(run("check --fresh", "hipStreamSynchronize", ""), 1, "%s", output);
+    ASSERT_HAS(output, "CRASH");
+    ASSERT_HAS(output, "the device: after the call: unspecified launch failure (719)");
+    cr_assert_eq(run("check --fresh", "sticky", "--tier smoke,full"), 1, "%s", output);
+    ASSERT_HAS(output, "2 crashed"); /* the second case had a worker of its own */
+    cr_assert_eq(run("check --fresh", "hipMemcpy", ""), 2, "%s", output);
+    ASSERT_HAS(output, "cannot copy the inputs to the device");
+    cr_assert_eq(run("check --fresh", "hipGetLastError", ""), 1, "%s", output);
+    ASSERT_HAS(output, "a launch that nobody checked");
+}
+
+Test(device, bench_replays_a_graph) {
+    cr_assert_eq(run("bench --time 50 --verify", "", ""), 0, "%s", output);
+    ASSERT_HAS(output, "graph exact");
+    ASSERT_HAS(output,
+               "31.25 us"); /* half a millisecond for the 16 calls or empty launches of a replay */
+    cr_assert_eq(run("bench --time 50", "hipStreamBeginCapture", ""), 0, "%s", output);
+    ASSERT_HAS(output, "calls");
+    cr_assert_eq(run("bench --time 50", "hipGraphLaunch", ""), 1, "%s", output);
+}
