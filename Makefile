@@ -3,6 +3,11 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
+J ?= $(shell nproc)
+ifeq ($(MAKELEVEL),0)
+MAKEFLAGS += -j$(J)
+endif
+
 ifneq ($(word 2,$(MAKECMDGOALS)),)
 # Several goals run one after the other, each in a make of its own: in `make setup check` nothing
 # looks for a compiler before setup has installed one.
@@ -26,11 +31,6 @@ V ?= 0
 Q := $(if $(filter 1,$(V)),,@)
 say = @$(if $(filter 1,$(V)),:,printf '  %-5s %s\n' $(1) $(2))
 
-J ?= $(shell nproc)
-ifeq ($(findstring jobserver,$(MAKEFLAGS)),)
-MAKEFLAGS += -j$(J)
-endif
-
 # ---- the C build ----
 
 CONFIG ?= release
@@ -44,6 +44,10 @@ O := $(B)/$(CONFIG)
 REPORTS ?= reports
 
 WARN := -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Werror
+ifneq ($(findstring clang,$(CC)),)
+# clang 19 warns about the features that -march=native itself finds on AVX10 machines.
+WARN += -Wno-unknown-warning-option -Wno-invalid-feature-combination
+endif
 # The canon: no contraction; errno and traps are not part of any result. Nothing here changes a bit.
 CANON := -ffp-contract=off -fno-math-errno -fno-trapping-math
 CFLAGS_ALL := -std=c11 -D_GNU_SOURCE $(OPT) -g $(MARCH) $(CANON) $(WARN) -fopenmp -fPIC -I. $(CFLAGS)
@@ -177,6 +181,19 @@ $(B)/$(1)/%.o: impl/cuda/%.cu $(GPU_HEADERS)
 	@mkdir -p $$(@D)
 	$$(Q)$(NVCC) $(call NVCC_FLAGS,$(1)) -c -o $$@ $$<
 
+# Compares the device's exp, rsqrt and conversions with the reference for all inputs.
+$(B)/$(1)/num_exhaustive: harness/tests/tools/num_exhaustive.cu impl/common/num.inl impl/common/elementary.inl $(wildcard reference/num/*.h)
+	$$(call say,NVCC,$$<)
+	@mkdir -p $$(@D)
+	$$(Q)$(NVCC) -O3 -fmad=false -std=c++17 -arch=$(1) -Xcompiler -O3,-march=x86-64-v3,-ffp-contract=off,-fopenmp -o $$@ $$<
+
+# The canary must sing: the same plug-in with contraction allowed.
+$(B)/$(1)/contracted.so: $(wildcard impl/cuda/*.cu) $(GPU_HEADERS) impl/common/exports.map
+	$$(call say,NVCC,$$@)
+	@mkdir -p $$(@D)
+	$$(Q)$(NVCC) $(subst -fmad=false,-fmad=true,$(call NVCC_FLAGS,$(1))) -shared -cudart static \
+	-Xlinker --version-script=impl/common/exports.map -o $$@ impl/cuda/plugin.cu impl/cuda/kv_quantize_insert.cu
+
 $(B)/$(1)/cuda.so: $(call CU_OBJ,$(1)) impl/common/exports.map
 	$$(call say,LD,$$@)
 	$$(Q)$(NVCC) -shared -arch=$(1) -cudart static -Xlinker --version-script=impl/common/exports.map -o $$@ $$(filter %.o,$$^)
@@ -192,21 +209,36 @@ $(B)/$(1)/%.o: impl/hip/%.hip $(GPU_HEADERS)
 	@mkdir -p $$(@D)
 	$$(Q)$(HIP_CLANG) $(call HIP_FLAGS,$(1)) -c -o $$@ $$<
 
+# As for CUDA; links the runtime, so that it needs ROCm.
+$(B)/$(1)/num_exhaustive: harness/tests/tools/num_exhaustive.cu impl/common/num.inl impl/common/elementary.inl $(wildcard reference/num/*.h)
+	$$(call say,HIP,$$<)
+	@test -n '$(ROCM_PATH)' || { echo 'num_exhaustive links the HIP runtime: set ROCM_PATH' >&2; exit 2; }
+	@mkdir -p $$(@D)
+	$$(Q)$(HIP_CLANG) $(call HIP_FLAGS,$(1)) -o $$@ $$<
+
 $(B)/$(1)/hip.so: $(call HIP_OBJ,$(1)) impl/common/exports.map
 	$$(call say,LD,$$@)
 	$$(Q)$(HIP_LINK) -Wl,--version-script=impl/common/exports.map -o $$@ $$(filter %.o,$$^)
 endef
 
-# The same kernels on the CPU, lane by lane: what can be tested of them without a GPU.
-EMULATED_FLAGS := -x c++ -std=c++17 -O2 -mfma -ffp-contract=off -fPIC -fvisibility=hidden -DGPU_EMULATED -Wall -Wextra
-$(B)/emulated/%.o: impl/cuda/%.cu $(GPU_HEADERS)
-	$(call say,CXX,$<)
-	@mkdir -p $(@D)
-	$(Q)$(CXX) $(EMULATED_FLAGS) -c -o $@ $<
+# The same kernels on the CPU, lane by lane: what can be tested of them without a GPU. Once with the grids of a large
+# GPU, which share a token among teams, and once with those of a tiny one, which give a team many tokens.
+EMULATED_FLAGS := -x c++ -std=c++17 -O2 $(MARCH) -ffp-contract=off -fPIC -fvisibility=hidden -DGPU_EMULATED -Wall -Wextra
+EMULATED := $(B)/emulated/large.so $(B)/emulated/tiny.so
+define EMULATED_RULES
+$(B)/emulated/$(1)/%.o: impl/cuda/%.cu $(GPU_HEADERS)
+	$$(call say,CXX,$$<)
+	@mkdir -p $$(@D)
+	$$(Q)$$(CXX) $(EMULATED_FLAGS) $(2) -c -o $$@ $$<
 
-$(B)/emulated/gpu.so: $(call CU_OBJ,emulated) impl/common/exports.map
-	$(call say,LD,$@)
-	$(Q)$(CXX) -shared -Wl,--version-script=impl/common/exports.map -o $@ $(filter %.o,$^)
+$(B)/emulated/$(1).so: $(call CU_OBJ,emulated/$(1)) impl/common/exports.map
+	$$(call say,LD,$$@)
+	$$(Q)$$(CXX) -shared -Wl,--version-script=impl/common/exports.map -o $$@ $$(filter %.o,$$^)
+endef
+$(eval $(call EMULATED_RULES,large,))
+$(eval $(call EMULATED_RULES,tiny,-DGPU_BUSY_BLOCKS=0))
+# The canary must sing: with contraction allowed it fails the plug-in.
+$(eval $(call EMULATED_RULES,contracted,-ffp-contract=fast))
 
 $(foreach arch,$(CUDA_ARCHES),$(eval $(call CUDA_RULES,$(arch))))
 $(foreach arch,$(HIP_ARCHES),$(eval $(call HIP_RULES,$(arch))))
@@ -219,7 +251,8 @@ ARCH_IMPL := hip
 else
 ARCH_IMPL := ref
 endif
-ARCH_BUILD := $(CPU_BUILD) $(if $(filter-out cpu,$(ARCH)),$(B)/device_$(ARCH_IMPL).so $(B)/$(ARCH)/$(ARCH_IMPL).so)
+DEVICE_BUILD := $(CPU_BUILD) $(if $(filter-out cpu,$(ARCH)),$(B)/device_$(ARCH_IMPL).so)
+ARCH_BUILD := $(DEVICE_BUILD) $(if $(filter-out cpu,$(ARCH)),$(B)/$(ARCH)/$(ARCH_IMPL).so)
 
 # The device back ends. CUDA's links its runtime statically; HIP's needs nothing of ROCm here and finds it at run time.
 DEVICE_SRC := harness/device/gpu_backend.c reference/memory.c
@@ -256,7 +289,14 @@ CHECK = $(B)/dsv4cts check $(FILTERS) $(if $(filter 1,$(V)),--verbose) $(ARGS)
 check: $(ARCH_BUILD) ## replay the smoke cases against the implementation of ARCH
 	$(Q)$(CHECK) --impl '$(IMPL)' --report $(REPORTS)/$(ARCH)
 
-check-plugin: $(ARCH_BUILD) ## replay the smoke cases against PLUGIN=path.so
+check-emulated: $(CPU_BUILD) $(EMULATED) ## replay the smoke cases against the GPU kernels, emulated on the CPU
+	$(Q)$(CHECK) $(EMULATED:%=--impl %) --report $(REPORTS)/emulated
+
+check-canary: $(CPU_BUILD) $(B)/emulated/contracted.so ## see a build that contracts a * b + c refused by its canary
+	$(Q)$(B)/dsv4cts check --op kv_save_partial_states --impl $(B)/emulated/contracted.so >$(B)/canary.log 2>&1; \
+	[[ $$? == 1 ]] && grep -m 1 'is contracted' $(B)/canary.log
+
+check-plugin: $(DEVICE_BUILD) ## replay the smoke cases against PLUGIN=path.so (of ARCH's device)
 	@test -n '$(PLUGIN)' || { echo 'say which plug-in: make check-plugin PLUGIN=path.so' >&2; exit 2; }
 	$(Q)$(CHECK) --impl '$(PLUGIN)' --report $(REPORTS)/plugin
 
@@ -272,6 +312,10 @@ verify-vectors: $(CPU_BUILD) verify-numpy ## regenerate every case and compare w
 verify-numpy: ## load every committed vector with numpy alone and compare it with its meta.json
 	$(Q)/usr/bin/python3 harness/tests/numpy_check.py --plant
 	$(Q)/usr/bin/python3 harness/tests/numpy_check.py vectors
+
+second-opinion: ## recompute every committed vector with an independent implementation in Python
+	$(Q)/usr/bin/python3 harness/tests/second_opinion.py --plant vectors
+	$(Q)/usr/bin/python3 harness/tests/second_opinion.py vectors
 
 MATRIX := gcc-O0 gcc-O3 clang-O0 clang-O3 aarch64-O0 aarch64-O3 planted
 matrix: $(CPU_BUILD) $(MATRIX:%=$(B)/matrix/%/stream) ## get the same bits from gcc, clang, -O0, -O3, 1 to 3 threads, aarch64
@@ -321,7 +365,7 @@ print-nvcc:
 clean: ## remove build/
 	$(Q)rm -rf $(B)
 
-.PHONY: help setup build check check-plugin vectors verify-vectors verify-numpy matrix fuzz fuzz-run unit \
-	selftest exhaustive headers lint fmt docs test bench report print-nvcc clean
+# Whatever the help lists is no file.
+.PHONY: print-nvcc $(shell sed -n 's/^\([a-z-]*\):.*\#\# .*/\1/p' $(firstword $(MAKEFILE_LIST)))
 
 endif

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* diff: two vectors against each other. Verdict, counts and lines come from one walk over the bytes. */
+/* diff: two vectors against each other. Verdict, counts and lines come from one walk over the
+ * bytes. */
 #include <stdio.h>
 
 #include "options.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* gen: the smoke tier's .npz files and every tier's line in MANIFEST. Nothing is written before every selected case
- * has been made. */
+/* gen: the smoke tier's .npz files and every tier's line in MANIFEST. Nothing is written before
+ * every selected case has been made. */
 #include <errno.h>
 #include <stdio.h>
 #include <sys/stat.h>

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* vectors/MANIFEST: one line "<prompt sha256> <answer sha256> <tier> <op>/<case>" for every case of smoke, full and
- * stress, in registry and suite order. The answer of a case that the contract refuses is the word "refused". */
+/* vectors/MANIFEST: one line "<prompt sha256> <answer sha256> <tier> <op>/<case>" for every case of
+ * smoke, full and stress, in registry and suite order. The answer of a case that the contract
+ * refuses is the word "refused". */
 #ifndef DSV4_MANIFEST_H
 #define DSV4_MANIFEST_H
 

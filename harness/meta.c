@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A reader of meta.json takes op, case, tier, seed, parameters and tags from it; all the rest follows from these and is
- * held against a document made anew, so that no field can say anything else. */
+/* A reader of meta.json takes op, case, tier, seed, parameters and tags from it; all the rest
+ * follows from these and is held against a document made anew, so that no field can say anything
+ * else. */
 #include "meta.h"
 
 #include <errno.h>

@@ -8,7 +8,8 @@
 /* The text; dsv4_free() it. */
 char *dsv4_meta_text(const struct dsv4_vector *v);
 
-/* Builds v's shaped case, tier and tags from the text, which must say about them what dsv4_meta_text would. */
+/* Builds v's shaped case, tier and tags from the text, which must say about them what
+ * dsv4_meta_text would. */
 int dsv4_meta_parse(struct dsv4_vector *v, const char *text, size_t size, struct dsv4_err *err);
 
 #endif

@@ -212,7 +212,8 @@ static int find(struct dsv4_npz *z, const char *name, zip_stat_t *info, struct d
     return 0;
 }
 
-/* Inflates an entry; libzip checks its CRC when the end is reached, which one byte of room past the size makes sure. */
+/* Inflates an entry; libzip checks its CRC when the end is reached, which one byte of room past the
+ * size makes sure. */
 static unsigned char *inflate_entry(struct dsv4_npz *z, const char *name, const zip_stat_t *info,
                                     struct dsv4_err *err) {
     const size_t size = (size_t)info->size;

@@ -26,11 +26,13 @@ int dsv4_npz_finish(struct dsv4_npz_writer *w, unsigned char **bytes, size_t *si
                     struct dsv4_err *err);
 
 struct dsv4_npz;
-/* Opens an image that must outlive the result; NULL with err when it is no zip. The image is not trusted. */
+/* Opens an image that must outlive the result; NULL with err when it is no zip. The image is not
+ * trusted. */
 struct dsv4_npz *dsv4_npz_open(const unsigned char *bytes, size_t size, struct dsv4_err *err);
 void dsv4_npz_close(struct dsv4_npz *z);
 bool dsv4_npz_has(const struct dsv4_npz *z, const char *name);
-/* Reads `name` into `data` of dsv4_npy_bytes(npy); its entry must have exactly this header and size. */
+/* Reads `name` into `data` of dsv4_npy_bytes(npy); its entry must have exactly this header and
+ * size. */
 int dsv4_npz_array(struct dsv4_npz *z, const char *name, const struct dsv4_npy *npy, void *data,
                    struct dsv4_err *err);
 /* Reads a text of at most `limit` bytes; a zero byte follows. dsv4_free(*text). */

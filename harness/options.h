@@ -69,7 +69,8 @@ bool dsv4_filter_match(const struct dsv4_filter *filter, const struct dsv4_suite
 const struct dsv4_suite_case **dsv4_filter_select(const struct dsv4_filter *filter,
                                                   const struct dsv4_suite *suite, size_t *n);
 
-/* Leaves out the bench tier, whose answers are never stored. False: nothing but that was asked for. */
+/* Leaves out the bench tier, whose answers are never stored. False: nothing but that was asked for.
+ */
 bool dsv4_filter_stored(struct dsv4_filter *filter);
 
 /* Prints "file:line: sentence" or "dsv4cts: sentence" to standard error. Returns DSV4_EXIT_ERROR.

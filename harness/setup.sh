@@ -5,7 +5,7 @@
 set -euo pipefail
 
 packages=(
-    gcc libc6-dev make                                              # the build
+    gcc g++ libc6-dev make                                          # the build
     libyaml-dev libzip-dev zlib1g-dev libjansson-dev libssl-dev     # the harness
     libcriterion-dev libmpfr-dev libgmp-dev                         # unit tests, the oracle
     clang-19 lld-19 llvm-19 clang-tools-19 libclang-rt-19-dev libomp-19-dev # gfx9*, sanitizers, fuzzing

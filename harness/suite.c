@@ -1,26 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* YAML suites to cases. A suite is a list of facts, so YAML's power is refused: no anchors,
- * aliases, types or second documents, and plain ASCII in every scalar. */
+/* YAML suites to cases. */
 #include "suite.h"
 
 #include <dirent.h>
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <yaml.h>
 
 #include "../reference/memory.h"
 #include "file.h"
 #include "options.h"
+#include "plain_yaml.h"
 
 const char *const dsv4_tier_names[DSV4_N_TIERS] = {"smoke", "full", "stress", "bench"};
 
 enum {
     MAX_FILE_BYTES = 4 << 20,
-    MAX_EVENTS = 400000,
-    MAX_DEPTH = 8,
-    MAX_SCALAR = 400,
     MAX_SWEEP = 4096, /* cases from one entry */
     MAX_CASES = 10000 /* cases of one op */
 };
@@ -57,103 +52,8 @@ struct entry {
     size_t n_axes;
 };
 
-static int fail_line(const struct reader *r, size_t line, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
-
-static int fail_line(const struct reader *r, size_t line, const char *format, ...) {
-    va_list args;
-    va_start(args, format);
-    vsnprintf(r->err->text, sizeof r->err->text, format, args);
-    va_end(args);
-    return dsv4_err_at(r->err, r->file, (int)line + 1);
-}
-
-#define FAIL_NODE(r, node, ...) fail_line(r, (node)->start_mark.line, __VA_ARGS__)
-
-/* ---- a first pass over the events: what a suite may be made of ---- */
-
-static int check_text(const struct reader *r, const yaml_event_t *event) {
-    const unsigned char *text = event->data.scalar.value;
-    const size_t length = event->data.scalar.length, line = event->start_mark.line;
-    if (length > MAX_SCALAR)
-        return fail_line(r, line, "a scalar of %zu bytes; at most %d are read", length, MAX_SCALAR);
-    for (size_t i = 0; i < length; i++)
-        if (text[i] < 0x20 || text[i] > 0x7E)
-            return fail_line(r, line,
-                             "byte 0x%02x in a scalar; suites are printable ASCII on one line",
-                             text[i]);
-    return 0;
-}
-
-static bool is_decorated(const yaml_event_t *event) {
-    switch (event->type) {
-    case YAML_ALIAS_EVENT: return true;
-    case YAML_SCALAR_EVENT:
-        return event->data.scalar.anchor != NULL || event->data.scalar.tag != NULL;
-    case YAML_SEQUENCE_START_EVENT:
-        return event->data.sequence_start.anchor != NULL || event->data.sequence_start.tag != NULL;
-    case YAML_MAPPING_START_EVENT:
-        return event->data.mapping_start.anchor != NULL || event->data.mapping_start.tag != NULL;
-    default: return false;
-    }
-}
-
-static int check_event(const struct reader *r, const yaml_event_t *event, int *depth,
-                       int *documents) {
-    const size_t line = event->start_mark.line;
-    if (is_decorated(event))
-        return fail_line(r, line,
-                         "anchors, aliases and type tags are not part of a suite; write it out");
-    switch (event->type) {
-    case YAML_SCALAR_EVENT: return check_text(r, event);
-    case YAML_SEQUENCE_START_EVENT:
-    case YAML_MAPPING_START_EVENT:
-        if (++*depth > MAX_DEPTH)
-            return fail_line(r, line, "lists and maps are nested more than %d deep", MAX_DEPTH);
-        return 0;
-    case YAML_SEQUENCE_END_EVENT:
-    case YAML_MAPPING_END_EVENT: --*depth; return 0;
-    case YAML_DOCUMENT_START_EVENT:
-        return ++*documents > 1 ? fail_line(r, line, "a second document; a suite is one") : 0;
-    default: return 0;
-    }
-}
-
-static int fail_yaml(const struct reader *r, const yaml_parser_t *parser,
-                     const unsigned char *bytes, size_t size) {
-    size_t line = parser->problem_mark.line;
-    if (parser->error == YAML_READER_ERROR) {
-        line = 0;
-        for (size_t i = 0; i < size && i < parser->problem_offset; i++) line += bytes[i] == '\n';
-    }
-    return fail_line(
-        r, line, "not YAML: %s%s%s", parser->problem != NULL ? parser->problem : "unknown",
-        parser->context != NULL ? " " : "", parser->context != NULL ? parser->context : "");
-}
-
-static int scan(const struct reader *r, const unsigned char *bytes, size_t size) {
-    yaml_parser_t parser;
-    yaml_event_t event;
-    int status = 0, depth = 0, documents = 0, n = 0;
-    bool end = false;
-    if (yaml_parser_initialize(&parser) == 0)
-        return fail_line(r, 0, "the YAML parser has no memory");
-    yaml_parser_set_input_string(&parser, bytes, size);
-    while (status == 0 && !end) {
-        if (yaml_parser_parse(&parser, &event) == 0) {
-            status = fail_yaml(r, &parser, bytes, size);
-            break;
-        }
-        status = check_event(r, &event, &depth, &documents);
-        if (status == 0 && ++n > MAX_EVENTS)
-            status = fail_line(r, event.start_mark.line, "more than %d nodes", MAX_EVENTS);
-        end = event.type == YAML_STREAM_END_EVENT;
-        yaml_event_delete(&event);
-    }
-    if (status == 0 && documents == 0) status = fail_line(r, 0, "the suite is empty");
-    yaml_parser_delete(&parser);
-    return status;
-}
+#define FAIL_NODE(r, node, ...)                                                                    \
+    dsv4_yaml_fail((r)->err, (r)->file, (node)->start_mark.line, __VA_ARGS__)
 
 /* ---- nodes ---- */
 
@@ -388,7 +288,8 @@ static int read_tier(const struct reader *r, struct entry *e, const yaml_node_t 
 
 /* ---- expansion ---- */
 
-/* A value as part of a case's name: lower case, '-' for '_', '@', ',' and '~', 'm' for minus, 'p' for the point. */
+/* A value as part of a case's name: lower case, '-' for '_', '@', ',' and '~', 'm' for minus, 'p'
+ * for the point. */
 static void name_value(char *name, size_t size, const char *value) {
     size_t n = strlen(name);
     for (const char *at = value; *at != '\0' && n + 1 < size; at++) {
@@ -516,7 +417,6 @@ done:
 static int read_root(struct reader *r) {
     static const char *const keys[] = {"op", "tags", "cases"};
     const yaml_node_t *values[3], *root = yaml_document_get_root_node(r->document);
-    if (root == NULL) return fail_line(r, 0, "the suite is empty");
     if (read_map(r, root, "the suite", keys, 3, 3, values) != 0 ||
         want(r, values[0], YAML_SCALAR_NODE, "op") != 0)
         return -1;
@@ -531,27 +431,6 @@ static int read_root(struct reader *r) {
     return check_tags_used(r, values[1]);
 }
 
-static int read_document(struct reader *r, const unsigned char *bytes, size_t size) {
-    yaml_parser_t parser;
-    yaml_document_t document;
-    if (yaml_parser_initialize(&parser) == 0)
-        return fail_line(r, 0, "the YAML parser has no memory");
-    yaml_parser_set_input_string(&parser, bytes, size);
-    int status = -1;
-    if (yaml_parser_load(&parser, &document) == 0) {
-        fail_yaml(r, &parser, bytes, size);
-    } else {
-        r->document = &document;
-        dsv4_case_init(&r->scratch, r->op, "scratch");
-        status = read_root(r);
-        dsv4_case_free(&r->scratch);
-        dsv4_free(r->tag_used);
-        yaml_document_delete(&document);
-    }
-    yaml_parser_delete(&parser);
-    return status;
-}
-
 int dsv4_suite_parse(struct dsv4_suite *suite, const struct dsv4_op *op, const unsigned char *text,
                      size_t size, const char *path, struct dsv4_err *err) {
     suite->files = dsv4_resize(suite->files, (suite->n_files + 1) * sizeof *suite->files);
@@ -564,7 +443,15 @@ int dsv4_suite_parse(struct dsv4_suite *suite, const struct dsv4_op *op, const u
         .first_case = suite->n_cases,
         .err = err,
     };
-    return scan(&r, text, size) == 0 ? read_document(&r, text, size) : -1;
+    yaml_document_t document;
+    if (dsv4_yaml_load(&document, path, text, size, err) != 0) return -1;
+    r.document = &document;
+    dsv4_case_init(&r.scratch, r.op, "scratch");
+    const int status = read_root(&r);
+    dsv4_case_free(&r.scratch);
+    dsv4_free(r.tag_used);
+    yaml_document_delete(&document);
+    return status;
 }
 
 int dsv4_suite_read(struct dsv4_suite *suite, const struct dsv4_op *op, const char *path,

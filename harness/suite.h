@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Suites: suites/<op>.yaml -> cases. Every name and value is checked against the op's descriptor; an error carries
- * the YAML file and line. Strings and arrays belong to the suite. */
+/* Suites: suites/<op>.yaml -> cases. Every name and value is checked against the op's descriptor;
+ * an error carries the YAML file and line. Strings and arrays belong to the suite. */
 #ifndef DSV4_SUITE_H
 #define DSV4_SUITE_H
 
@@ -38,7 +38,8 @@ struct dsv4_suite {
     size_t n_files;
 };
 
-/* Reads suites/<op>.yaml under `dir` for every op of the registry. -1 with err (file, line) on the first fault. */
+/* Reads suites/<op>.yaml under `dir` for every op of the registry. -1 with err (file, line) on the
+ * first fault. */
 int dsv4_suite_load(struct dsv4_suite *suite, const char *dir, struct dsv4_err *err);
 
 /* Reads one file for one op, appending. */

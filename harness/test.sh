@@ -60,11 +60,18 @@ part selftest run selftest
 part verify-vectors run verify-vectors
 part matrix run matrix
 part verify-numpy run verify-numpy
+part second-opinion run second-opinion
 part fuzz run fuzz FUZZ_SECONDS=10
 part docs python3 harness/tests/docs/run_docs.py
 part docs-planted python3 harness/tests/docs/planted.py
-for arch in gfx942 gfx950; do
-    part "compile-$arch" run build ARCH="$arch"
+part check-emulated run check-emulated REPORTS=build/reports-emulated
+part check-canary run check-canary
+for arch in gfx90a gfx942 gfx950; do
+    if [[ -n ${ROCM_PATH:-} ]] || echo | clang-19 --target=amdgcn-amd-amdhsa -mcpu="$arch" -nogpulib -x c -c -o /dev/null - 2>/dev/null; then
+        part "compile-$arch" run build ARCH="$arch"
+    else
+        skip "compile-$arch" "clang-19 has no $arch, and ROCM_PATH is not set"
+    fi
 done
 if [[ -n $(make --no-print-directory print-nvcc) ]]; then
     part compile-sm_90 run build ARCH=sm_90

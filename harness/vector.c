@@ -132,7 +132,8 @@ static int check_rows(const struct dsv4_case_tensor *t, const char *name, const 
     return 0;
 }
 
-/* Unpacks the bits; they must be of use: at least one set, none past the end, zeros golden under them. */
+/* Unpacks the bits; they must be of use: at least one set, none past the end, zeros golden under
+ * them. */
 static int take_keep(struct dsv4_vector_tensor *t, int64_t n, const char *name,
                      const unsigned char *bits, struct dsv4_err *err) {
     int64_t kept = 0;

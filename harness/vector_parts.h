@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The arrays that a case's vector consists of: one list for the writer, the reader and the tests. */
+/* The arrays that a case's vector consists of: one list for the writer, the reader and the tests.
+ */
 #ifndef DSV4_VECTOR_PARTS_H
 #define DSV4_VECTOR_PARTS_H
 

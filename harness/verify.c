@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* verify-vectors: every case made anew is what MANIFEST and the .npz files say; with --stream, the frames of another
- * build of the reference are what MANIFEST says. */
+/* verify-vectors: every case made anew is what MANIFEST and the .npz files say; with --stream, the
+ * frames of another build of the reference are what MANIFEST says. */
 #include <stdio.h>
 #include <unistd.h>
 

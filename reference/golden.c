@@ -7,8 +7,8 @@
 
 enum { GUARD = 4096 };
 
-/* Arenas up to this size are poisoned and inspected as a whole; beyond it, guard bands, whole dense tensors, and of
- * row-sparse ones the live rows with their neighbours. */
+/* Arenas up to this size are poisoned and inspected as a whole; beyond it, guard bands, whole dense
+ * tensors, and of row-sparse ones the live rows with their neighbours. */
 static const int64_t whole_arena = INT64_C(256) << 20;
 
 struct range {
@@ -104,7 +104,8 @@ static int fail_written(const struct maker *m, const char *who, int64_t at) {
                                                  : "a gap or a row that is not live");
 }
 
-/* Puts the poison back under every tensor's own bytes; whatever is not poison then was written illegally. */
+/* Puts the poison back under every tensor's own bytes; whatever is not poison then was written
+ * illegally. */
 static int check_rest(const struct maker *m, const char *who, int turn) {
     for (size_t s = 0; s < m->c->op->n_slots; s++)
         dsv4_unpack(m->c->tensors[s].t.data, &m->c->tensors[s], m->before[s]);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* From a shaped case to golden bytes: runs recipe and reference, and proves that neither writes where it must not. */
+/* From a shaped case to golden bytes: runs recipe and reference, and proves that neither writes
+ * where it must not. */
 #ifndef DSV4_GOLDEN_H
 #define DSV4_GOLDEN_H
 
@@ -7,19 +8,19 @@
 
 /* One tensor of a vector, in packed form. */
 struct dsv4_vector_tensor {
-    unsigned char
-        *in; /* packed bytes before the call (IN, INOUT); NULL for OUT and absent tensors */
-    unsigned char *out; /* packed golden bytes (OUT, INOUT); NULL otherwise */
-    unsigned char *
-        keep; /* one byte (0 or 1) per packed byte, 1: must stay untouched; NULL when all are written.
-                          * OUT only: an INOUT tensor's untouched bytes are golden with their earlier value. */
+    unsigned char *in;   /* packed bytes before the call (IN, INOUT); else NULL */
+    unsigned char *out;  /* packed golden bytes (OUT, INOUT); else NULL */
+    unsigned char *keep; /* one byte (0 or 1) per packed byte, 1: must stay untouched; NULL when all
+                          * are written. OUT only: an INOUT tensor's untouched bytes are golden with
+                          * their earlier value. */
 };
 
 /*
- * Fills `tensors` (zeroed by the caller, DSV4_MAX_TENSORS of them; free with dsv4_golden_free in either outcome) for a
- * shaped case, which is left placed and not bound. Recipe and reference each run twice over an arena of different
- * poison: bytes that follow the poison are untouched, bytes that differ otherwise depend on earlier contents, which is
- * an error, as is a write to a guard band, a gap, an input, or by a reference that refuses.
+ * Fills `tensors` (zeroed by the caller, DSV4_MAX_TENSORS of them; free with dsv4_golden_free in
+ * either outcome) for a shaped case, which is left placed and not bound. Recipe and reference each
+ * run twice over an arena of different poison: bytes that follow the poison are untouched, bytes
+ * that differ otherwise depend on earlier contents, which is an error, as is a write to a guard
+ * band, a gap, an input, or by a reference that refuses.
  */
 int dsv4_golden_make(struct dsv4_vector_tensor *tensors, struct dsv4_case *c, struct dsv4_err *err);
 void dsv4_golden_free(struct dsv4_vector_tensor *tensors);

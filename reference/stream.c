@@ -1,10 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A program of its own, free of third-party libraries, so that any compiler can build it for any machine: reads
- * resolved cases ("op case seed name=value ...", as `dsv4cts list --resolved` prints them) from standard input and
- * writes the bytes that hashes are taken over to standard output, for `dsv4cts verify-vectors --stream`:
+ * A program of its own, free of third-party libraries, so that any compiler can build it for any
+ * machine: reads resolved cases ("op case seed name=value ...", as `dsv4cts list --resolved` prints
+ * them) from standard input and writes the bytes that hashes are taken over to standard output, for
+ * `dsv4cts verify-vectors --stream`:
  *
- *   case <op>/<case>\n   prompt <bytes>\n<bytes>   answer <bytes>\n<bytes> or refused\n   ...   end\n
+ *   case <op>/<case>\n
+ *   prompt <bytes>\n<bytes>
+ *   answer <bytes>\n<bytes>   or   refused\n
+ *   ...
+ *   end\n
  */
 #include <stdio.h>
 #include <stdlib.h>

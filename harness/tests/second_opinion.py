@@ -12,6 +12,7 @@ import glob
 import os
 import sys
 import time
+import zipfile
 
 sys.dont_write_bytecode = True
 
@@ -30,7 +31,8 @@ def check(files):
             loaded = vector.load(file)
             found = judge(loaded)
             refused += loaded["meta"]["refused"]
-        except (vector.Fault, KeyError, ValueError, IndexError, ArithmeticError) as error:
+        except (vector.Fault, OSError, zipfile.BadZipFile, KeyError, ValueError, IndexError,
+                ArithmeticError) as error:
             found = [f"{type(error).__name__}: {error}"]
         wrong += bool(found)
         for sentence in found:
@@ -41,7 +43,8 @@ def check(files):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--plant", action="store_true")
     parser.add_argument("--op", default="*")
     parser.add_argument("--case", default="*")

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Temporary directories, and suites with one case per op of the registry, for tests of whole verbs. */
+/* Temporary directories, and suites with one case per op of the registry, for tests of whole verbs.
+ */
 #ifndef DSV4_TEMPORARY_H
 #define DSV4_TEMPORARY_H
 

@@ -342,6 +342,24 @@ Test(cli, verify_sees_wrong_files) {
     leave(&r);
 }
 
+/* Vectors that are not made anew count: a file too large stands in for them. */
+Test(cli, gen_keeps_to_its_budget) {
+    enum { LARGE = (8 << 20) + 1 };
+    struct room r;
+    enter(&r);
+    cr_assert_eq(gen(&r), DSV4_EXIT_PASS, "%s", r.said);
+    void *large = dsv4_alloc(LARGE);
+    write_all(r.first, large, LARGE);
+    unlink(r.manifest);
+    cr_expect_eq(
+        RUN(&r, dsv4_verb_gen, "--suites", r.suites, "--out", r.vectors, "--op", dsv4_ops[1]->name),
+        DSV4_EXIT_ERROR);
+    expect_said(&r, "over 8388608 bytes");
+    cr_expect_neq(access(r.manifest, F_OK), 0, "nothing is written");
+    dsv4_free(large);
+    leave(&r);
+}
+
 Test(cli, suites_without_an_op_or_a_file) {
     struct room r;
     char path[PATH + 32];

@@ -7,8 +7,9 @@
 
 enum { TOY_CHANNELS = 8, TOY_ROWS = 5000 };
 
-/* x [tokens, 8] f32, rows widened; slots [tokens] i32; out [5000, 8] f32, row-sparse: out[slots[t]] = 2 x[t], but its
- * last channel is never written; state [4] i32, in-out: counts tokens; note: absent. */
+/* x [tokens, 8] f32, rows widened; slots [tokens] i32; out [5000, 8] f32, row-sparse: out[slots[t]]
+ * = 2 x[t], but its last channel is never written; state [4] i32, in-out: counts tokens; note:
+ * absent. */
 static inline int toy_shape(struct dsv4_case *c, struct dsv4_err *err) {
     const int64_t tokens = dsv4_case_int(c, "tokens");
     int64_t rows[64];

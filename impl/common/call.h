@@ -12,7 +12,9 @@
 
 enum { CALL_THREADS = 256, CALL_TEAMS = CALL_THREADS / TEAM };
 /* Blocks that keep a large GPU busy; grids below that trade throughput for latency. */
-enum { CALL_BUSY_BLOCKS = 1024 };
+#ifndef GPU_BUSY_BLOCKS
+#define GPU_BUSY_BLOCKS 1024
+#endif
 
 struct call_why {
     char *text;
@@ -79,8 +81,7 @@ static inline int64_t call_covered(const dsv4_call *call, int64_t rows) {
 /* Tokens per block: as many as `most`, fewer while that leaves the GPU idle. */
 static inline int call_group(int64_t rows, int64_t blocks_per_group, int least, int most) {
     int group = most;
-    while (group > least && call_ceil(rows, group) * blocks_per_group < CALL_BUSY_BLOCKS)
-        group /= 2;
+    while (group > least && call_ceil(rows, group) * blocks_per_group < GPU_BUSY_BLOCKS) group /= 2;
     return group;
 }
 

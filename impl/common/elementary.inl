@@ -33,11 +33,10 @@
 /* The one NaN of the canon. */
 #define ELEMENTARY_NAN __builtin_bit_cast(float, UINT32_C(0x7FC00000))
 
-/* exp(x) for x that is not NaN; NaN gives any value. */
-ELEMENTARY float elementary_exp_of_number(float x) {
-    /* Below -104 the result is 0, above 89 it is inf. */
+/* exp(x) for x up to 89, where the result is inf; NaN gives any value. */
+ELEMENTARY float elementary_exp_below(float x) {
+    /* From -104 down the result is 0. */
     x = x > -104.0f ? x : -104.0f;
-    x = x < 89.0f ? x : 89.0f;
     /* 1.5 * 2^23: the sum's low bits are the rounded quotient. */
     const float shifted = ELEMENTARY_FMAF(x, 0x1.715476p+0f, 0x1.8p23f);
     const float n = shifted - 0x1.8p23f;
@@ -64,7 +63,7 @@ ELEMENTARY float elementary_exp_of_number(float x) {
 }
 
 ELEMENTARY float elementary_exp(float x) {
-    const float y = elementary_exp_of_number(x);
+    const float y = elementary_exp_below(x < 89.0f ? x : 89.0f);
     return x != x ? ELEMENTARY_NAN : y;
 }
 

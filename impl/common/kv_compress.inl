@@ -46,18 +46,22 @@ __global__ void __launch_bounds__(CALL_THREADS)
                    pool4_channels<64 * J, BF16>(p, offset, position < 7, gpu_team()));
 }
 
-/* Block b takes slice b % 8 of the windows of token group b / 8. */
-template <bool BF16>
-__global__ void __launch_bounds__(CALL_THREADS, 3)
+/* Many tokens: a block pools the slices of a token in turn, so that the pages it reads stay open. Few tokens (SPLIT):
+ * block b takes slice b % 8 of the tokens of group b / 8. */
+template <bool BF16, bool SPLIT>
+__global__ void __launch_bounds__(CALL_THREADS, 2)
     compress128_kernel(const struct compress_args a) {
     __shared__ struct pool_shared shared;
     const struct kv_pool &p = a.pool;
-    const int slice = (int)(gpu_block() % POOL_SLICES);
-    struct pool_group group = pool128_group(p, gpu_block() / POOL_SLICES);
+    const int first = SPLIT ? (int)(gpu_block() % POOL_SLICES) : 0;
+    const int end = SPLIT ? first + 1 : POOL_SLICES;
+    struct pool_group group = pool128_group(p, SPLIT ? gpu_block() / POOL_SLICES : gpu_block());
     for (int64_t t = pool_take(&group); t >= 0; t = pool_take(&group)) {
         const int64_t offset = pool128_offset(p, p.requests[t], p.positions[t]);
-        const struct pool_pair values = pool128_slice<BF16>(p, &shared, offset, slice);
-        if (gpu_team() == 0) compress_store(a.scratch + t * a.scratch_stride, slice, values);
+        GPU_NO_UNROLL for (int slice = first; slice < end; slice++) {
+            const struct pool_pair values = pool128_slice<BF16>(p, &shared, offset, slice);
+            if (gpu_team() == 0) compress_store(a.scratch + t * a.scratch_stride, slice, values);
+        }
     }
 }
 
@@ -81,6 +85,14 @@ static void launch4(struct compress_args a, dim3 grid, bool wide, gpu_stream str
         GPU_LAUNCH((compress4_kernel<J, BF16>), grid, CALL_THREADS, stream, a);
 }
 
+template <bool BF16>
+static void launch128(struct compress_args a, dim3 grid, bool split, gpu_stream stream) {
+    if (split)
+        GPU_LAUNCH((compress128_kernel<BF16, true>), grid, CALL_THREADS, stream, a);
+    else
+        GPU_LAUNCH((compress128_kernel<BF16, false>), grid, CALL_THREADS, stream, a);
+}
+
 static int run(const dsv4_call *call, struct call_why why) {
     const gpu_stream stream = (gpu_stream)call->stream;
     struct compress_args a;
@@ -92,16 +104,18 @@ static int run(const dsv4_call *call, struct call_why why) {
     a.scratch_stride = dsv4_find(call, "scratch")->stride[0];
     if (a.pool.rows == 0) return DSV4_OK;
     if (a.pool.ratio == 128) {
-        a.pool.group = call_group(a.pool.rows, POOL_SLICES, 1, POOL_MAX_GROUP);
-        status = call_grid(&grid, call_ceil(a.pool.rows, a.pool.group) * POOL_SLICES, why);
+        const bool split = a.pool.rows < POOL_MAX_GROUP * GPU_BUSY_BLOCKS;
+        const int blocks = split ? POOL_SLICES : 1;
+        a.pool.group = call_group(a.pool.rows, blocks, 1, POOL_MAX_GROUP);
+        status = call_grid(&grid, call_ceil(a.pool.rows, a.pool.group) * blocks, why);
         if (status != DSV4_OK) return status;
         if (a.pool.bf16)
-            GPU_LAUNCH(compress128_kernel<true>, grid, CALL_THREADS, stream, a);
+            launch128<true>(a, grid, split, stream);
         else
-            GPU_LAUNCH(compress128_kernel<false>, grid, CALL_THREADS, stream, a);
+            launch128<false>(a, grid, split, stream);
         return call_launched(why);
     }
-    const bool wide = a.pool.head == KV_HEAD && a.pool.rows <= CALL_BUSY_BLOCKS;
+    const bool wide = a.pool.head == KV_HEAD && a.pool.rows <= 2 * GPU_BUSY_BLOCKS;
     a.pool.group = wide ? 1 : call_group(a.pool.rows, 1, CALL_TEAMS, TEAM);
     status = call_grid(&grid, call_ceil(a.pool.rows, a.pool.group), why);
     if (status != DSV4_OK) return status;

@@ -3,8 +3,8 @@
  * kv_compress_norm_rope_store: kv_compress and kv_norm_rope_store in one, without scratch.
  *
  * Ratio 4: a team pools its token's row piece by piece into lane-private shared memory and finishes it alone; for few
- * tokens a block's teams share one token. Ratio 128: the eight slices of a row are pooled by a cluster of eight blocks
- * where there are clusters (FUSED_CLUSTER), one after the other by one block elsewhere; one team finishes.
+ * tokens a block's teams share one token. Ratio 128: a block pools the eight slices of a row in turn and one team
+ * finishes; for few tokens, where there are clusters (FUSED_CLUSTER), eight blocks share one token.
  */
 #include "kv_finish.inl"
 #include "kv_pool.inl"
@@ -30,7 +30,7 @@ GPU_DEVICE void fused_finish(const struct fused_args &a, const fused_row &row, i
 }
 
 template <int J, bool BF16>
-__global__ void __launch_bounds__(CALL_THREADS, 3) fused4_kernel(const struct fused_args a) {
+__global__ void __launch_bounds__(CALL_THREADS) fused4_kernel(const struct fused_args a) {
     __shared__ struct pool_pair rows[CALL_TEAMS][KV_HEAD / ROW_STEP][TEAM];
     const struct kv_pool &p = a.pool;
     const int64_t first = gpu_block() * p.group, t = first + gpu_lane();
@@ -66,32 +66,9 @@ __global__ void __launch_bounds__(CALL_THREADS) fused4_wide_kernel(const struct 
     if (gpu_team() == 0) fused_finish<J>(a, row, position, kv_slot);
 }
 
-#ifdef FUSED_CLUSTER
-/* Eight blocks of a cluster pool a slice each and leave it in the first block's row. */
+/* A block pools the slices of a token in turn, so that the pages it reads stay open. */
 template <bool BF16>
-__global__ void __cluster_dims__(POOL_SLICES) __launch_bounds__(CALL_THREADS, 3)
-    fused128_kernel(const struct fused_args a) {
-    __shared__ struct pool_shared shared;
-    __shared__ fused_row rows[2]; /* in turn, so that one barrier per token is enough */
-    const struct kv_pool &p = a.pool;
-    const int slice = (int)(gpu_block() % POOL_SLICES);
-    int turn = 0;
-    struct pool_group group = pool128_group(p, gpu_block() / POOL_SLICES);
-    for (int64_t t = pool_take(&group); t >= 0; t = pool_take(&group)) {
-        const int64_t position = p.positions[t], kv_slot = a.finish.kv_slots[t];
-        if (kv_slot < 0) continue;
-        const int64_t offset = pool128_offset(p, p.requests[t], position);
-        const struct pool_pair values = pool128_slice<BF16>(p, &shared, offset, slice);
-        if (gpu_team() == 0) *FUSED_FIRST_BLOCK(&rows[turn][slice][gpu_lane()]) = values;
-        FUSED_CLUSTER_BARRIER();
-        if (slice == 0 && gpu_team() == 0) fused_finish<8>(a, rows[turn], position, kv_slot);
-        turn ^= 1;
-    }
-}
-enum { FUSED_BLOCKS_PER_GROUP = POOL_SLICES };
-#else
-template <bool BF16>
-__global__ void __launch_bounds__(CALL_THREADS) fused128_kernel(const struct fused_args a) {
+__global__ void __launch_bounds__(CALL_THREADS, 3) fused128_kernel(const struct fused_args a) {
     __shared__ struct pool_shared shared;
     __shared__ fused_row row;
     const struct kv_pool &p = a.pool;
@@ -108,7 +85,26 @@ __global__ void __launch_bounds__(CALL_THREADS) fused128_kernel(const struct fus
         if (gpu_team() == 0) fused_finish<8>(a, row, position, kv_slot);
     }
 }
-enum { FUSED_BLOCKS_PER_GROUP = 1 };
+
+#ifdef FUSED_CLUSTER
+/* For few tokens: eight blocks of a cluster pool a slice each and leave it in the first block's row. */
+template <bool BF16>
+__global__ void __cluster_dims__(POOL_SLICES) __launch_bounds__(CALL_THREADS, 3)
+    fused128_wide_kernel(const struct fused_args a) {
+    __shared__ struct pool_shared shared;
+    __shared__ fused_row row;
+    const struct kv_pool &p = a.pool;
+    const int slice = (int)(gpu_block() % POOL_SLICES);
+    const int64_t t = gpu_block() / POOL_SLICES, position = p.positions[t];
+    const int64_t kv_slot = a.finish.kv_slots[t];
+    if (p.slots[t] < 0 || kv_slot < 0 || ((position + 1) & 127) != 0) return;
+    const int64_t offset = pool128_offset(p, p.requests[t], position);
+    const struct pool_pair values = pool128_slice<BF16>(p, &shared, offset, slice);
+    FUSED_CLUSTER_BARRIER(); /* the first block has entered: its shared memory is there */
+    if (gpu_team() == 0) *FUSED_FIRST_BLOCK(&row[slice][gpu_lane()]) = values;
+    FUSED_CLUSTER_BARRIER();
+    if (slice == 0 && gpu_team() == 0) fused_finish<8>(a, row, position, kv_slot);
+}
 #endif
 
 static int supports(const dsv4_call *call, struct call_why why) {
@@ -124,6 +120,25 @@ static void launch4(struct fused_args a, dim3 grid, bool wide, gpu_stream stream
         GPU_LAUNCH((fused4_kernel<J, BF16>), grid, CALL_THREADS, stream, a);
 }
 
+template <bool BF16>
+static int launch128(struct fused_args a, gpu_stream stream, struct call_why why) {
+    dim3 grid;
+    int status;
+#ifdef FUSED_CLUSTER
+    if (a.pool.rows <= GPU_BUSY_BLOCKS) {
+        status = call_grid(&grid, a.pool.rows * POOL_SLICES, why);
+        if (status != DSV4_OK) return status;
+        GPU_LAUNCH(fused128_wide_kernel<BF16>, grid, CALL_THREADS, stream, a);
+        return call_launched(why);
+    }
+#endif
+    a.pool.group = call_group(a.pool.rows, 1, 1, POOL_MAX_GROUP);
+    status = call_grid(&grid, call_ceil(a.pool.rows, a.pool.group), why);
+    if (status != DSV4_OK) return status;
+    GPU_LAUNCH(fused128_kernel<BF16>, grid, CALL_THREADS, stream, a);
+    return call_launched(why);
+}
+
 static int run(const dsv4_call *call, struct call_why why) {
     const gpu_stream stream = (gpu_stream)call->stream;
     struct fused_args a;
@@ -133,18 +148,9 @@ static int run(const dsv4_call *call, struct call_why why) {
     a.pool = kv_pool_of(call);
     a.finish = kv_finish_of(call);
     if (a.pool.rows == 0) return DSV4_OK;
-    if (a.pool.ratio == 128) {
-        a.pool.group = call_group(a.pool.rows, FUSED_BLOCKS_PER_GROUP, 1, POOL_MAX_GROUP);
-        status =
-            call_grid(&grid, call_ceil(a.pool.rows, a.pool.group) * FUSED_BLOCKS_PER_GROUP, why);
-        if (status != DSV4_OK) return status;
-        if (a.pool.bf16)
-            GPU_LAUNCH(fused128_kernel<true>, grid, CALL_THREADS, stream, a);
-        else
-            GPU_LAUNCH(fused128_kernel<false>, grid, CALL_THREADS, stream, a);
-        return call_launched(why);
-    }
-    const bool wide = a.pool.head == KV_HEAD && a.pool.rows <= CALL_BUSY_BLOCKS;
+    if (a.pool.ratio == 128)
+        return a.pool.bf16 ? launch128<true>(a, stream, why) : launch128<false>(a, stream, why);
+    const bool wide = a.pool.head == KV_HEAD && a.pool.rows <= 2 * GPU_BUSY_BLOCKS;
     a.pool.group = wide ? 1 : call_group(a.pool.rows, 1, CALL_TEAMS, TEAM);
     status = call_grid(&grid, call_ceil(a.pool.rows, a.pool.group), why);
     if (status != DSV4_OK) return status;

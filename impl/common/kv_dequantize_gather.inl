@@ -36,17 +36,27 @@ GPU_DEVICE struct gather_place gather_find(const struct gather_args &a, int64_t 
     return place;
 }
 
-template <int FP8> GPU_DEVICE uint32_t gather_two(uint32_t codes, float scale) {
-    const gpu_f2 x = num_fp8_x2_decode(codes, FP8);
-    return num_bf16x2(x.x * scale, x.y * scale);
-}
-
+/* Eight codes to eight bf16; one look for NaN at all of them. */
 template <int FP8> GPU_DEVICE gpu_u4 gather_eight(uint32_t low, uint32_t high, float scale) {
+    const uint32_t codes[4] = {low & 0xFFFFu, low >> 16, high & 0xFFFFu, high >> 16};
+    uint32_t made[4];
+    gpu_f2 x[4];
+    bool nan = false;
+    GPU_UNROLL for (int i = 0; i < 4; i++) {
+        x[i] = num_fp8_x2_decode(codes[i], FP8);
+        x[i].x *= scale;
+        x[i].y *= scale;
+        made[i] = num_bf16x2_of_numbers(x[i].x, x[i].y);
+        nan |= num_any_nan(x[i].x, x[i].y);
+    }
+    if (nan) {
+        GPU_UNROLL for (int i = 0; i < 4; i++) made[i] = num_bf16x2(x[i].x, x[i].y);
+    }
     gpu_u4 v;
-    v.x = gather_two<FP8>(low & 0xFFFFu, scale);
-    v.y = gather_two<FP8>(low >> 16, scale);
-    v.z = gather_two<FP8>(high & 0xFFFFu, scale);
-    v.w = gather_two<FP8>(high >> 16, scale);
+    v.x = made[0];
+    v.y = made[1];
+    v.z = made[2];
+    v.w = made[3];
     return v;
 }
 
@@ -94,11 +104,16 @@ __global__ void __launch_bounds__(CALL_THREADS) gather_wide_kernel(const struct 
     rows = rows < a.max_rows ? rows : a.max_rows;
     if (first >= rows) return;
     char *const out = a.out + request * a.request_stride + (a.offset + first) * a.row_stride;
+    /* Lane i finds row i % 4: all table look-ups at once. Beyond the end, the last row again. */
+    const int64_t wanted = first + lane % GATHER_ROWS;
+    const struct gather_place mine =
+        gather_find(a, request, start + (wanted < rows ? wanted : rows - 1));
     struct gather_loads v[GATHER_ROWS];
     GPU_UNROLL for (int i = 0; i < GATHER_ROWS; i++) {
-        /* The last row again where there are fewer: loads stay unconditional. */
-        const int64_t row = first + i < rows ? first + i : rows - 1;
-        v[i] = gather_load<ROPE_WIDE>(gather_find(a, request, start + row));
+        struct gather_place place;
+        place.data = a.cache.data + team_read_i64(mine.data - a.cache.data, i);
+        place.scales = a.cache.data + team_read_i64(mine.scales - a.cache.data, i);
+        v[i] = gather_load<ROPE_WIDE>(place);
     }
     GPU_UNROLL for (int i = 0; i < GATHER_ROWS; i++) {
         if (first + i >= rows) return;

@@ -17,8 +17,10 @@ struct kv_finish {
 /* x: the pooled row in the team's lanes. RoPE turns by the first of the window's new positions. */
 template <int J>
 GPU_DEVICE void finish_row(const struct kv_finish &f, float *x, int64_t position, int64_t slot) {
+    const struct row_angle angle =
+        row_load_angle(f.rope_table + (position & -(int64_t)f.ratio) * f.rope_stride);
     row_weigh<J>(x, row_rsqrt<J>(x, f.eps), f.weight, f.weight_is_bf16);
-    row_rope<J>(x, f.rope_table + (position & -(int64_t)f.ratio) * f.rope_stride);
+    row_rope<J>(x, angle);
     row_store<J>(f.cache, slot, x);
 }
 

@@ -72,6 +72,12 @@ struct __attribute__((aligned(16))) pool_sums {
     float den_a, den_b, num_a, num_b;
 };
 
+GPU_DEVICE struct pool_sums pool_end(struct pool_sums sums, const bool *nan) {
+    sums.den_a = nan[0] ? ELEMENTARY_NAN : sums.den_a;
+    sums.den_b = nan[1] ? ELEMENTARY_NAN : sums.den_b;
+    return sums;
+}
+
 GPU_DEVICE struct pool_pair pool_divide(struct pool_sums sums) {
     struct pool_pair values;
     values.a = gpu_divide_float(sums.num_a, sums.den_a);
@@ -79,9 +85,13 @@ GPU_DEVICE struct pool_pair pool_divide(struct pool_sums sums) {
     return values;
 }
 
-GPU_DEVICE void pool_add(struct pool_sums *sums, struct pool_pair s, struct pool_pair max,
-                         struct pool_pair x) {
-    const float a = elementary_exp(s.a - max.a), b = elementary_exp(s.b - max.b);
+/* `nan` remembers NaN for the sums' end, cheaper than exp can. */
+GPU_DEVICE void pool_add(struct pool_sums *sums, bool *nan, struct pool_pair s,
+                         struct pool_pair max, struct pool_pair x) {
+    const float below_a = s.a - max.a, below_b = s.b - max.b;
+    const float a = elementary_exp_below(below_a), b = elementary_exp_below(below_b);
+    nan[0] |= below_a != below_a;
+    nan[1] |= below_b != below_b;
     sums->den_a += a;
     sums->den_b += b;
     sums->num_a = gpu_fma(a, x.a, sums->num_a);
@@ -118,8 +128,9 @@ GPU_DEVICE struct pool_pair pool4_channels(const struct kv_pool &p, int64_t offs
         max.b = gpu_max(max.b, s[k].b);
     }
     struct pool_sums sums = {0.0f, 0.0f, 0.0f, 0.0f};
-    GPU_UNROLL for (int k = 0; k < 8; k++) pool_add(&sums, s[k], max, x[k]);
-    return pool_divide(sums);
+    bool nan[2] = {false, false};
+    GPU_UNROLL for (int k = 0; k < 8; k++) pool_add(&sums, nan, s[k], max, x[k]);
+    return pool_divide(pool_end(sums, nan));
 }
 
 /* ---- ratio 128 ---- */
@@ -174,12 +185,14 @@ GPU_DEVICE struct pool_pair pool128_slice(const struct kv_pool &p, struct pool_s
         max.b = gpu_max(max.b, other.b);
     }
     struct pool_sums sums = {0.0f, 0.0f, 0.0f, 0.0f};
+    bool nan[2] = {false, false};
     GPU_UNROLL for (int c = 0; c < POOL_BLOCK_ROWS / POOL_CHUNK; c++) {
         if (c + 1 < POOL_BLOCK_ROWS / POOL_CHUNK)
             pool128_load_chunk<BF16>(p, offset, column, c + 1, x[(c + 1) % 2]);
         GPU_UNROLL for (int k = 0; k < POOL_CHUNK; k++)
-            pool_add(&sums, s[POOL_CHUNK * c + k], max, x[c % 2][k]);
+            pool_add(&sums, nan, s[POOL_CHUNK * c + k], max, x[c % 2][k]);
     }
+    sums = pool_end(sums, nan);
     shared->sums[team][lane] = sums;
     gpu_barrier();
     /* The next call writes max before its first barrier and the sums after it: no third barrier. */

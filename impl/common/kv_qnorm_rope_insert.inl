@@ -26,9 +26,9 @@ GPU_DEVICE void insert_load(float *x, const char *row) {
     }
 }
 
-template <int FORM>
-GPU_DEVICE void insert_q(const struct insert_args &a, int64_t t, int head, int64_t position) {
+template <int FORM> GPU_DEVICE void insert_q(const struct insert_args &a, int64_t t, int head) {
     char *const out = a.q_out + t * a.out_token + head * a.out_head;
+    const int64_t position = a.positions[t];
     float x[16];
     if (head >= a.heads) {
         GPU_UNROLL for (int i = 0; i < 16; i++) x[i] = 0.0f;
@@ -36,20 +36,23 @@ GPU_DEVICE void insert_q(const struct insert_args &a, int64_t t, int head, int64
         return;
     }
     insert_load(x, a.q + t * a.q_token + head * a.q_head);
+    const struct row_angle angle = row_load_angle(a.rope_table + position * a.rope_stride);
     if (a.q_norm) {
         const float r = row_rsqrt<8>(x, a.eps);
         GPU_UNROLL for (int i = 0; i < 16; i++) x[i] *= r;
     }
-    row_rope<8>(x, a.rope_table + position * a.rope_stride);
+    row_rope<8>(x, angle);
     if (FORM == KV_FULL_FP8)
         row_store_fp8<8>(out, x, a.q_scale_inverse, 0, a.cache.fp8);
     else
         row_store_bf16<8>(out, x);
 }
 
-GPU_DEVICE void insert_kv(const struct insert_args &a, int64_t t, int64_t slot, int64_t position) {
+GPU_DEVICE void insert_kv(const struct insert_args &a, int64_t t, int64_t slot) {
+    const int64_t position = a.positions[t];
     float x[16];
     insert_load(x, a.kv + t * a.kv_stride);
+    const struct row_angle angle = row_load_angle(a.rope_table + position * a.rope_stride);
     if (a.kv_weight != NULL) {
         row_weigh<8>(x, row_rsqrt<8>(x, a.eps), a.kv_weight, a.weight_is_bf16);
         GPU_UNROLL for (int j = 0; j < 8; j++) {
@@ -58,7 +61,7 @@ GPU_DEVICE void insert_kv(const struct insert_args &a, int64_t t, int64_t slot, 
             x[2 * j + 1] = num_bf16_high(codes);
         }
     }
-    row_rope<8>(x, a.rope_table + position * a.rope_stride);
+    row_rope<8>(x, angle);
     row_store<8>(a.cache, slot, x);
 }
 
@@ -69,11 +72,11 @@ __global__ void __launch_bounds__(CALL_THREADS) insert_kernel(const struct inser
     const int64_t t = gpu_quotient(unit, a.rows_per_token);
     const int head = (int)(unit - t * a.rows_per_token.value);
     if (head < a.padded_heads) {
-        insert_q<FORM>(a, t, head, a.positions[t]);
+        insert_q<FORM>(a, t, head);
         return;
     }
     const int64_t slot = t < a.covered ? a.slots[t] : -1;
-    if (slot >= 0) insert_kv(a, t, slot, a.positions[t]);
+    if (slot >= 0) insert_kv(a, t, slot);
 }
 
 static int supports_q(const dsv4_call *call, int form, struct call_why why) {

@@ -79,12 +79,23 @@ GPU_DEVICE void row_weigh(float *x, float r, const char *weight, int weight_is_b
     }
 }
 
-/* Rotates the last 64 channels: each product rounded, then one add. */
-template <int J> GPU_DEVICE void row_rope(float *x, const char *table_row) {
+/* This lane's cos and sin. Loaded apart, so that a kernel can have them under way before it needs them. */
+struct row_angle {
+    float c, s;
+};
+
+GPU_DEVICE struct row_angle row_load_angle(const char *table_row) {
     const float *const table = (const float *)table_row;
-    const float c = table[gpu_lane()], s = table[KV_ROPE / 2 + gpu_lane()];
+    struct row_angle angle;
+    angle.c = table[gpu_lane()];
+    angle.s = table[KV_ROPE / 2 + gpu_lane()];
+    return angle;
+}
+
+/* Rotates the last 64 channels: each product rounded, then one add. */
+template <int J> GPU_DEVICE void row_rope(float *x, struct row_angle angle) {
     const float e = x[2 * J - 2], o = x[2 * J - 1];
-    const float ec = e * c, os = o * s, oc = o * c, es = e * s;
+    const float ec = e * angle.c, os = o * angle.s, oc = o * angle.c, es = e * angle.s;
     x[2 * J - 2] = ec - os;
     x[2 * J - 1] = oc + es;
 }
@@ -169,8 +180,19 @@ GPU_DEVICE void row_store_indexer_mxfp4(const struct kv_cache &cache, char *page
 }
 
 template <int J> GPU_DEVICE void row_store_bf16(char *row, const float *x) {
-    GPU_UNROLL for (int j = 0; j < J; j++) * (uint32_t *)(row + 2 * ROW_STEP * j + 4 * gpu_lane()) =
-        num_bf16x2(x[2 * j], x[2 * j + 1]);
+    uint32_t codes[J];
+    bool nan = false;
+    GPU_UNROLL for (int j = 0; j < J; j++) {
+        codes[j] = num_bf16x2_of_numbers(x[2 * j], x[2 * j + 1]);
+        nan |= num_any_nan(x[2 * j], x[2 * j + 1]);
+    }
+    /* One look at the row instead of one at every value. */
+    if (nan) {
+        GPU_UNROLL for (int j = 0; j < J; j++) codes[j] = num_bf16x2(x[2 * j], x[2 * j + 1]);
+    }
+    GPU_UNROLL for (int j = 0; j < J; j++) {
+        *(uint32_t *)(row + 2 * ROW_STEP * j + 4 * gpu_lane()) = codes[j];
+    }
 }
 
 template <int J>

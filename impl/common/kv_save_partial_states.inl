@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * kv_save_partial_states: kv and score + APE of each token into the paged state. Streaming: a thread moves four
- * channels of both halves of one row; blocks take 1, 2 or 4 rows.
+ * channels of both halves of one row; blocks take 2, 4 or 8 rows.
  */
 #include "kv_row.inl"
+
+enum { SAVE_THREADS = 512 };
 
 struct save_args {
     const char *kv, *score, *ape;
@@ -54,10 +56,10 @@ template <bool WIDE> GPU_DEVICE void store_four_bf16(char *at, gpu_f4 x) {
 }
 
 template <bool BF16, bool WIDE>
-__global__ void __launch_bounds__(CALL_THREADS) save_kernel(const struct save_args a) {
+__global__ void __launch_bounds__(SAVE_THREADS) save_kernel(const struct save_args a) {
     const int threads_per_row = a.width / 4;
     const int64_t t =
-        gpu_block() * (CALL_THREADS / threads_per_row) + gpu_thread() / (uint32_t)threads_per_row;
+        gpu_block() * (SAVE_THREADS / threads_per_row) + gpu_thread() / (uint32_t)threads_per_row;
     const int column = 4 * (int)(gpu_thread() % (uint32_t)threads_per_row);
     if (t >= a.rows) return;
     /* Issued together: rows of padding are loaded in vain, the others wait once. */
@@ -127,20 +129,20 @@ static int run(const dsv4_call *call, struct call_why why) {
     a.ratio = (int)dsv4_int(call, "ratio", 4);
     a.width = (int)kv->shape[1];
     if (a.rows == 0) return DSV4_OK;
-    const int rows_per_block = CALL_THREADS / (a.width / 4);
+    const int rows_per_block = SAVE_THREADS / (a.width / 4);
     const int status = call_grid(&grid, call_ceil(a.rows, rows_per_block), why);
     if (status != DSV4_OK) return status;
     const bool wide = call_aligned(kv, 16) && call_aligned(score, 16) &&
                       (bf16 || call_aligned(ape, 16)) && call_aligned(state, bf16 ? 8 : 16);
     const gpu_stream stream = (gpu_stream)call->stream;
     if (bf16 && wide)
-        GPU_LAUNCH((save_kernel<true, true>), grid, CALL_THREADS, stream, a);
+        GPU_LAUNCH((save_kernel<true, true>), grid, SAVE_THREADS, stream, a);
     else if (bf16)
-        GPU_LAUNCH((save_kernel<true, false>), grid, CALL_THREADS, stream, a);
+        GPU_LAUNCH((save_kernel<true, false>), grid, SAVE_THREADS, stream, a);
     else if (wide)
-        GPU_LAUNCH((save_kernel<false, true>), grid, CALL_THREADS, stream, a);
+        GPU_LAUNCH((save_kernel<false, true>), grid, SAVE_THREADS, stream, a);
     else
-        GPU_LAUNCH((save_kernel<false, false>), grid, CALL_THREADS, stream, a);
+        GPU_LAUNCH((save_kernel<false, false>), grid, SAVE_THREADS, stream, a);
     return call_launched(why);
 }
 

@@ -26,22 +26,27 @@ GPU_HOST_DEVICE float num_fp8_max(int fp8) {
 
 /* ---- bf16 ---- */
 
-/* Two values to two codes, `low` in the lower half; ties to even, NaN to 0x7FC0. */
-GPU_DEVICE uint32_t num_bf16x2(float low, float high) {
+/* Two values to two codes, `low` in the lower half; ties to even. Not for NaN. */
+GPU_DEVICE uint32_t num_bf16x2_of_numbers(float low, float high) {
 #if GPU_CUDA
     uint32_t codes;
     asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(codes) : "f"(high), "f"(low));
-    /* The hardware's NaN is 0x7FFF. */
-    if (low != low) codes = (codes & 0xFFFF0000u) | 0x7FC0u;
-    if (high != high) codes = (codes & 0xFFFFu) | 0x7FC00000u;
     return codes;
 #else
     const uint32_t a = gpu_bits(low), b = gpu_bits(high);
-    const uint32_t x = low != low ? 0x7FC0u : (a + 0x7FFFu + (a >> 16 & 1u)) >> 16;
-    const uint32_t y = high != high ? 0x7FC0u : (b + 0x7FFFu + (b >> 16 & 1u)) >> 16;
-    return x | y << 16;
+    return (a + 0x7FFFu + (a >> 16 & 1u)) >> 16 | ((b + 0x7FFFu + (b >> 16 & 1u)) & 0xFFFF0000u);
 #endif
 }
+
+/* The same with NaN, which gives 0x7FC0 (the hardware has 0x7FFF). */
+GPU_DEVICE uint32_t num_bf16x2(float low, float high) {
+    uint32_t codes = num_bf16x2_of_numbers(low, high);
+    if (low != low) codes = (codes & 0xFFFF0000u) | 0x7FC0u;
+    if (high != high) codes = (codes & 0xFFFFu) | 0x7FC00000u;
+    return codes;
+}
+
+GPU_DEVICE bool num_any_nan(float a, float b) { return !(a < b) && !(a >= b); }
 
 GPU_DEVICE float num_bf16_low(uint32_t codes) { return gpu_float(codes << 16); }
 GPU_DEVICE float num_bf16_high(uint32_t codes) { return gpu_float(codes & 0xFFFF0000u); }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The vector reader behind zip's CRCs, which a mutation of the file hardly ever passes: the first byte of the input
- * chooses an entry of a good vector, the rest replaces that entry; the archive around it is whole. */
+/* The vector reader behind zip's CRCs, which a mutation of the file hardly ever passes: the first
+ * byte of the input chooses an entry of a good vector, the rest replaces that entry; the archive
+ * around it is whole. */
 #include "fuzz.h"
 
 #include <stdio.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The vector reader, from the zip's first byte. What it accepts must come back the same once written. */
+/* The vector reader, from the zip's first byte. What it accepts must come back the same once
+ * written. */
 #include "fuzz.h"
 
 #include "../../../reference/memory.h"

@@ -13,7 +13,8 @@ cp vectors/MANIFEST "$corpus/manifest/"
 parts=$(mktemp -d)
 trap 'rm -rf "$parts"' EXIT
 for op in vectors/*/; do
-    for vector in $(ls -rS "$op"*.npz | head -n 2); do # the smallest: a mutation should hit more than data
+    # The smallest ones: a mutation should hit more than data.
+    for vector in $(ls -rS "$op"*.npz | head -n 2); do
         name=${vector//\//-}
         cp "$vector" "$corpus/vector/$name"
         /usr/bin/python3 -m zipfile -e "$vector" "$parts/$name"
@@ -28,7 +29,7 @@ done
 
 for target in "$@"; do
     echo "fuzz $target, $seconds seconds"
-    "$build/fuzzers/$target" -max_total_time="$seconds" -timeout=20 -rss_limit_mb=4096 -verbosity=0 \
-        -print_final_stats=1 -artifact_prefix="$build/fuzzers/$target-" "$corpus/$target" 2>&1 |
+    "$build/fuzzers/$target" -max_total_time="$seconds" -timeout=20 -rss_limit_mb=4096 \
+        -verbosity=0 -print_final_stats=1 -artifact_prefix="$build/fuzzers/$target-" "$corpus/$target" 2>&1 |
         grep -E 'ERROR|SUMMARY|panic|^    #|Test unit|number_of_executed' || exit 1
 done

@@ -3,6 +3,15 @@
 
 The canon: fp32, nearest even, no contraction; sums in blocks of 16 rows (pooling) or in 64 strided
 partials with a halving tree (norms); fma only where it is written.
+
+Where a text leaves a choice, this is how it is read:
+- the indexer's FP8 codes follow the call's fp8 dialect, as the other stores do;
+- the floor is on amax in kv_qnorm_rope_insert and kv_quantize_insert, whatever the compressor's is;
+- rows before position 0 take no part in a pool (not even with weight 0), and the total of a pool
+  starts as the first block's sums, so that a -0 stays;
+- an fp32 overflow in RoPE is an infinity: it is stored as bf16, and clamped before an FP8 store;
+- a scale byte of 0 or 255 reads as 2^-127 or 2^128, as every other byte;
+- a token whose kv_slot is negative is not read at all.
 """
 import numpy as np
 

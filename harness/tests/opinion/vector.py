@@ -42,7 +42,7 @@ class Input:
         stored = self.shape if self.rows is None else (len(self.rows),) + self.shape[1:]
         if self.array.shape != stored or self.array.dtype != np.dtype(STORED[self.dtype]):
             raise Fault(f"in.{name}: {self.array.dtype} {self.array.shape} is not {self.dtype} {stored}")
-        self.touched = None  # an element that was read: what a planted failure may change
+        self.touched = []  # some elements that were read: what a planted failure may change
 
     def at(self, *index):
         """Elements [index...]; every coordinate must lie inside the tensor."""
@@ -51,8 +51,8 @@ class Input:
                 raise Fault(f"{self.name}: a coordinate outside of shape {self.shape} is read")
         index = (_listed(self.rows, index[0], self.name),) + index[1:]
         taken = self.array[index]
-        if taken.size:
-            self.touched = tuple(int(np.ravel(i)[-1]) for i in index)
+        for part in (0, 0.5, 1) if taken.size else ():
+            self.touched.append(tuple(int(np.ravel(i)[int(part * (np.size(i) - 1))]) for i in index))
         return taken
 
 

@@ -1,0 +1,111 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# Everything that an NVIDIA GPU machine is asked: harness/h200.sh LOGDIR [STEP...]
+# Steps: build machine canary numbers smoke full stress memcheck racecheck initcheck bench. Each has its log in
+# LOGDIR; standard output is one line per step and ends with a count. What is already built is used as it is, so
+# that a tree with build/dsv4cts (its libraries in build/lib) needs no more than nvcc here, or not even that.
+set -uo pipefail
+
+if (($# == 0)); then
+    sed -n '3,6s/^# //p' "$0" >&2
+    exit 2
+fi
+logs=$1
+shift
+only=" $* "
+arch=${ARCH:-sm_90}
+limit=${LIMIT:-540}
+cts=build/dsv4cts
+impl=build/$arch/cuda.so
+passed=0 failed=0
+mkdir -p "$logs"
+export PATH=${CUDA_HOME:-/usr/local/cuda}/bin:$PATH
+export LD_LIBRARY_PATH=$PWD/build/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
+
+limited() { timeout "$limit" "$@"; }
+
+# step NAME COMMAND...: passes if the command ends with 0
+step() {
+    local name=$1 start=$SECONDS status=0 word=pass
+    shift
+    [[ $only == "  " || $only == *" $name "* ]] || return 0
+    "$@" </dev/null >"$logs/$name.log" 2>&1 || status=$?
+    if ((status == 0)); then passed=$((passed + 1)); else failed=$((failed + 1)) word=FAIL; fi
+    printf '%s  %-10s %4d s   %s\n' "$word" "$name" $((SECONDS - start)) "$(tail -n 1 "$logs/$name.log")"
+    if ((status == 124)); then echo "      stopped after $limit s; LIMIT= allows more"; fi
+    if ((status != 0)); then grep -m 8 -E '^(FAIL|CRASH|TIMEOUT|ERROR)|error:|[Ee]rrors?:|differ' "$logs/$name.log" | sed 's/^/      /'; fi
+}
+
+build() {
+    local target
+    for target in build/device_cuda.so "$impl" "build/$arch/num_exhaustive" "build/$arch/contracted.so"; do
+        if [[ -e $target ]]; then
+            echo "$target: as it is"
+        else
+            make V=1 ARCH="$arch" CUDA_HOME="${CUDA_HOME:-/usr/local/cuda}" "$target" || return 1
+        fi
+    done
+    if [[ ! -e $cts ]]; then make ARCH="$arch" "$cts" || return 1; fi
+    echo "built for $arch"
+}
+
+machine() {
+    nvcc --version || true
+    nvidia-smi -q || true
+    nvidia-smi --query-gpu=name,driver_version,clocks.max.sm,clocks.max.mem,memory.total --format=csv,noheader
+}
+
+# A build with contraction must be refused by its own canary.
+canary() {
+    local status=0
+    limited "$cts" check --impl "build/$arch/contracted.so" --op kv_quantize_insert --tier smoke || status=$?
+    if ((status == 1)) && grep -q 'is contracted' "$logs/canary.log"; then
+        echo 'a build with contraction is caught'
+    else
+        echo "a build with contraction is not caught: exit $status"
+        return 1
+    fi
+}
+
+numbers() {
+    limited "build/$arch/num_exhaustive" --plant && limited "build/$arch/num_exhaustive"
+}
+
+# replay TIER
+replay() {
+    limited "$cts" check --impl "$impl" --tier "$1" --timeout 300 --report "$logs/report-$1"
+}
+
+# sanitize TOOL: a finding must not hide behind a case that passes
+sanitize() {
+    local status=0
+    limited compute-sanitizer --tool "$1" --target-processes all --error-exitcode 86 --print-limit 20 \
+        "$cts" check --impl "$impl" --tier smoke --timeout 500 || status=$?
+    if grep -qE 'ERROR SUMMARY: [1-9]|hazards? displayed.*[1-9][0-9]* error' "$logs/$1.log"; then
+        grep -E 'ERROR SUMMARY|RACECHECK SUMMARY' "$logs/$1.log" | sort | uniq -c
+        return 1
+    fi
+    if ! grep -qE 'ERROR SUMMARY: 0|RACECHECK SUMMARY: 0' "$logs/$1.log"; then
+        echo 'compute-sanitizer has no summary: it did not see the kernels'
+        return 1
+    fi
+    return "$status"
+}
+
+bench() {
+    limited "$cts" bench --impl "$impl"
+}
+
+step build build
+step machine machine
+step canary canary
+step numbers numbers
+step smoke replay smoke
+step full replay full
+step stress replay stress
+step memcheck sanitize memcheck
+step racecheck sanitize racecheck
+step initcheck sanitize initcheck
+step bench bench
+echo "$passed passed, $failed failed; logs in $logs"
+((passed > 0 && failed == 0))
