@@ -87,7 +87,8 @@ static void open_plugin(struct dsv4_session *w, const struct dsv4_request *reque
     snprintf(info->device, sizeof info->device, "%s", w->plugin->device);
     if (open_device(w, w->plugin->device, request->device, reply) != 0) return;
     w->device->describe(info->describe, sizeof info->describe);
-    info->emulated = strstr(info->describe, "emulated") != NULL;
+    info->emulated =
+        strstr(info->describe, "emulated") != NULL || strstr(info->name, "emulated") != NULL;
     if (w->device->stream_create(&w->stream) != DSV4_OK) {
         device_failed(w, reply, "cannot make a stream");
         return;
