@@ -107,10 +107,11 @@ static int supported(struct dsv4_session *w, const struct dsv4_case *c, struct d
     dsv4_param params[DSV4_MAX_PARAMS];
     dsv4_case_call(c, &call, tensors, params);
     call.stream = w->stream;
-    w->stage = DSV4_STAGE_SUPPORTS;
+    dsv4_announce(w, DSV4_STAGE_SUPPORTS);
     reply->status = w->plugin->supports(&call, reply->text, sizeof reply->text);
-    w->stage = DSV4_STAGE_RUN;
-    return reply->status == DSV4_OK ? 0 : -1;
+    if (reply->status != DSV4_OK) return -1;
+    dsv4_announce(w, DSV4_STAGE_RUN);
+    return 0;
 }
 
 static int by_size(const void *a, const void *b) {

@@ -21,6 +21,9 @@ struct dsv4_session {
     struct dsv4_reply note;
 };
 
+/* Says what is about to begin, so that the parent can place a crash. */
+void dsv4_announce(struct dsv4_session *w, enum dsv4_stage stage);
+
 /* Times run() on a placed case for about `seconds`. */
 void dsv4_measure(struct dsv4_session *w, struct dsv4_case *c, double seconds,
                   struct dsv4_reply *reply);

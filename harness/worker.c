@@ -17,7 +17,7 @@
 
 enum { DOWNLOAD_BYTES = 64 << 20, PAGE_BYTES = 4096 };
 
-static void announce(struct dsv4_session *w, enum dsv4_stage stage) {
+void dsv4_announce(struct dsv4_session *w, enum dsv4_stage stage) {
     struct dsv4_reply *const note = &w->note;
     memset(note, 0, sizeof *note);
     note->note = true;
@@ -53,7 +53,7 @@ static int open_device(struct dsv4_session *w, const char *name, int index,
     char directory[4200];
     if (w->device != NULL && strcmp(w->device->name, name) == 0) return 0;
     dsv4_build_directory(directory, sizeof directory);
-    announce(w, DSV4_STAGE_DEVICE);
+    dsv4_announce(w, DSV4_STAGE_DEVICE);
     w->device = dsv4_device_find(name, directory, &err);
     if (w->device == NULL) return refuse(reply, DSV4_ERROR, "%s", err.text);
     const int status = w->device->open(index);
@@ -72,7 +72,7 @@ static int load_plugin(struct dsv4_session *w, const struct dsv4_request *reques
     if (w->plugin == NULL && (strstr(err.text, "undefined symbol: hip") != NULL ||
                               strstr(err.text, "undefined symbol: __hip") != NULL)) {
         if (open_device(w, "hip", request->device, reply) != 0) return -1;
-        announce(w, DSV4_STAGE_LOAD);
+        dsv4_announce(w, DSV4_STAGE_LOAD);
         w->plugin = dsv4_plugin_open(request->path, &err);
     }
     return w->plugin != NULL ? 0 : refuse(reply, DSV4_ERROR, "%s", err.text);
@@ -87,14 +87,15 @@ static void open_plugin(struct dsv4_session *w, const struct dsv4_request *reque
     snprintf(info->device, sizeof info->device, "%s", w->plugin->device);
     if (open_device(w, w->plugin->device, request->device, reply) != 0) return;
     w->device->describe(info->describe, sizeof info->describe);
-    info->emulated = strstr(info->describe, "emulated") != NULL;
+    info->emulated =
+        strstr(info->describe, "emulated") != NULL || strstr(info->name, "emulated") != NULL;
     if (w->device->stream_create(&w->stream) != DSV4_OK) {
         device_failed(w, reply, "cannot make a stream");
         return;
     }
     info->has_canary = w->plugin->size >= sizeof *w->plugin && w->plugin->canary != NULL;
     if (info->has_canary) {
-        announce(w, DSV4_STAGE_CANARY);
+        dsv4_announce(w, DSV4_STAGE_CANARY);
         info->canary = w->plugin->canary(info->canary_line, sizeof info->canary_line);
         leave_if_forked(w);
     }
@@ -114,7 +115,7 @@ static void call_plugin(struct dsv4_session *w, const struct dsv4_case *c,
     dsv4_param params[DSV4_MAX_PARAMS];
     dsv4_case_call(c, &call, tensors, params);
     call.stream = w->stream;
-    announce(w, DSV4_STAGE_SUPPORTS);
+    dsv4_announce(w, DSV4_STAGE_SUPPORTS);
     reply->status = w->plugin->supports(&call, reply->text, sizeof reply->text);
     leave_if_forked(w);
     if (reply->status != DSV4_OK) return;
@@ -122,12 +123,12 @@ static void call_plugin(struct dsv4_session *w, const struct dsv4_case *c,
     dsv4_case_call(c, &call, tensors, params);
     call.stream = w->stream;
     reply->text[0] = '\0';
-    announce(w, DSV4_STAGE_RUN);
+    dsv4_announce(w, DSV4_STAGE_RUN);
     const double start = now();
     reply->status = w->plugin->run(&call, reply->text, sizeof reply->text);
     leave_if_forked(w);
     if (w->device != &dsv4_device_host) {
-        announce(w, DSV4_STAGE_SYNC);
+        dsv4_announce(w, DSV4_STAGE_SYNC);
         if (w->device->stream_sync(w->stream) != DSV4_OK) device_failed(w, reply, "the device");
     }
     reply->seconds = now() - start;
@@ -198,7 +199,7 @@ static void run_case(struct dsv4_session *w, const struct dsv4_request *request,
     struct dsv4_err err = {0};
     struct dsv4_case c = {0};
     struct dsv4_arena a = {.fd = -1};
-    announce(w, DSV4_STAGE_PREPARE);
+    dsv4_announce(w, DSV4_STAGE_PREPARE);
     if (dsv4_request_case(request, &c, &err) != 0 || dsv4_arena_attach(&a, &c, fd, &err) != 0) {
         refuse(reply, DSV4_ERROR, "the harness: %s", err.text);
     } else if (w->device == &dsv4_device_host) {
@@ -228,7 +229,7 @@ static void run_suspect(struct dsv4_session *w, const struct dsv4_request *reque
     } else {
         dsv4_case_bind(&c, a.base);
         dsv4_case_call(&c, &call, tensors, params);
-        announce(w, DSV4_STAGE_RUN);
+        dsv4_announce(w, DSV4_STAGE_RUN);
         reply->status = c.op->run(&call, request->mutant, &err);
     }
     if (a.base == NULL && fd >= 0)
@@ -242,7 +243,7 @@ static void bench_case(struct dsv4_session *w, const struct dsv4_request *reques
                        struct dsv4_reply *reply) {
     struct dsv4_err err = {0};
     struct dsv4_case c = {0};
-    announce(w, DSV4_STAGE_PREPARE);
+    dsv4_announce(w, DSV4_STAGE_PREPARE);
     if (dsv4_request_case(request, &c, &err) != 0)
         refuse(reply, DSV4_ERROR, "the harness: %s", err.text);
     else

@@ -46,7 +46,7 @@ struct dsv4_plugin_info {
     bool has_canary;
     int canary; /* DSV4_OK or DSV4_ERROR */
     char canary_line[512];
-    bool emulated;
+    bool emulated; /* the device or the plug-in calls itself so; every line of a report then does */
 };
 
 enum { DSV4_BENCH_SAMPLES = 64 };

@@ -200,3 +200,35 @@ Test(check, several_implementations_in_one_run) {
     ASSERT_HAS(output, "right: 2 passed");
     ASSERT_HAS(output, "ref: 2 passed");
 }
+
+Test(bench, silence_is_not_green) {
+    char suites[64], line[9000], plugin[4100];
+    support_suites(suites);
+    support_build(plugin, sizeof plugin, "tests/planted/declines.so");
+    snprintf(line, sizeof line,
+             "bench --suites %s --tier smoke --case kv_quantize_insert/small --time 10 --impl %s",
+             suites, plugin);
+    cr_assert_eq(support_run(output, OUTPUT, line), 3, "%s", output);
+    ASSERT_HAS(output,
+               "kv_quantize_insert/small: UNSUPPORTED: no kernel for kv_quantize_insert yet");
+    support_build(plugin, sizeof plugin, "tests/planted/aborts.so");
+    snprintf(line, sizeof line,
+             "bench --suites %s --tier smoke --case kv_quantize_insert/small --time 10 --impl %s",
+             suites, plugin);
+    cr_assert_eq(support_run(output, OUTPUT, line), 1, "%s", output);
+    ASSERT_HAS(output, "SIGABRT (Aborted) in run()");
+}
+
+Test(bench, a_fast_wrong_kernel_is_no_news) {
+    char suites[64], line[9000], plugin[4100];
+    support_suites(suites);
+    support_build(plugin, sizeof plugin, "tests/planted/scale_floor.so");
+    snprintf(line, sizeof line,
+             "bench --suites %s --tier smoke --case kv_quantize_insert/small --time 10 --verify "
+             "--impl %s --impl ref",
+             suites, plugin);
+    cr_assert_eq(support_run(output, OUTPUT, line), 1, "%s", output);
+    ASSERT_HAS(output, "WRONG");
+    ASSERT_HAS(output, "calls exact");
+    ASSERT_HAS(output, "kv_quantize_insert/small: FAIL: ");
+}
