@@ -138,7 +138,7 @@ static void make_free_list(struct dsv4_case *c, struct pages *pages, int64_t n_p
     if (dsv4_case_is(c, "address", "high")) n_high = high_blocks(high, rule);
     pages->order = dsv4_case_alloc(c, (size_t)(n_pages + n_high) * sizeof *pages->order);
     for (int64_t i = 0; i < n_high; i++) pages->order[n++] = high[i];
-    for (int64_t id = 1; n < n_pages; id++) {
+    for (int64_t id = dsv4_case_is(c, "address", "first") ? 0 : 1; n < n_pages; id++) {
         bool taken = false;
         for (int64_t i = 0; i < n_high; i++) taken = taken || high[i] == id;
         if (!taken) pages->order[n++] = id;

@@ -62,10 +62,11 @@ struct dsv4_paging_rule {
 };
 
 #define DSV4_ADDRESS_PARAM                                                                         \
-    DSV4_PARAM_NAME("address", INPUT, "low", "low high",                                           \
-                    "high: pages just below, at and above 2^31 and 2^32 bytes and elements")
+    DSV4_PARAM_NAME("address", INPUT, "low", "low first high",                                     \
+                    "first: block 0 is in use too; high: pages just below, at and above 2^31 "     \
+                    "and 2^32 bytes and elements")
 
-/* Allocates pages as a paged allocator would after a while: permuted, block 0 never handed out,
+/* Allocates pages as a paged allocator would after a while: permuted, block 0 handed out only where the case says so,
  * shared prefixes shared, garbage in the table beyond use. Reads the case's `prefix` and `address`.
  */
 void dsv4_paging_make(struct dsv4_case *c, struct dsv4_paging *paging,

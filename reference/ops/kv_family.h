@@ -341,6 +341,8 @@ bool kv_boundary(int64_t slot, int64_t position, int64_t ratio, enum kv_wrong wr
         DSV4_PARAM_NAME("overlay", INPUT, "none", "none cancel rope_cancels",                      \
                         "cancel: kv sums to noise that shows the order of the sum; rope_cancels: " \
                         "pooled pairs that RoPE turns onto an axis"),                              \
+        DSV4_PARAM_NAME("ape", INPUT, "small", "small large",                                      \
+                        "large: up to +-128, so that it alone decides the softmax"),               \
         DSV4_PARAM_NAME("scores", INPUT, "coarse", DSV4_SCORE_WORDS, "score half of the state")
 
 #define KV_WEIGHT_PARAMS                                                                           \
