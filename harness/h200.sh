@@ -76,16 +76,17 @@ replay() {
     limited "$cts" check --impl "$impl" --tier "$1" --timeout 300 --report "$logs/report-$1"
 }
 
-# sanitize TOOL: a finding must not hide behind a case that passes
+# sanitize TOOL [CHECK-OPTION...]: a finding must not hide behind a case that passes
 sanitize() {
-    local status=0
-    limited compute-sanitizer --tool "$1" --target-processes all --error-exitcode 86 --print-limit 20 \
-        "$cts" check --impl "$impl" --tier smoke --timeout 500 || status=$?
-    if grep -qE 'ERROR SUMMARY: [1-9]|hazards? displayed.*[1-9][0-9]* error' "$logs/$1.log"; then
-        grep -E 'ERROR SUMMARY|RACECHECK SUMMARY' "$logs/$1.log" | sort | uniq -c
+    local tool=$1 status=0
+    shift
+    limited compute-sanitizer --tool "$tool" --target-processes all --error-exitcode 86 --print-limit 20 \
+        "$cts" check --impl "$impl" --tier smoke --timeout 500 "$@" || status=$?
+    if grep -qE 'ERROR SUMMARY: [1-9]|hazards? displayed.*[1-9][0-9]* error' "$logs/$tool.log"; then
+        grep -E 'ERROR SUMMARY|RACECHECK SUMMARY' "$logs/$tool.log" | sort | uniq -c
         return 1
     fi
-    if ! grep -qE 'ERROR SUMMARY: 0|RACECHECK SUMMARY: 0' "$logs/$1.log"; then
+    if ! grep -qE 'ERROR SUMMARY: 0|RACECHECK SUMMARY: 0' "$logs/$tool.log"; then
         echo 'compute-sanitizer has no summary: it did not see the kernels'
         return 1
     fi
@@ -105,7 +106,8 @@ step full replay full
 step stress replay stress
 step memcheck sanitize memcheck
 step racecheck sanitize racecheck
-step initcheck sanitize initcheck
+# Its shadow of every byte does not fit the arenas of 17 GiB.
+step initcheck sanitize initcheck --case '!(pages-beyond*)'
 step bench bench
 echo "$passed passed, $failed failed; logs in $logs"
 ((passed > 0 && failed == 0))

@@ -86,7 +86,8 @@ GPU_DEVICE double elementary_rsqrt_estimate(float x) { return (double)(1.0f / sq
 ELEMENTARY float elementary_rsqrt(float x) {
     const float y = elementary_rsqrt_refine((double)x, elementary_rsqrt_estimate(x));
     const float infinity = gpu_float(0x7F800000u);
-    const float special = x == 0.0f ? infinity : x == infinity ? 0.0f : ELEMENTARY_NAN;
+    const float signed_infinity = gpu_float(0x7F800000u | (gpu_bits(x) & 0x80000000u));
+    const float special = x == 0.0f ? signed_infinity : x == infinity ? 0.0f : ELEMENTARY_NAN;
     return x > 0.0f && x < infinity ? y : special;
 }
 #endif

@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * kv_save_partial_states: kv and score + APE of each token into the paged state. Streaming: a thread moves four
- * channels of both halves of one row; blocks take 2, 4 or 8 rows.
+ * channels of both halves of one row; blocks take 1, 2 or 4 rows.
  */
 #include "kv_row.inl"
-
-enum { SAVE_THREADS = 512 };
 
 struct save_args {
     const char *kv, *score, *ape;
@@ -56,14 +54,14 @@ template <bool WIDE> GPU_DEVICE void store_four_bf16(char *at, gpu_f4 x) {
 }
 
 template <bool BF16, bool WIDE>
-__global__ void __launch_bounds__(SAVE_THREADS) save_kernel(const struct save_args a) {
+__global__ void __launch_bounds__(CALL_THREADS) save_kernel(const struct save_args a) {
     const int threads_per_row = a.width / 4;
     const int64_t t =
-        gpu_block() * (SAVE_THREADS / threads_per_row) + gpu_thread() / (uint32_t)threads_per_row;
+        gpu_block() * (CALL_THREADS / threads_per_row) + gpu_thread() / (uint32_t)threads_per_row;
     const int column = 4 * (int)(gpu_thread() % (uint32_t)threads_per_row);
     if (t >= a.rows) return;
     /* Issued together: rows of padding are loaded in vain, the others wait once. */
-    const int64_t slot = a.slots[t];
+    const int64_t slot = a.slots[t], position = BF16 ? 0 : a.positions[t];
     const gpu_f4 kv = load_four<WIDE>(a.kv + t * a.kv_stride + column * 4);
     gpu_f4 score = load_four<WIDE>(a.score + t * a.score_stride + column * 4);
     if (slot < 0) return;
@@ -75,7 +73,7 @@ __global__ void __launch_bounds__(SAVE_THREADS) save_kernel(const struct save_ar
         return;
     }
     /* ratio is a power of two */
-    const int64_t phase = a.positions[t] & (a.ratio - 1);
+    const int64_t phase = position & (a.ratio - 1);
     const gpu_f4 ape = load_four<WIDE>(a.ape + phase * a.ape_stride + column * 4);
     score.x += ape.x;
     score.y += ape.y;
@@ -129,20 +127,20 @@ static int run(const dsv4_call *call, struct call_why why) {
     a.ratio = (int)dsv4_int(call, "ratio", 4);
     a.width = (int)kv->shape[1];
     if (a.rows == 0) return DSV4_OK;
-    const int rows_per_block = SAVE_THREADS / (a.width / 4);
+    const int rows_per_block = CALL_THREADS / (a.width / 4);
     const int status = call_grid(&grid, call_ceil(a.rows, rows_per_block), why);
     if (status != DSV4_OK) return status;
     const bool wide = call_aligned(kv, 16) && call_aligned(score, 16) &&
                       (bf16 || call_aligned(ape, 16)) && call_aligned(state, bf16 ? 8 : 16);
     const gpu_stream stream = (gpu_stream)call->stream;
     if (bf16 && wide)
-        GPU_LAUNCH((save_kernel<true, true>), grid, SAVE_THREADS, stream, a);
+        GPU_LAUNCH((save_kernel<true, true>), grid, CALL_THREADS, stream, a);
     else if (bf16)
-        GPU_LAUNCH((save_kernel<true, false>), grid, SAVE_THREADS, stream, a);
+        GPU_LAUNCH((save_kernel<true, false>), grid, CALL_THREADS, stream, a);
     else if (wide)
-        GPU_LAUNCH((save_kernel<false, true>), grid, SAVE_THREADS, stream, a);
+        GPU_LAUNCH((save_kernel<false, true>), grid, CALL_THREADS, stream, a);
     else
-        GPU_LAUNCH((save_kernel<false, false>), grid, SAVE_THREADS, stream, a);
+        GPU_LAUNCH((save_kernel<false, false>), grid, CALL_THREADS, stream, a);
     return call_launched(why);
 }
 

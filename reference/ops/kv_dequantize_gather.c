@@ -228,11 +228,11 @@ static void trace(const struct dsv4_case *c, size_t slot, int64_t offset, char *
 
 static void work(const struct dsv4_case *c, struct dsv4_work *work) {
     const struct kv_step *const step = kv_step_of(c);
-    double rows = 0;
+    int64_t rows = 0;
     for (int64_t r = 0; r < step->batch.n_requests; r++)
-        rows += (double)gather_len(c, &step->batch.requests[r]);
-    work->bytes_read = rows * KV_TOKEN_BYTES;
-    work->bytes_written = rows * KV_HEAD * 2;
+        rows += gather_len(c, &step->batch.requests[r]);
+    work->bytes_read = (double)(rows * KV_TOKEN_BYTES);
+    work->bytes_written = (double)(rows * KV_HEAD * 2);
 }
 
 const struct dsv4_op dsv4_op_kv_dequantize_gather = {

@@ -249,17 +249,15 @@ static void trace(const struct dsv4_case *c, size_t slot, int64_t offset, char *
 }
 
 static void work(const struct dsv4_case *c, struct dsv4_work *work) {
-    const double active = (double)kv_active(c, SLOT_MAPPING);
-    const double rows = (double)kv_step_of(c)->batch.n_rows;
-    const double heads = (double)dsv4_case_int(c, "q_heads");
+    const int64_t active = kv_active(c, SLOT_MAPPING), rows = kv_step_of(c)->batch.n_rows;
+    const int64_t heads = dsv4_case_int(c, "q_heads");
     const enum kv_store_form form = kv_form(c);
-    const double q_out = heads == 0            ? 0
-                         : form == KV_FULL_FP8 ? heads * KV_HEAD
-                         : form == KV_FULL_BF16
-                             ? heads * KV_HEAD * 2
-                             : (double)dsv4_case_int(c, "q_heads_padded") * KV_HEAD * 2;
-    work->bytes_read = rows * (heads * KV_HEAD * 2 + 256 + 16) + active * KV_HEAD * 2;
-    work->bytes_written = rows * q_out + active * (double)kv_stored_bytes(form);
+    const int64_t out_heads = form == KV_DS_MLA ? dsv4_case_int(c, "q_heads_padded") : heads;
+    const int64_t out_bytes = form == KV_FULL_FP8 ? KV_HEAD : KV_HEAD * 2;
+    work->bytes_read =
+        (double)(rows * (heads * KV_HEAD * 2 + KV_ROPE_TABLE_ROW * 4 + 16) + active * KV_HEAD * 2);
+    work->bytes_written =
+        (double)((heads > 0 ? rows * out_heads * out_bytes : 0) + active * kv_stored_bytes(form));
 }
 
 const struct dsv4_op dsv4_op_kv_qnorm_rope_insert = {

@@ -87,9 +87,9 @@ static void trace(const struct dsv4_case *c, size_t slot, int64_t offset, char *
 }
 
 static void work(const struct dsv4_case *c, struct dsv4_work *work) {
-    const double active = (double)kv_active(c, SLOT_MAPPING);
-    work->bytes_read = active * (KV_HEAD * 2 + 8);
-    work->bytes_written = active * KV_TOKEN_BYTES;
+    const int64_t active = kv_active(c, SLOT_MAPPING);
+    work->bytes_read = (double)(active * (KV_HEAD * 2 + 8));
+    work->bytes_written = (double)(active * KV_TOKEN_BYTES);
 }
 
 const struct dsv4_op dsv4_op_kv_quantize_insert = {
