@@ -4,6 +4,9 @@
 #include "../num/bf16.h"
 #include "../num/bits.h"
 
+/* Makes a draw use all 24 bits, so that sums and products of fp32 inputs round. */
+static const float FULL_SIGNIFICAND = 0x1.0c1524p+0f;
+
 /* 2^e for |e| <= 126, without libm. */
 static float pow2(int e) { return dsv4_from_bits((uint32_t)(e + 127) << 23); }
 
@@ -99,7 +102,8 @@ float dsv4_state_value(const char *recipe, uint64_t key, uint64_t stream, int64_
                        int64_t channel) {
     const uint64_t bits = dsv4_random(key, stream, (uint64_t)row << 16 | (uint64_t)channel);
     if (recipe[0] == 'z') return 0.0f;
-    return recipe[0] == 'c' ? (float)((int)(bits >> 40 & 127) - 64) / 16.0f : dsv4_normal(bits);
+    return recipe[0] == 'c' ? (float)((int)(bits >> 40 & 127) - 64) / 16.0f
+                            : FULL_SIGNIFICAND * dsv4_normal(bits);
 }
 
 float dsv4_score(const char *recipe, uint64_t key, uint64_t stream, int64_t row, int64_t channel) {
@@ -109,7 +113,7 @@ float dsv4_score(const char *recipe, uint64_t key, uint64_t stream, int64_t row,
     case 'e': return (float)(channel % 17) - 8.0f;
     case 'd': return dsv4_normal(bits) + ((row + channel) % 37 == 0 ? 80.0f : 0.0f);
     case 's': return (float)((int)(bits >> 40 & 511) - 400) / 4.0f;
-    default: return dsv4_normal(bits) * 2.0f;
+    default: return dsv4_normal(bits) * (2.0f * FULL_SIGNIFICAND);
     }
 }
 
@@ -118,6 +122,7 @@ float dsv4_weight(const char *recipe, uint64_t key, uint64_t stream, int64_t cha
     const uint64_t bits = dsv4_random(key, stream, (uint64_t)channel);
     switch (recipe[0]) {
     case 'o': return 1.0f;
+    case 'p': return dsv4_weight("normal", key, stream, channel / 2, group);
     case 't': return dsv4_value(recipe, key, stream, 0, channel, group);
     case 'z': return channel % 3 == 0 ? 0.0f : channel % 3 == 1 ? -0.0f : 1.0f;
     case 'n':

@@ -49,9 +49,9 @@ float dsv4_state_value(const char *recipe, uint64_t key, uint64_t stream, int64_
 float dsv4_score(const char *recipe, uint64_t key, uint64_t stream, int64_t row, int64_t channel);
 
 /* Recipes for RMSNorm weights. */
-#define DSV4_WEIGHT_WORDS "normal ones negative zero ties_of_7 edges"
+#define DSV4_WEIGHT_WORDS "normal pairs ones negative zero ties_of_7 edges"
 
-/* `edges` gives weights whose magnitudes walk through dsv4_value's edges, group by group. */
+/* `pairs` gives both channels of a RoPE pair one weight; `edges` gives weights whose magnitudes walk through dsv4_value's edges, group by group. */
 float dsv4_weight(const char *recipe, uint64_t key, uint64_t stream, int64_t channel,
                   int64_t group);
 

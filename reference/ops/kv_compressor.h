@@ -23,7 +23,8 @@
 #define KV_POOL_MUTANTS                                                                            \
     KV_MUTANT_FIRST_HALF_ONLY, KV_MUTANT_OVERLAP_SWAPPED, KV_MUTANT_FIRST_WINDOW_UNMASKED,         \
         KV_MUTANT_NO_MAX, KV_MUTANT_DIVIDE_FIRST, KV_MUTANT_ONE_BLOCK, KV_MUTANT_REQUEST_BY_ROW,   \
-        KV_MUTANT_PADDING_WRITES, KV_MUTANT_APE_LOST, KV_MUTANT_BOUNDARY_EARLY
+        KV_MUTANT_PADDING_WRITES, KV_MUTANT_APE_LOST, KV_MUTANT_APE_ROUNDED,                       \
+        KV_MUTANT_BOUNDARY_EARLY
 
 /* Writes the case's `overlay` over the filled state; `rope_table` is a filled slot or -1. */
 void kv_fill_overlay(struct dsv4_case *c, int64_t head, int rope_table);
@@ -61,7 +62,9 @@ int kv_trace_window(const struct dsv4_case *c, int64_t t, char *line, size_t siz
         KV_MUTANT_NEGATIVE_UNDERFLOW, KV_MUTANT_PAD_BYTE, KV_MUTANT_NIBBLES_SWAPPED,               \
         KV_MUTANT_SCALE_DIVIDES, KV_MUTANT_ROPE_TOKEN_POSITION, KV_MUTANT_ROPE_NEOX,               \
         KV_MUTANT_ROPE_INVERSE, KV_MUTANT_ROPE_FUSED, KV_MUTANT_NORM_ROUNDED, KV_MUTANT_EPS_LOST,  \
-        KV_MUTANT_WEIGHT_LOST, KV_MUTANT_EVERY_TOKEN, KV_MUTANT_ADDRESS_WRAPS
+        KV_MUTANT_WEIGHT_LOST, KV_MUTANT_WEIGHT_FIRST, KV_MUTANT_NORM_IN_ORDER,                    \
+        KV_MUTANT_CLAMP_OF_FORMAT, KV_MUTANT_FLOOR_OF_FP8, KV_MUTANT_EVERY_TOKEN,                  \
+        KV_MUTANT_ADDRESS_WRAPS
 
 int kv_shape_store(struct dsv4_case *c, size_t first, int64_t head, struct dsv4_err *err);
 void kv_fill_store(struct dsv4_case *c, size_t first);

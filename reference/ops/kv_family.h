@@ -23,6 +23,7 @@ enum kv_wrong {
     KV_APE_BY_ROW,
     KV_APE_ON_KV,
     KV_APE_LOST,
+    KV_APE_ROUNDED,
     KV_HALVES_SWAPPED,
     KV_STATE_TRUNCATED,
     KV_PADDING_WRITES,
@@ -39,6 +40,8 @@ enum kv_wrong {
     /* norm and RoPE */
     KV_EPS_LOST,
     KV_WEIGHT_LOST,
+    KV_WEIGHT_FIRST,
+    KV_NORM_IN_ORDER,
     KV_NORM_ROUNDED,
     KV_ROPE_TOKEN_POSITION,
     KV_ROPE_NEOX,
@@ -50,6 +53,8 @@ enum kv_wrong {
     KV_SCALE_BIAS,
     KV_ROUNDING_LOST,
     KV_ROUNDED_FIRST,
+    KV_CLAMP_OF_FORMAT,
+    KV_FLOOR_OF_FP8,
     KV_TIES_AWAY,
     KV_SUBNORMALS_FLUSHED,
     KV_NEGATIVE_UNDERFLOW,
@@ -162,6 +167,22 @@ enum kv_wrong {
         "rounded-first", "rounded to bf16 before the scale; here fp32 values are quantised",       \
             KV_ROUNDED_FIRST                                                                       \
     }
+#define KV_MUTANT_CLAMP_OF_FORMAT                                                                  \
+    {                                                                                              \
+        "clamp-of-format", "clamped at the format's largest value; the dialect's is 224",          \
+            KV_CLAMP_OF_FORMAT                                                                     \
+    }
+#define KV_MUTANT_FLOOR_OF_FP8                                                                     \
+    { "floor-of-fp8", "MXFP4 groups floored at 1e-4; their floor is 6 * 2^-126", KV_FLOOR_OF_FP8 }
+#define KV_MUTANT_WEIGHT_FIRST                                                                     \
+    { "weight-first", "x * (r * weight); the product with r is rounded first", KV_WEIGHT_FIRST }
+#define KV_MUTANT_NORM_IN_ORDER                                                                    \
+    {                                                                                              \
+        "norm-in-order", "squares summed in one run; the canon has 64 partials and a tree",        \
+            KV_NORM_IN_ORDER                                                                       \
+    }
+#define KV_MUTANT_APE_ROUNDED                                                                      \
+    { "ape-rounded", "APE rounded to bf16 before it is added; it is fp32", KV_APE_ROUNDED }
 #define KV_MUTANT_TIES_AWAY                                                                        \
     { "ties-away", "codes round half away from zero; they round half to even", KV_TIES_AWAY }
 #define KV_MUTANT_SUBNORMALS_FLUSHED                                                               \
@@ -341,8 +362,9 @@ bool kv_boundary(int64_t slot, int64_t position, int64_t ratio, enum kv_wrong wr
         DSV4_PARAM_NAME("overlay", INPUT, "none", "none cancel rope_cancels",                      \
                         "cancel: kv sums to noise that shows the order of the sum; rope_cancels: " \
                         "pooled pairs that RoPE turns onto an axis"),                              \
-        DSV4_PARAM_NAME("ape", INPUT, "small", "small large",                                      \
-                        "large: up to +-128, so that it alone decides the softmax"),               \
+        DSV4_PARAM_NAME(                                                                           \
+            "ape", INPUT, "small", "small large fine",                                             \
+            "large: up to +-128, so that it alone decides the softmax; fine: all 24 bits"),        \
         DSV4_PARAM_NAME("scores", INPUT, "coarse", DSV4_SCORE_WORDS, "score half of the state")
 
 #define KV_WEIGHT_PARAMS                                                                           \

@@ -26,12 +26,23 @@ static float sum_of_squares(const float *x, int64_t n) {
     return partials[0];
 }
 
+/* Wrong on purpose. */
+static float sum_in_order(const float *x, int64_t n) {
+    float sum = 0;
+    for (int64_t i = 0; i < n; i++) sum = fmaf(x[i], x[i], sum);
+    return sum;
+}
+
 void kv_norm(float *values, int64_t head, float eps, const float *weight, enum kv_wrong wrong) {
-    const float mean = sum_of_squares(values, head) / (float)head;
+    const float sum =
+        wrong == KV_NORM_IN_ORDER ? sum_in_order(values, head) : sum_of_squares(values, head);
+    const float mean = sum / (float)head;
     const float r = dsv4_rsqrt(mean + (wrong == KV_EPS_LOST ? 0.0f : eps));
     if (weight == NULL || wrong == KV_WEIGHT_LOST) {
 #pragma omp simd
         for (int64_t i = 0; i < head; i++) values[i] = values[i] * r;
+    } else if (wrong == KV_WEIGHT_FIRST) {
+        for (int64_t i = 0; i < head; i++) values[i] = values[i] * (r * weight[i]);
     } else {
 #pragma omp simd
         for (int64_t i = 0; i < head; i++) values[i] = values[i] * r * weight[i];

@@ -20,7 +20,7 @@ static const struct dsv4_param_def params[] = {
     KV_WEIGHT_PARAMS,
     KV_COMPRESSED_SLOT_PARAMS,
     KV_MAX_POSITION_PARAM,
-    DSV4_PARAM_NAME("pooled", INPUT, "normal", "normal unit rope_cancels",
+    DSV4_PARAM_NAME("pooled", INPUT, "normal", "normal unit zero rope_cancels",
                     "scratch rows; unit: +-1, so that normed rows are the weights; rope_cancels: "
                     "pairs that RoPE turns onto an axis"),
 };
@@ -67,13 +67,15 @@ static void fill_cancelling(struct dsv4_case *c) {
 
 static void fill(struct dsv4_case *c) {
     const dsv4_tensor *const scratch = &c->tensors[SCRATCH].t;
-    const bool unit = dsv4_case_is(c, "pooled", "unit");
+    const bool unit = dsv4_case_is(c, "pooled", "unit"), zero = dsv4_case_is(c, "pooled", "zero");
 #pragma omp parallel for schedule(static)
     for (int64_t t = 0; t < scratch->shape[0]; t++)
         for (int64_t d = 0; d < scratch->shape[1]; d++) {
             const uint64_t bits = dsv4_random(c->seed, 1, (uint64_t)(t << 16 | d));
+            const float x = unit ? (bits >> 63 != 0 ? -1.0f : 1.0f)
+                                 : dsv4_state_value("normal", c->seed, 1, t, d);
             ((float *)(void *)((char *)scratch->data + t * scratch->stride[0]))[d] =
-                unit ? (bits >> 63 != 0 ? -1.0f : 1.0f) : dsv4_normal(bits);
+                zero ? 0.0f : x;
         }
     kv_fill_positions(c, POSITIONS);
     kv_fill_active(c, SLOT_MAPPING);

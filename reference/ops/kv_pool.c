@@ -124,6 +124,8 @@ static void load_row(const struct kv_state *state, const struct window *window, 
                    (const char *)state->ape->data + window->ape_row[k] * state->ape->stride[0] +
                        column * 4,
                    sizeof ape);
+        for (int i = 0; state->wrong == KV_APE_ROUNDED && i < CHUNK; i++)
+            ape[i] = dsv4_bf16_to_f32(dsv4_bf16_from_f32(ape[i]));
 #pragma omp simd
         for (int i = 0; i < CHUNK; i++) {
             kv[i] = dsv4_bf16_to_f32(codes[0][i]);

@@ -62,7 +62,7 @@ static const struct dsv4_mutant mutants[] = {
     KV_MUTANT_ROPE_INVERSE,   KV_MUTANT_ROPE_FUSED,         KV_MUTANT_ROUNDED_FIRST,
     KV_MUTANT_SCALE_FLOOR,    KV_MUTANT_SCALE_BIAS,         KV_MUTANT_PAD_BYTE,
     KV_MUTANT_PADDING_WRITES, KV_MUTANT_NEGATIVE_UNDERFLOW, KV_MUTANT_SCALE_DIVIDES,
-    KV_MUTANT_SLOT_ORDER,     KV_MUTANT_ADDRESS_WRAPS,
+    KV_MUTANT_SLOT_ORDER,     KV_MUTANT_CLAMP_OF_FORMAT,    KV_MUTANT_ADDRESS_WRAPS,
 };
 
 static int shape_q(struct dsv4_case *c, enum kv_store_form form, struct dsv4_err *err) {

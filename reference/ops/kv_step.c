@@ -180,13 +180,15 @@ void kv_fill_weight(const struct dsv4_case *c, size_t slot) {
 void kv_fill_ape(const struct dsv4_case *c, size_t slot) {
     const dsv4_tensor *const t = &c->tensors[slot].t;
     const float unit = dsv4_case_is(c, "ape", "large") ? 8.0f : 0.125f;
+    const bool fine = dsv4_case_is(c, "ape", "fine");
     if (t->ndim == 0) return;
     for (int64_t r = 0; r < t->shape[0]; r++)
         for (int64_t d = 0; d < t->shape[1]; d++) {
             const uint64_t bits = dsv4_random(c->seed, STREAM_APE, (uint64_t)(r << 16 | d));
             /* few bits, so that vectors stay small */
             ((float *)(void *)((char *)t->data + r * t->stride[0]))[d] =
-                (float)(dsv4_below(bits, 32) - 16) * unit;
+                fine ? dsv4_state_value("normal", c->seed, STREAM_APE, r, d)
+                     : (float)(dsv4_below(bits, 32) - 16) * unit;
         }
 }
 

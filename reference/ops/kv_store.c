@@ -59,6 +59,8 @@ static uint8_t scale_of(const struct kv_store *store, float amax, float inverse_
         s = s > floor ? s : floor;
     }
     if (store->wrong == KV_SCALE_UNFLOORED) s = amax * inverse_max;
+    if (store->wrong == KV_FLOOR_OF_FP8 && store->form == KV_INDEXER_MXFP4)
+        s = (amax > 1e-4f ? amax : 1e-4f) * inverse_max;
     uint32_t byte = dsv4_e8m0_ceil(s);
     if (store->wrong == KV_SCALE_FLOOR) byte = dsv4_bits(s) >> 23;
     *inverse = dsv4_from_bits((254u - byte) << 23);
@@ -84,8 +86,10 @@ static void bend(const struct kv_store *store, uint8_t *codes, const float *x, i
                  float inverse) {
     for (int i = 0; i < n; i++) {
         const float y = x[i] * inverse;
-        if (store->wrong ==
-            KV_TIES_AWAY) /* moves exact ties alone: bf16 has 4 bits more than a code */
+        if (store->wrong == KV_CLAMP_OF_FORMAT && store->fp8 != DSV4_OCP)
+            codes[i] = dsv4_e4m3fnuz_from_f32(y);
+        /* Moves exact ties alone: bf16 has 4 bits more than a code. */
+        if (store->wrong == KV_TIES_AWAY)
             codes[i] = dsv4_fp8_from_f32(y * (1.0f + 0x1p-12f), store->fp8);
         if (store->wrong == KV_SUBNORMALS_FLUSHED && y < 0x1p-6f && y > -0x1p-6f) codes[i] = 0;
         if (store->wrong == KV_NEGATIVE_UNDERFLOW && (codes[i] & 0x7F) == 0 && dsv4_bits(y) >> 31)
