@@ -17,13 +17,13 @@
 enum dsv4_fp8 { DSV4_OCP, DSV4_FNUZ224, DSV4_FNUZ240 };
 
 /* Magnitude code of |x| (bits `a`, not NaN, at most the format's largest) for exponent bias `bias`.
- * Adding the power of two whose unit in the last place is the subnormal step lets the adder round
- * subnormals. */
+ * A power of two 20 binades above |x| has as its last place the step between codes there, so that adding it lets the
+ * adder round; the steps of subnormal codes are those of the least normal binade. */
 static inline uint32_t dsv4_e4m3_magnitude(uint32_t a, uint32_t bias) {
-    uint32_t normal = ((a + 0x7FFFFu + ((a >> 20) & 1u)) >> 20) - ((127u - bias) << 3);
-    uint32_t step = (127u + 21u - bias) << 23;
-    uint32_t subnormal = dsv4_bits(dsv4_from_bits(a) + dsv4_from_bits(step)) - step;
-    return a < (128u - bias) << 23 ? subnormal : normal;
+    uint32_t least = (128u - bias) << 23, own = a & 0x7F800000u;
+    uint32_t binade = own > least ? own : least, above = binade + (20u << 23);
+    uint32_t steps = dsv4_bits(dsv4_from_bits(a) + dsv4_from_bits(above)) - above;
+    return steps + ((binade - least) >> 20);
 }
 
 /* NaN gives 0x7F, without its sign. */

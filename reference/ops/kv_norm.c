@@ -21,7 +21,11 @@ static float sum_of_squares(const float *x, int64_t n) {
     for (int64_t at = 0; at < n; at += PARTIALS)
 #pragma omp simd
         for (int l = 0; l < PARTIALS; l++) partials[l] = fmaf(x[at + l], x[at + l], partials[l]);
-    for (int stride = PARTIALS / 2; stride > 0; stride /= 2)
+#pragma omp simd
+    for (int l = 0; l < 32; l++) partials[l] += partials[l + 32];
+#pragma omp simd
+    for (int l = 0; l < 16; l++) partials[l] += partials[l + 16];
+    for (int stride = 8; stride > 0; stride /= 2)
         for (int l = 0; l < stride; l++) partials[l] += partials[l + stride];
     return partials[0];
 }
