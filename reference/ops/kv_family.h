@@ -310,7 +310,8 @@ struct kv_store {
     bool interleaved, floor_on_scale;
     int64_t block_size, n_blocks;
     float scale, inverse_scale; /* full_fp8 */
-    bool round_before_scale;    /* full_fp8: to bf16 first, as the compressor's kernel does */
+    bool nope_is_bf16; /* ds_mla: channels 0..447 are bf16 already, rounding them changes nothing */
+    bool round_before_scale; /* full_fp8: to bf16 first, as the compressor's kernel does */
     const dsv4_tensor *cache;
     enum kv_wrong wrong;
 };

@@ -19,7 +19,7 @@
 #include "../num/exp.h"
 #include "kv_family.h"
 
-enum { CHUNK = 64, BLOCK = 16 };
+enum { BLOCK = 16 };
 
 int kv_check_ratio(int64_t ratio, int64_t head, struct dsv4_err *err) {
     if (ratio != 4 && ratio != 128)
@@ -102,53 +102,80 @@ static void find_rows(const struct kv_state *state, struct window *window, int64
     }
 }
 
-/* CHUNK kv values and scores of one row, from column `at`. */
-static void load_row(const struct kv_state *state, const struct window *window, int k, int64_t at,
-                     float *restrict kv, float *restrict score) {
-    const int64_t width = kv_state_width(state->ratio, state->head);
-    const int64_t column = window->column[k] + at;
+/* Reads a byte of every cache line of the next row: rows lie a page apart, where no hardware prefetcher looks ahead. */
+static void touch_next(const struct kv_state *state, const struct window *window, int k,
+                       int64_t half) {
+    const int64_t unit = dsv4_dtype_bytes(state->state->dtype);
+    if (k + 1 >= window->n || window->row[k + 1] == NULL) return;
+    const volatile char *const at = window->row[k + 1] + (window->column[k + 1] + half) * unit;
+    for (int64_t i = 0; i < state->head * unit; i += 64) (void)at[i];
+}
+
+/* The channels of one row, in place where the state is fp32. */
+struct channels {
+    const float *values;
+    float buffer[KV_HEAD];
+};
+
+/* Points at the values of row k of the window from its column + `half` on. */
+static void load(const struct kv_state *state, const struct window *window, int k, int64_t half,
+                 struct channels *channels) {
+    const int64_t column = window->column[k] + half;
     const char *const row = window->row[k];
+    channels->values = channels->buffer;
     if (row == NULL) {
-        memset(kv, 0, CHUNK * sizeof *kv);
-        memset(score, 0, CHUNK * sizeof *score);
+        memset(channels->buffer, 0, sizeof channels->buffer);
     } else if (state->state->dtype == DSV4_F32) {
-        memcpy(kv, row + column * 4, CHUNK * sizeof *kv);
-        memcpy(score, row + (width + column) * 4, CHUNK * sizeof *score);
+        channels->values = (const float *)(const void *)(row + column * 4);
     } else {
-        uint16_t codes[2][CHUNK];
-        memcpy(codes[0], row + column * 2, sizeof codes[0]);
-        memcpy(codes[1], row + (width + column) * 2, sizeof codes[1]);
-        float ape[CHUNK] = {0};
-        if (state->wrong != KV_APE_LOST)
-            memcpy(ape,
-                   (const char *)state->ape->data + window->ape_row[k] * state->ape->stride[0] +
-                       column * 4,
-                   sizeof ape);
-        for (int i = 0; state->wrong == KV_APE_ROUNDED && i < CHUNK; i++)
-            ape[i] = dsv4_bf16_to_f32(dsv4_bf16_from_f32(ape[i]));
+        const uint16_t *const codes = (const uint16_t *)(const void *)(row + column * 2);
 #pragma omp simd
-        for (int i = 0; i < CHUNK; i++) {
-            kv[i] = dsv4_bf16_to_f32(codes[0][i]);
-            score[i] = dsv4_bf16_to_f32(codes[1][i]) + ape[i];
-        }
+        for (int i = 0; i < state->head; i++) channels->buffer[i] = dsv4_bf16_to_f32(codes[i]);
     }
 }
 
-struct sums {
-    float max[CHUNK], den[CHUNK], num[CHUNK];
-};
+/* The scores of row k; bf16 state gets its APE here. */
+static void load_score(const struct kv_state *state, const struct window *window, int k,
+                       struct channels *channels) {
+    load(state, window, k, kv_state_width(state->ratio, state->head), channels);
+    if (state->state->dtype == DSV4_F32 || window->row[k] == NULL || state->wrong == KV_APE_LOST)
+        return;
+    const char *const ape_row =
+        (const char *)state->ape->data + window->ape_row[k] * state->ape->stride[0];
+    float ape[KV_HEAD];
+    memcpy(ape, ape_row + window->column[k] * 4, (size_t)state->head * sizeof *ape);
+    for (int i = 0; state->wrong == KV_APE_ROUNDED && i < state->head; i++)
+        ape[i] = dsv4_bf16_to_f32(dsv4_bf16_from_f32(ape[i]));
+#pragma omp simd
+    for (int i = 0; i < state->head; i++) channels->buffer[i] += ape[i];
+}
+
+static void find_max(const struct kv_state *state, const struct window *window, float *max) {
+    struct channels channels;
+    for (int i = 0; i < state->head; i++) max[i] = -INFINITY;
+    for (int k = 0; k < window->n; k++) {
+        touch_next(state, window, k, kv_state_width(state->ratio, state->head));
+        load_score(state, window, k, &channels);
+        const float *const score = channels.values;
+#pragma omp simd
+        for (int i = 0; i < state->head; i++) max[i] = score[i] > max[i] ? score[i] : max[i];
+    }
+}
 
 /* The sums of rows [begin, end) as one block. */
-static void pool_block(const struct kv_state *state, const struct window *window, int64_t at,
-                       int begin, int end, const float *restrict max, float *restrict den,
+static void pool_block(const struct kv_state *state, const struct window *window, int begin,
+                       int end, const float *restrict max, float *restrict den,
                        float *restrict num) {
-    float kv[CHUNK], score[CHUNK];
-    memset(den, 0, CHUNK * sizeof *den);
-    memset(num, 0, CHUNK * sizeof *num);
+    struct channels kv_channels, score_channels;
+    memset(den, 0, (size_t)state->head * sizeof *den);
+    memset(num, 0, (size_t)state->head * sizeof *num);
     for (int k = begin; k < end; k++) {
-        load_row(state, window, k, at, kv, score);
+        touch_next(state, window, k, 0);
+        load(state, window, k, 0, &kv_channels);
+        load_score(state, window, k, &score_channels);
+        const float *const kv = kv_channels.values, *const score = score_channels.values;
 #pragma omp simd
-        for (int i = 0; i < CHUNK; i++) {
+        for (int i = 0; i < state->head; i++) {
             const float e = dsv4_exp(score[i] - max[i]);
             den[i] += e;
             num[i] = fmaf(e, kv[i], num[i]);
@@ -157,51 +184,38 @@ static void pool_block(const struct kv_state *state, const struct window *window
 }
 
 /* Wrong on purpose: every weight is divided before it is used. */
-static void divide_first(const struct kv_state *state, const struct window *window, int64_t at,
-                         struct sums *sums) {
-    float kv[CHUNK], score[CHUNK];
-    memset(sums->num, 0, sizeof sums->num);
+static void divide_first(const struct kv_state *state, const struct window *window,
+                         const float *max, float *den, float *num) {
+    struct channels kv, score;
+    memset(num, 0, (size_t)state->head * sizeof *num);
     for (int k = 0; k < window->n; k++) {
-        load_row(state, window, k, at, kv, score);
-        for (int i = 0; i < CHUNK; i++)
-            sums->num[i] =
-                fmaf(dsv4_exp(score[i] - sums->max[i]) / sums->den[i], kv[i], sums->num[i]);
+        load(state, window, k, 0, &kv);
+        load_score(state, window, k, &score);
+        for (int i = 0; i < state->head; i++)
+            num[i] = fmaf(dsv4_exp(score.values[i] - max[i]) / den[i], kv.values[i], num[i]);
     }
-    for (int i = 0; i < CHUNK; i++) sums->den[i] = 1.0f;
-}
-
-static void pool_chunk(const struct kv_state *state, const struct window *window, int64_t at,
-                       float *values) {
-    struct sums sums;
-    float kv[CHUNK], score[CHUNK], den[CHUNK], num[CHUNK];
-    for (int i = 0; i < CHUNK; i++) sums.max[i] = -INFINITY;
-    for (int k = 0; k < window->n; k++) {
-        load_row(state, window, k, at, kv, score);
-#pragma omp simd
-        for (int i = 0; i < CHUNK; i++)
-            sums.max[i] = score[i] > sums.max[i] ? score[i] : sums.max[i];
-    }
-    if (state->wrong == KV_NO_MAX) memset(sums.max, 0, sizeof sums.max);
-    const int block = state->wrong == KV_ONE_BLOCK ? window->n : BLOCK;
-    pool_block(state, window, at, 0, block < window->n ? block : window->n, sums.max, sums.den,
-               sums.num);
-    for (int begin = block; begin < window->n; begin += block) {
-        pool_block(state, window, at, begin, begin + block, sums.max, den, num);
-#pragma omp simd
-        for (int i = 0; i < CHUNK; i++) {
-            sums.den[i] += den[i];
-            sums.num[i] += num[i];
-        }
-    }
-    if (state->wrong == KV_DIVIDE_FIRST) divide_first(state, window, at, &sums);
-#pragma omp simd
-    for (int i = 0; i < CHUNK; i++) values[at + i] = sums.num[i] / sums.den[i];
+    for (int i = 0; i < state->head; i++) den[i] = 1.0f;
 }
 
 void kv_pool(const struct kv_state *state, float *values, int64_t request, int64_t position) {
+    float max[KV_HEAD], den[KV_HEAD], num[KV_HEAD], block_den[KV_HEAD], block_num[KV_HEAD];
     struct window window;
     find_rows(state, &window, request, position);
-    for (int64_t at = 0; at < state->head; at += CHUNK) pool_chunk(state, &window, at, values);
+    find_max(state, &window, max);
+    if (state->wrong == KV_NO_MAX) memset(max, 0, sizeof max);
+    const int block = state->wrong == KV_ONE_BLOCK ? window.n : BLOCK;
+    pool_block(state, &window, 0, block < window.n ? block : window.n, max, den, num);
+    for (int begin = block; begin < window.n; begin += block) {
+        pool_block(state, &window, begin, begin + block, max, block_den, block_num);
+#pragma omp simd
+        for (int i = 0; i < state->head; i++) {
+            den[i] += block_den[i];
+            num[i] += block_num[i];
+        }
+    }
+    if (state->wrong == KV_DIVIDE_FIRST) divide_first(state, &window, max, den, num);
+#pragma omp simd
+    for (int i = 0; i < state->head; i++) values[i] = num[i] / den[i];
 }
 
 bool kv_boundary(int64_t slot, int64_t position, int64_t ratio, enum kv_wrong wrong) {

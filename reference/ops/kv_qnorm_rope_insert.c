@@ -118,17 +118,15 @@ static void fill(struct dsv4_case *c) {
 }
 
 static void load(float *restrict values, const void *row) {
-    uint16_t codes[KV_HEAD];
-    memcpy(codes, row, sizeof codes);
+    const uint16_t *const codes = row;
 #pragma omp simd
     for (int i = 0; i < KV_HEAD; i++) values[i] = dsv4_bf16_to_f32(codes[i]);
 }
 
 static void round_bf16(void *row, const float *values) {
-    uint16_t codes[KV_HEAD];
+    uint16_t *const codes = row;
 #pragma omp simd
     for (int i = 0; i < KV_HEAD; i++) codes[i] = dsv4_bf16_from_f32(values[i]);
-    memcpy(row, codes, sizeof codes);
 }
 
 struct insert {
@@ -197,6 +195,7 @@ static void kv_row(const struct insert *in, int64_t t, int64_t slot) {
 static void open_insert(struct insert *in, const dsv4_call *call, enum kv_wrong wrong) {
     in->call = call;
     kv_store_open(&in->store, call, &call->tensors[CACHE], wrong);
+    in->store.nope_is_bf16 = true;
     in->store.round_before_scale = wrong == KV_ROUNDED_FIRST;
     in->q_norm = dsv4_int(call, "q_norm", 1) != 0;
     in->kv_norm = dsv4_int(call, "kv_norm", 0) != 0;

@@ -49,8 +49,8 @@ static void fill(struct dsv4_case *c) {
 }
 
 static void load(float *values, const dsv4_tensor *k, int64_t t) {
-    uint16_t codes[KV_HEAD];
-    memcpy(codes, (const char *)k->data + t * k->stride[0], sizeof codes);
+    const uint16_t *const codes =
+        (const uint16_t *)(const void *)((const char *)k->data + t * k->stride[0]);
 #pragma omp simd
     for (int i = 0; i < KV_HEAD; i++) values[i] = dsv4_bf16_to_f32(codes[i]);
 }
@@ -64,6 +64,7 @@ static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
     struct kv_store store;
     (void)err;
     kv_store_open(&store, call, &tensors[CACHE], wrong);
+    store.nope_is_bf16 = true;
 #pragma omp parallel for schedule(static)
     for (int64_t t = 0; t < n; t++) {
         int64_t slot = kv_i64(&tensors[SLOT_MAPPING], t);

@@ -128,10 +128,9 @@ static void round_row(const struct kv_store *store, float *rounded, const float 
 }
 
 static void store_bf16(void *at, const float *values, int n) {
-    uint16_t codes[KV_HEAD];
+    uint16_t *const codes = at;
 #pragma omp simd
     for (int i = 0; i < n; i++) codes[i] = dsv4_bf16_from_f32(values[i]);
-    memcpy(at, codes, (size_t)n * sizeof *codes);
 }
 
 static void store_ds_mla(const struct kv_store *store, uint8_t *page, int64_t j,
@@ -140,14 +139,15 @@ static void store_ds_mla(const struct kv_store *store, uint8_t *page, int64_t j,
     uint8_t *const scales = page + kv_scale_offset(store->interleaved, store->block_size, j);
     const float inverse_max = 1.0f / dsv4_fp8_max(store->fp8);
     float rounded[KV_NOPE], inverse[KV_GROUPS];
-    round_row(store, rounded, values, KV_NOPE);
+    if (!store->nope_is_bf16) round_row(store, rounded, values, KV_NOPE);
+    const float *const x = store->nope_is_bf16 ? values : rounded;
     /* All scales, then all codes: neither waits for the other's latency. */
     for (int g = 0; g < KV_GROUPS; g++) {
-        const float amax = amax_of(rounded + g * KV_GROUP, KV_GROUP);
+        const float amax = amax_of(x + g * KV_GROUP, KV_GROUP);
         scales[g] = scale_of(store, amax, inverse_max, 1e-4f, &inverse[g]);
     }
     for (int g = 0; g < KV_GROUPS; g++)
-        encode_group(store, data + g * KV_GROUP, rounded + g * KV_GROUP, KV_GROUP, inverse[g]);
+        encode_group(store, data + g * KV_GROUP, x + g * KV_GROUP, KV_GROUP, inverse[g]);
     if (store->wrong != KV_PAD_BYTE) scales[KV_GROUPS] = 0;
     store_bf16(data + KV_NOPE, values + KV_NOPE, KV_ROPE);
 }
