@@ -355,7 +355,7 @@ test: ## run everything that needs no GPU
 	+$(Q)harness/test.sh
 
 bench: $(ARCH_BUILD) ## measure the implementation of ARCH beside this machine's copy bandwidth
-	$(Q)$(B)/dsv4cts bench --impl '$(IMPL)' $(FILTERS) $(ARGS)
+	$(Q)$(B)/dsv4cts bench --impl '$(IMPL)' $(FILTERS) $(if $(CASE),,--case '$(if $(filter cpu,$(ARCH)),host-*,device-*)') $(ARGS)
 
 report: $(B)/dsv4cts ## merge the results under reports/ into reports/index.html
 	$(Q)$(B)/dsv4cts report --format html --output $(REPORTS)/index.html $(wildcard $(REPORTS)/*/*.json)

@@ -94,7 +94,7 @@ sanitize() {
 }
 
 bench() {
-    limited "$cts" bench --impl "$impl"
+    limited "$cts" bench --impl "$impl" --case 'device-*'
 }
 
 step build build

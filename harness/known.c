@@ -4,15 +4,13 @@
 #include <errno.h>
 #include <fnmatch.h>
 #include <stdio.h>
-#include <yaml.h>
+#include <unistd.h>
 
 #include "../reference/memory.h"
+#include "file.h"
+#include "plain_yaml.h"
 
-static int fail_at(struct dsv4_known *known, struct dsv4_err *err, size_t line) {
-    snprintf(err->file, sizeof err->file, "%s", known->file);
-    err->line = (int)line + 1;
-    return -1;
-}
+enum { KNOWN_MOST_BYTES = 1 << 20 };
 
 static char **field_of(struct dsv4_known_failure *entry, const char *key) {
     return strcmp(key, "impl") == 0     ? &entry->impl
@@ -25,8 +23,8 @@ static char **field_of(struct dsv4_known_failure *entry, const char *key) {
 static int read_entry(struct dsv4_known *known, yaml_document_t *document, const yaml_node_t *node,
                       struct dsv4_err *err) {
     if (node->type != YAML_MAPPING_NODE) {
-        dsv4_fail(err, "an entry is a map with impl, case, reason and link");
-        return fail_at(known, err, node->start_mark.line);
+        return dsv4_yaml_fail(err, known->file, node->start_mark.line,
+                              "an entry is a map with impl, case, reason and link");
     }
     known->at = dsv4_resize(known->at, (known->n + 1) * sizeof *known->at);
     struct dsv4_known_failure *const entry = &known->at[known->n++];
@@ -37,22 +35,22 @@ static int read_entry(struct dsv4_known *known, yaml_document_t *document, const
         const yaml_node_t *const key = yaml_document_get_node(document, pair->key);
         const yaml_node_t *const value = yaml_document_get_node(document, pair->value);
         if (key->type != YAML_SCALAR_NODE || value->type != YAML_SCALAR_NODE) {
-            dsv4_fail(err, "keys and values are single words or texts");
-            return fail_at(known, err, key->start_mark.line);
+            return dsv4_yaml_fail(err, known->file, key->start_mark.line,
+                                  "keys and values are single words or texts");
         }
         const char *const name = (const char *)key->data.scalar.value;
         char **const field = field_of(entry, name);
         if (field == NULL || *field != NULL) {
-            dsv4_fail(err, "'%.60s' is %s; an entry has impl, case, reason and link", name,
-                      field == NULL ? "not a key" : "given twice");
-            return fail_at(known, err, key->start_mark.line);
+            return dsv4_yaml_fail(err, known->file, key->start_mark.line,
+                                  "'%.60s' is %s; an entry has impl, case, reason and link", name,
+                                  field == NULL ? "not a key" : "given twice");
         }
         *field = dsv4_copy_text((const char *)value->data.scalar.value);
     }
     if (entry->impl == NULL || entry->name == NULL || entry->reason == NULL ||
         entry->link == NULL) {
-        dsv4_fail(err, "an expected failure needs all of impl, case, reason and link");
-        return fail_at(known, err, node->start_mark.line);
+        return dsv4_yaml_fail(err, known->file, node->start_mark.line,
+                              "an expected failure needs all of impl, case, reason and link");
     }
     return 0;
 }
@@ -63,8 +61,8 @@ static int read_document(struct dsv4_known *known, yaml_document_t *document,
     if (root == NULL) return 0;
     /* A file of comments and `[]` is the usual one. */
     if (root->type != YAML_SEQUENCE_NODE) {
-        dsv4_fail(err, "expected a list of entries with impl, case, reason and link");
-        return fail_at(known, err, root->start_mark.line);
+        return dsv4_yaml_fail(err, known->file, root->start_mark.line,
+                              "expected a list of entries with impl, case, reason and link");
     }
     for (const yaml_node_item_t *item = root->data.sequence.items.start;
          item < root->data.sequence.items.top; item++)
@@ -74,29 +72,19 @@ static int read_document(struct dsv4_known *known, yaml_document_t *document,
 }
 
 int dsv4_known_read(struct dsv4_known *known, const char *path, struct dsv4_err *err) {
-    yaml_parser_t parser;
     yaml_document_t document;
-    int status = -1;
+    unsigned char *text = NULL;
+    size_t size = 0;
     memset(known, 0, sizeof *known);
     snprintf(known->file, sizeof known->file, "%s", path);
-    FILE *const file = fopen(path, "rb");
-    if (file == NULL && errno == ENOENT) return 0;
-    if (file == NULL || yaml_parser_initialize(&parser) == 0) {
-        dsv4_fail(err, "cannot be read: %s", strerror(errno));
-        if (file != NULL) fclose(file);
-        snprintf(err->file, sizeof err->file, "%s", path);
-        return -1;
-    }
-    yaml_parser_set_input_file(&parser, file);
-    if (yaml_parser_load(&parser, &document) == 0) {
-        dsv4_fail(err, "not YAML: %s", parser.problem != NULL ? parser.problem : "unknown");
-        fail_at(known, err, parser.problem_mark.line);
-    } else {
+    if (access(path, F_OK) != 0 && errno == ENOENT) return 0;
+    if (dsv4_file_read(&text, &size, path, KNOWN_MOST_BYTES, err) != 0) return -1;
+    int status = dsv4_yaml_load(&document, path, text, size, err);
+    if (status == 0) {
         status = read_document(known, &document, err);
         yaml_document_delete(&document);
     }
-    yaml_parser_delete(&parser);
-    fclose(file);
+    dsv4_free(text);
     return status;
 }
 

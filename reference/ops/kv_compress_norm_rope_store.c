@@ -74,7 +74,18 @@ static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
 
 static void trace(const struct dsv4_case *c, size_t slot, int64_t offset, char *line, size_t size) {
     const int64_t row = kv_cache_row_at(c, slot, offset);
-    kv_trace_window(c, kv_writer_of(&c->tensors[KV_SLOT_MAPPING].t, row), line, size);
+    const int64_t t = kv_writer_of(&c->tensors[KV_SLOT_MAPPING].t, row);
+    dsv4_tensor tensors[DSV4_MAX_TENSORS];
+    dsv4_param values[DSV4_MAX_PARAMS];
+    struct kv_state state;
+    dsv4_call call;
+    float pooled[KV_MAX_HEAD];
+    kv_trace_window(c, t, line, size);
+    if (t < 0 || line[0] == '\0') return;
+    dsv4_case_call(c, &call, tensors, values);
+    kv_state_open(&state, &call, kv_store_head(kv_form(c)), KV_RIGHT);
+    kv_pool(&state, pooled, kv_i32(&tensors[TOKEN_TO_REQ], t), kv_i64(&tensors[POSITIONS], t));
+    kv_trace_finish(c, slot, offset, t, pooled, line, size);
 }
 
 static void work(const struct dsv4_case *c, struct dsv4_work *work) {

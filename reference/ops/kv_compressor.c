@@ -154,7 +154,8 @@ bool kv_finishes(const struct kv_finish *finish, int64_t slot, int64_t t, int64_
     return finish->wrong == KV_PADDING_WRITES || kv_i64(finish->kv_slots, t) >= 0;
 }
 
-void kv_finish_values(const struct kv_finish *finish, float *values, int64_t position) {
+/* Norm and RoPE: pooled values to the fp32 values that are quantised. */
+static void finish_values(const struct kv_finish *finish, float *values, int64_t position) {
     const enum kv_wrong wrong = finish->wrong;
     const int64_t first = position / finish->ratio * finish->ratio;
     kv_norm(values, finish->head, finish->eps, finish->weight, wrong);
@@ -167,6 +168,18 @@ void kv_finish_values(const struct kv_finish *finish, float *values, int64_t pos
 
 void kv_finish_row(const struct kv_finish *finish, float *values, int64_t t, int64_t position) {
     const int64_t slot = kv_i64(finish->kv_slots, t);
-    kv_finish_values(finish, values, position);
+    finish_values(finish, values, position);
     kv_store_row(&finish->store, values, slot >= 0 ? slot : 0);
+}
+
+void kv_trace_finish(const struct dsv4_case *c, size_t slot, int64_t offset, int64_t t,
+                     float *pooled, char *line, size_t size) {
+    dsv4_tensor tensors[DSV4_MAX_TENSORS];
+    dsv4_param values[DSV4_MAX_PARAMS];
+    struct kv_finish finish;
+    dsv4_call call;
+    dsv4_case_call(c, &call, tensors, values);
+    kv_finish_open(&finish, &call, KV_RIGHT);
+    finish_values(&finish, pooled, kv_step_of(c)->batch.positions[t]);
+    kv_trace_group(c, slot, offset, pooled, line, size);
 }

@@ -86,8 +86,11 @@ void kv_finish_open(struct kv_finish *finish, const dsv4_call *call, enum kv_wro
 /* Whether row t ends in a stored row. */
 bool kv_finishes(const struct kv_finish *finish, int64_t slot, int64_t t, int64_t position);
 
-/* Norm and RoPE: pooled values to the fp32 values that are quantised. */
-void kv_finish_values(const struct kv_finish *finish, float *values, int64_t position);
+/* Norm, RoPE and store of pooled values. */
 void kv_finish_row(const struct kv_finish *finish, float *values, int64_t t, int64_t position);
+
+/* Appends what became of a pooled row in the group at `offset` of the cache. */
+void kv_trace_finish(const struct dsv4_case *c, size_t slot, int64_t offset, int64_t t,
+                     float *pooled, char *line, size_t size);
 
 #endif

@@ -105,7 +105,15 @@ static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
 }
 
 static void trace(const struct dsv4_case *c, size_t slot, int64_t offset, char *line, size_t size) {
-    kv_trace_row(c, KV_SLOT_MAPPING, kv_cache_row_at(c, slot, offset), line, size);
+    const int64_t row = kv_cache_row_at(c, slot, offset);
+    const int64_t t = kv_writer_of(&c->tensors[KV_SLOT_MAPPING].t, row);
+    const dsv4_tensor *const scratch = &c->tensors[SCRATCH].t;
+    float values[KV_MAX_HEAD];
+    kv_trace_row(c, KV_SLOT_MAPPING, row, line, size);
+    if (t < 0) return;
+    memcpy(values, (const char *)scratch->data + t * scratch->stride[0],
+           (size_t)scratch->shape[1] * sizeof *values);
+    kv_trace_finish(c, slot, offset, t, values, line, size);
 }
 
 static void work(const struct dsv4_case *c, struct dsv4_work *work) {

@@ -130,7 +130,7 @@ static void load(const struct kv_state *state, const struct window *window, int 
     } else {
         const uint16_t *const codes = (const uint16_t *)(const void *)(row + column * 2);
 #pragma omp simd
-        for (int i = 0; i < state->head; i++) channels->buffer[i] = dsv4_bf16_to_f32(codes[i]);
+        for (int64_t i = 0; i < state->head; i++) channels->buffer[i] = dsv4_bf16_to_f32(codes[i]);
     }
 }
 
@@ -144,21 +144,21 @@ static void load_score(const struct kv_state *state, const struct window *window
         (const char *)state->ape->data + window->ape_row[k] * state->ape->stride[0];
     float ape[KV_HEAD];
     memcpy(ape, ape_row + window->column[k] * 4, (size_t)state->head * sizeof *ape);
-    for (int i = 0; state->wrong == KV_APE_ROUNDED && i < state->head; i++)
+    for (int64_t i = 0; state->wrong == KV_APE_ROUNDED && i < state->head; i++)
         ape[i] = dsv4_bf16_to_f32(dsv4_bf16_from_f32(ape[i]));
 #pragma omp simd
-    for (int i = 0; i < state->head; i++) channels->buffer[i] += ape[i];
+    for (int64_t i = 0; i < state->head; i++) channels->buffer[i] += ape[i];
 }
 
 static void find_max(const struct kv_state *state, const struct window *window, float *max) {
     struct channels channels;
-    for (int i = 0; i < state->head; i++) max[i] = -INFINITY;
+    for (int64_t i = 0; i < state->head; i++) max[i] = -INFINITY;
     for (int k = 0; k < window->n; k++) {
         touch_next(state, window, k, kv_state_width(state->ratio, state->head));
         load_score(state, window, k, &channels);
         const float *const score = channels.values;
 #pragma omp simd
-        for (int i = 0; i < state->head; i++) max[i] = score[i] > max[i] ? score[i] : max[i];
+        for (int64_t i = 0; i < state->head; i++) max[i] = score[i] > max[i] ? score[i] : max[i];
     }
 }
 
@@ -175,7 +175,7 @@ static void pool_block(const struct kv_state *state, const struct window *window
         load_score(state, window, k, &score_channels);
         const float *const kv = kv_channels.values, *const score = score_channels.values;
 #pragma omp simd
-        for (int i = 0; i < state->head; i++) {
+        for (int64_t i = 0; i < state->head; i++) {
             const float e = dsv4_exp(score[i] - max[i]);
             den[i] += e;
             num[i] = fmaf(e, kv[i], num[i]);
@@ -191,10 +191,10 @@ static void divide_first(const struct kv_state *state, const struct window *wind
     for (int k = 0; k < window->n; k++) {
         load(state, window, k, 0, &kv);
         load_score(state, window, k, &score);
-        for (int i = 0; i < state->head; i++)
+        for (int64_t i = 0; i < state->head; i++)
             num[i] = fmaf(dsv4_exp(score.values[i] - max[i]) / den[i], kv.values[i], num[i]);
     }
-    for (int i = 0; i < state->head; i++) den[i] = 1.0f;
+    for (int64_t i = 0; i < state->head; i++) den[i] = 1.0f;
 }
 
 void kv_pool(const struct kv_state *state, float *values, int64_t request, int64_t position) {
@@ -208,14 +208,14 @@ void kv_pool(const struct kv_state *state, float *values, int64_t request, int64
     for (int begin = block; begin < window.n; begin += block) {
         pool_block(state, &window, begin, begin + block, max, block_den, block_num);
 #pragma omp simd
-        for (int i = 0; i < state->head; i++) {
+        for (int64_t i = 0; i < state->head; i++) {
             den[i] += block_den[i];
             num[i] += block_num[i];
         }
     }
     if (state->wrong == KV_DIVIDE_FIRST) divide_first(state, &window, max, den, num);
 #pragma omp simd
-    for (int i = 0; i < state->head; i++) values[i] = num[i] / den[i];
+    for (int64_t i = 0; i < state->head; i++) values[i] = num[i] / den[i];
 }
 
 bool kv_boundary(int64_t slot, int64_t position, int64_t ratio, enum kv_wrong wrong) {

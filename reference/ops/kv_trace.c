@@ -29,13 +29,13 @@ static bool group_at(const struct dsv4_case *c, size_t slot, int64_t offset, int
     const struct dsv4_layout *const layout = dsv4_layout_find(t->layout);
     struct dsv4_site site = {.scale = -1};
     layout->locate(c, slot, offset, &site);
-    const char *channels = strstr(site.where, "channel");
-    if (channels == NULL || site.kind == DSV4_SITE_PLAIN) return false;
-    channels += strcspn(channels, "0123456789");
-    *n = strcmp(t->layout, "indexer-fp8") == 0     ? INDEXER_HEAD
-         : strcmp(t->layout, "indexer-mxfp4") == 0 ? INDEXER_MXFP4_GROUP
-                                                   : KV_GROUP;
+    if (site.kind == DSV4_SITE_PLAIN) return false;
     *first = 0;
+    *n = INDEXER_HEAD;
+    if (strcmp(t->layout, "indexer-fp8") == 0) return true; /* one scale for all */
+    const char *channels = strstr(site.where, "channel");
+    channels += strcspn(channels, "0123456789");
+    *n = strcmp(t->layout, "indexer-mxfp4") == 0 ? INDEXER_MXFP4_GROUP : KV_GROUP;
     for (; *channels >= '0' && *channels <= '9'; channels++)
         *first = *first * 10 + (*channels - '0');
     *first = *first / *n * *n;
