@@ -161,6 +161,13 @@ struct dsv4_op {
     void (*work)(const struct dsv4_case *c, struct dsv4_work *work);
 };
 
+/* The members of a descriptor that every op file gives the same names. */
+#define DSV4_OP_PARTS                                                                              \
+    .params = params, .n_params = sizeof params / sizeof *params, .slots = slots,                  \
+    .n_slots = sizeof slots / sizeof *slots, .mutants = mutants,                                   \
+    .n_mutants = sizeof mutants / sizeof *mutants, .shape = shape, .fill = fill, .run = run,       \
+    .trace = trace, .work = work
+
 /* The registry, in ops.def order. */
 extern const struct dsv4_op *const dsv4_ops[];
 extern const size_t dsv4_n_ops;

@@ -77,15 +77,5 @@ const struct dsv4_op dsv4_op_kv_compress = {
     .summary = "pools each window that ends at a boundary token into an fp32 scratch row",
     .source = "vllm deepseek_v4 nvidia/ops/sparse_attn_compress_cutedsl.py, "
               "amd/ops/dsv4_hca_compress.hip",
-    .params = params,
-    .n_params = sizeof params / sizeof *params,
-    .slots = slots,
-    .n_slots = sizeof slots / sizeof *slots,
-    .mutants = mutants,
-    .n_mutants = sizeof mutants / sizeof *mutants,
-    .shape = shape,
-    .fill = fill,
-    .run = run,
-    .trace = trace,
-    .work = work,
+    DSV4_OP_PARTS,
 };

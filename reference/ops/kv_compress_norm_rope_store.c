@@ -100,15 +100,5 @@ const struct dsv4_op dsv4_op_kv_compress_norm_rope_store = {
     .summary = "compresses each window that ends at a boundary token into the KV cache, fused",
     .source = "vllm deepseek_v4 common/ops/fused_compress_quant_cache.py, "
               "nvidia/ops/sparse_attn_compress_cutedsl.py, amd/ops/dsv4_csa_compress.hip",
-    .params = params,
-    .n_params = sizeof params / sizeof *params,
-    .slots = slots,
-    .n_slots = sizeof slots / sizeof *slots,
-    .mutants = mutants,
-    .n_mutants = sizeof mutants / sizeof *mutants,
-    .shape = shape,
-    .fill = fill,
-    .run = run,
-    .trace = trace,
-    .work = work,
+    DSV4_OP_PARTS,
 };
