@@ -39,13 +39,11 @@ static int64_t explains(const struct search *search) {
     const struct dsv4_comparison *const compare = search->compare;
     const struct dsv4_comparison to_got = {compare->v, compare->got, &search->arena};
     int64_t extra = 0, at = -1;
-    bool any = false;
     while ((at = dsv4_compare_at(&to_got, at + 1)) >= 0) {
         if (compare->got->base[at] != compare->want->base[at]) return -1;
         if (++extra > 1 << 20) return -1;
     }
-    for (at = dsv4_compare_at(compare, 0); at >= 0; at = -1) any = true;
-    return any ? extra : -1;
+    return dsv4_compare_at(compare, 0) >= 0 ? extra : -1;
 }
 
 static bool out_of_time(struct search *search) {
