@@ -364,7 +364,7 @@ bool kv_boundary(int64_t slot, int64_t position, int64_t ratio, enum kv_wrong wr
                         "cancel: kv sums to noise that shows the order of the sum; rope_cancels: " \
                         "pooled pairs that RoPE turns onto an axis"),                              \
         DSV4_PARAM_NAME(                                                                           \
-            "ape", INPUT, "small", "small large fine",                                             \
+            "ape", INPUT, "small", "small large fine zero",                                        \
             "large: up to +-128, so that it alone decides the softmax; fine: all 24 bits"),        \
         DSV4_PARAM_NAME("scores", INPUT, "coarse", DSV4_SCORE_WORDS, "score half of the state")
 

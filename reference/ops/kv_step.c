@@ -179,7 +179,9 @@ void kv_fill_weight(const struct dsv4_case *c, size_t slot) {
 
 void kv_fill_ape(const struct dsv4_case *c, size_t slot) {
     const dsv4_tensor *const t = &c->tensors[slot].t;
-    const float unit = dsv4_case_is(c, "ape", "large") ? 8.0f : 0.125f;
+    const float unit = dsv4_case_is(c, "ape", "large")  ? 8.0f
+                       : dsv4_case_is(c, "ape", "zero") ? 0.0f
+                                                        : 0.125f;
     const bool fine = dsv4_case_is(c, "ape", "fine");
     if (t->ndim == 0) return;
     for (int64_t r = 0; r < t->shape[0]; r++)
