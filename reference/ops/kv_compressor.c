@@ -3,8 +3,6 @@
 
 #include <stdio.h>
 
-#include "../num/bf16.h"
-
 enum { STATE, APE, TOKEN_TO_REQ, POSITIONS, SLOT_MAPPING, BLOCK_TABLE };
 
 int kv_shape_pool(struct dsv4_case *c, int64_t head, struct dsv4_err *err) {

@@ -11,7 +11,6 @@
  */
 #include <stdio.h>
 
-#include "../num/bf16.h"
 #include "../num/e8m0.h"
 #include "kv_family.h"
 
@@ -140,7 +139,6 @@ static float scale_of(const struct reader *reader, const uint8_t *scales, int g)
 /* One group. Two loops through fp32, since compilers vectorise these and not their fusion. */
 static void read_group(uint16_t *out, const uint8_t *codes, float scale, enum dsv4_fp8 fp8) {
     float values[KV_GROUP];
-    uint16_t rounded[KV_GROUP];
     if (fp8 == DSV4_OCP) {
 #pragma omp simd
         for (int i = 0; i < KV_GROUP; i++) values[i] = dsv4_e4m3fn_to_f32(codes[i]) * scale;
@@ -148,9 +146,7 @@ static void read_group(uint16_t *out, const uint8_t *codes, float scale, enum ds
 #pragma omp simd
         for (int i = 0; i < KV_GROUP; i++) values[i] = dsv4_e4m3fnuz_to_f32(codes[i]) * scale;
     }
-#pragma omp simd
-    for (int i = 0; i < KV_GROUP; i++) rounded[i] = dsv4_bf16_from_f32(values[i]);
-    memcpy(out, rounded, sizeof rounded);
+    kv_store_bf16(out, values, KV_GROUP);
 }
 
 static void read_row(const struct reader *reader, uint16_t *out, const uint8_t *page, int64_t j) {

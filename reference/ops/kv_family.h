@@ -9,6 +9,7 @@
 #include "../input/serving.h"
 #include "../input/values.h"
 #include "../layout/kv_page.h"
+#include "../num/bf16.h"
 #include "../num/fp8.h"
 #include "../op.h"
 
@@ -315,6 +316,23 @@ struct kv_store {
     const dsv4_tensor *cache;
     enum kv_wrong wrong;
 };
+
+/* The words of the `store` parameter, in the order of kv_store_form. */
+enum { KV_STORE_FORMS = 5 };
+extern const char *const kv_store_words[KV_STORE_FORMS];
+
+/* n bf16 values to fp32 and back. */
+static inline void kv_load_bf16(float *restrict values, const void *row, int n) {
+    const uint16_t *const codes = row;
+#pragma omp simd
+    for (int i = 0; i < n; i++) values[i] = dsv4_bf16_to_f32(codes[i]);
+}
+
+static inline void kv_store_bf16(void *row, const float *values, int n) {
+    uint16_t *const codes = row;
+#pragma omp simd
+    for (int i = 0; i < n; i++) codes[i] = dsv4_bf16_from_f32(values[i]);
+}
 
 /* Reads store, fp8, layout, scale_floor, block_size and fp8_scale; parameters that an op lacks keep defaults. */
 void kv_store_open(struct kv_store *store, const dsv4_call *call, const dsv4_tensor *cache,

@@ -15,7 +15,6 @@
 #include <math.h>
 #include <stdio.h>
 
-#include "../num/bf16.h"
 #include "../num/exp.h"
 #include "kv_family.h"
 
@@ -128,9 +127,7 @@ static void load(const struct kv_state *state, const struct window *window, int 
     } else if (state->state->dtype == DSV4_F32) {
         channels->values = (const float *)(const void *)(row + column * 4);
     } else {
-        const uint16_t *const codes = (const uint16_t *)(const void *)(row + column * 2);
-#pragma omp simd
-        for (int64_t i = 0; i < state->head; i++) channels->buffer[i] = dsv4_bf16_to_f32(codes[i]);
+        kv_load_bf16(channels->buffer, row + column * 2, (int)state->head);
     }
 }
 

@@ -16,7 +16,6 @@
  */
 #include <stdio.h>
 
-#include "../num/bf16.h"
 #include "kv_family.h"
 
 enum { Q, KV, POSITIONS, SLOT_MAPPING, KV_WEIGHT, ROPE_TABLE, Q_OUT, CACHE };
@@ -117,18 +116,6 @@ static void fill(struct dsv4_case *c) {
     dsv4_rope_fill(c, ROPE_TABLE, DSV4_ROPE_SWA);
 }
 
-static void load(float *restrict values, const void *row) {
-    const uint16_t *const codes = row;
-#pragma omp simd
-    for (int i = 0; i < KV_HEAD; i++) values[i] = dsv4_bf16_to_f32(codes[i]);
-}
-
-static void round_bf16(void *row, const float *values) {
-    uint16_t *const codes = row;
-#pragma omp simd
-    for (int i = 0; i < KV_HEAD; i++) codes[i] = dsv4_bf16_from_f32(values[i]);
-}
-
 struct insert {
     const dsv4_call *call;
     struct kv_store store;
@@ -142,7 +129,7 @@ static void q_head(const struct insert *in, int64_t t, int64_t head) {
     const dsv4_tensor *const q = &in->call->tensors[Q], *const out = &in->call->tensors[Q_OUT];
     char *const from = (char *)q->data + t * q->stride[0] + head * q->stride[1];
     float x[KV_HEAD];
-    load(x, from);
+    kv_load_bf16(x, from, KV_HEAD);
     if (in->q_norm) kv_norm(x, KV_HEAD, in->eps, NULL, in->wrong);
     for (int i = 0; in->wrong == KV_NORM_ROUNDED && i < KV_HEAD; i++)
         x[i] = dsv4_bf16_to_f32(dsv4_bf16_from_f32(x[i]));
@@ -150,12 +137,12 @@ static void q_head(const struct insert *in, int64_t t, int64_t head) {
             kv_rope_row(&in->call->tensors[ROPE_TABLE], kv_i64(&in->call->tensors[POSITIONS], t)),
             in->wrong);
     if (in->store.form == KV_FULL_BF16) {
-        round_bf16(from, x);
+        kv_store_bf16(from, x, KV_HEAD);
         return;
     }
     char *const to = (char *)out->data + t * out->stride[0] + head * out->stride[1];
     if (in->store.form == KV_DS_MLA) {
-        round_bf16(to, x);
+        kv_store_bf16(to, x, KV_HEAD);
         return;
     }
     for (int i = 0; i < KV_HEAD; i++)
@@ -174,7 +161,7 @@ static void q_row(const struct insert *in, int64_t t, bool padded) {
 /* The row as it is quantised. */
 static void kv_values(const struct insert *in, float *y, int64_t t) {
     const dsv4_tensor *const kv = &in->call->tensors[KV];
-    load(y, (const char *)kv->data + t * kv->stride[0]);
+    kv_load_bf16(y, (const char *)kv->data + t * kv->stride[0], KV_HEAD);
     if (in->kv_norm) {
         kv_norm(y, KV_HEAD, in->eps, in->weight, in->wrong);
 #pragma omp simd

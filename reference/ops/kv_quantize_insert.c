@@ -7,7 +7,6 @@
  * Source: vllm common/ops/cache_utils.py, quantize_and_insert_k_cache.
  * Latitude: none on finite input. Slots other than -1 below zero are undefined upstream; here every negative one skips.
  */
-#include "../num/bf16.h"
 #include "kv_family.h"
 
 enum { K, SLOT_MAPPING, CACHE };
@@ -49,10 +48,7 @@ static void fill(struct dsv4_case *c) {
 }
 
 static void load(float *values, const dsv4_tensor *k, int64_t t) {
-    const uint16_t *const codes =
-        (const uint16_t *)(const void *)((const char *)k->data + t * k->stride[0]);
-#pragma omp simd
-    for (int i = 0; i < KV_HEAD; i++) values[i] = dsv4_bf16_to_f32(codes[i]);
+    kv_load_bf16(values, (const char *)k->data + t * k->stride[0], KV_HEAD);
 }
 
 const struct dsv4_op dsv4_op_kv_quantize_insert;

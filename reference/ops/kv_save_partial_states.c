@@ -8,7 +8,6 @@
  * Source: vllm common/ops/save_partial_states.py; the bf16 form as vllm's HIP compressor reads it.
  * Latitude: none. Two rows with one slot are undefined and do not occur.
  */
-#include "../num/bf16.h"
 #include "kv_family.h"
 
 enum { KV, SCORE, APE, POSITIONS, SLOT_MAPPING, STATE };

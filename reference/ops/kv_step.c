@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Shapes and fills that the family's ops share. */
-#include "../num/bf16.h"
 #include "kv_family.h"
 
 enum {
@@ -44,10 +43,8 @@ void kv_shape_state(struct dsv4_case *c, size_t slot, int64_t width) {
 }
 
 enum kv_store_form kv_form(const struct dsv4_case *c) {
-    static const char *const forms[] = {"ds_mla", "indexer_fp8", "indexer_mxfp4", "full_bf16",
-                                        "full_fp8"};
     int form = 0;
-    while (!dsv4_case_is(c, "store", forms[form])) form++;
+    while (!dsv4_case_is(c, "store", kv_store_words[form])) form++;
     return (enum kv_store_form)form;
 }
 

@@ -13,18 +13,18 @@
  * Latitude: none on finite input. After a rounded-up power of two |x| * 2^-e <= M, so the clamp never acts; scaling
  * by a power of two is exact, so multiplying and dividing agree. NaN and infinities are outside the domain.
  */
-#include "../num/bf16.h"
 #include "../num/e2m1.h"
 #include "../num/e8m0.h"
 #include "kv_family.h"
 
+const char *const kv_store_words[KV_STORE_FORMS] = {"ds_mla", "indexer_fp8", "indexer_mxfp4",
+                                                    "full_bf16", "full_fp8"};
+
 void kv_store_open(struct kv_store *store, const dsv4_call *call, const dsv4_tensor *cache,
                    enum kv_wrong wrong) {
-    static const char *const forms[] = {"ds_mla", "indexer_fp8", "indexer_mxfp4", "full_bf16",
-                                        "full_fp8"};
     memset(store, 0, sizeof *store);
-    for (int form = 0; form < 5; form++)
-        if (dsv4_is(call, "store", forms[form])) store->form = (enum kv_store_form)form;
+    for (int form = 0; form < KV_STORE_FORMS; form++)
+        if (dsv4_is(call, "store", kv_store_words[form])) store->form = (enum kv_store_form)form;
     store->fp8 = dsv4_is(call, "fp8", "fnuz224")   ? DSV4_FNUZ224
                  : dsv4_is(call, "fp8", "fnuz240") ? DSV4_FNUZ240
                                                    : DSV4_OCP;
@@ -127,12 +127,6 @@ static void round_row(const struct kv_store *store, float *rounded, const float 
     for (int i = 0; i < n; i++) rounded[i] = dsv4_bf16_to_f32(dsv4_bf16_from_f32(values[i]));
 }
 
-static void store_bf16(void *at, const float *values, int n) {
-    uint16_t *const codes = at;
-#pragma omp simd
-    for (int i = 0; i < n; i++) codes[i] = dsv4_bf16_from_f32(values[i]);
-}
-
 static void store_ds_mla(const struct kv_store *store, uint8_t *page, int64_t j,
                          const float *values) {
     uint8_t *const data = page + kv_data_offset(store->interleaved, j);
@@ -149,7 +143,7 @@ static void store_ds_mla(const struct kv_store *store, uint8_t *page, int64_t j,
     for (int g = 0; g < KV_GROUPS; g++)
         encode_group(store, data + g * KV_GROUP, x + g * KV_GROUP, KV_GROUP, inverse[g]);
     if (store->wrong != KV_PAD_BYTE) scales[KV_GROUPS] = 0;
-    store_bf16(data + KV_NOPE, values + KV_NOPE, KV_ROPE);
+    kv_store_bf16(data + KV_NOPE, values + KV_NOPE, KV_ROPE);
 }
 
 static void store_indexer_fp8(const struct kv_store *store, uint8_t *page, int64_t j,
@@ -212,7 +206,7 @@ void kv_store_row(const struct kv_store *store, const float *values, int64_t slo
     case KV_DS_MLA: store_ds_mla(store, page, j, values); break;
     case KV_INDEXER_FP8: store_indexer_fp8(store, page, j, values); break;
     case KV_INDEXER_MXFP4: store_indexer_mxfp4(store, page, j, values); break;
-    case KV_FULL_BF16: store_bf16(page + j * cache->stride[1], values, KV_HEAD); break;
+    case KV_FULL_BF16: kv_store_bf16(page + j * cache->stride[1], values, KV_HEAD); break;
     case KV_FULL_FP8: store_full_fp8(store, page + j * cache->stride[1], values); break;
     }
 }

@@ -3,7 +3,6 @@
 #include <stdio.h>
 
 #include "../layout/layout.h"
-#include "../num/bf16.h"
 #include "kv_family.h"
 
 int64_t kv_active(const struct dsv4_case *c, size_t slot) {
