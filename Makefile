@@ -124,6 +124,30 @@ $(B)/tools/%: $(O)/harness/tests/tools/%.o $(call obj,$(ORACLE_SRC)) $(O)/libref
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS_ALL) -o $@ $^ -lmpfr -lgmp -lm
 
+# The gfx942 emulator: a HIP runtime whose device is an executor of machine code on this CPU. Rounding modes are part of
+# what it computes, hence -frounding-math.
+EMU_SRC := $(wildcard harness/emu/*.c harness/emu/hip/*.c) reference/memory.c
+EMU_TEST_SRC := $(wildcard harness/emu/tests/test_*.c)
+LLVM_CONFIG ?= llvm-config-19
+EMU_LIBS = $(shell $(LLVM_CONFIG) --ldflags --libs) -ldw -lelf -lmsgpackc -lzstd -lz -ldl -lpthread -lm
+$(O)/harness/emu/%.o: CFLAGS_ALL += -frounding-math -isystem $(shell $(LLVM_CONFIG) --includedir)
+$(O)/libemu.a: $(call obj,$(EMU_SRC))
+	$(call say,AR,$@)
+	@rm -f $@
+	$(Q)ar rcs $@ $^
+
+EMU := $(B)/emu/libamdhip64.so
+$(EMU): $(O)/libemu.a harness/emu/exports.map
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS_ALL) -shared -Wl,-soname,libamdhip64.so.6 -Wl,--version-script=harness/emu/exports.map \
+	-o $@ -Wl,--whole-archive $< -Wl,--no-whole-archive $(EMU_LIBS)
+
+$(B)/tests/emu: $(call obj,$(EMU_TEST_SRC) $(ORACLE_SRC)) $(O)/libemu.a
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS_ALL) -o $@ $^ $(EMU_LIBS) -lcriterion -lmpfr -lgmp
+
 # The determinism matrix: a program without libraries, one build per compiler, optimisation and machine. Its subject is
 # bits; warnings are the other builds' business.
 MATRIX_gcc-O0 := gcc -O0
@@ -333,6 +357,9 @@ fuzz-run: $(FUZZERS:%=$(B)/fuzzers/%)
 
 unit: $(B)/tests/unit $(CPU_BUILD) $(PLANTED) $(FAKE) $(B)/device_hip.so ## run the unit tests
 	$(Q)$(B)/tests/unit --jobs $(J) $(UNIT_ARGS)
+
+unit-emu: $(B)/tests/emu ## run the emulator's tests
+	$(Q)$< --jobs $(J) $(UNIT_ARGS)
 
 exhaustive: $(B)/tools/exhaustive ## prove the number formats and functions for all 2^32 inputs (minutes)
 	$(Q)$< --plant

@@ -9,6 +9,7 @@ packages=(
     libyaml-dev libzip-dev zlib1g-dev libjansson-dev libssl-dev     # the harness
     libcriterion-dev libmpfr-dev libgmp-dev                         # unit tests, the oracle
     clang-19 lld-19 llvm-19 clang-tools-19 libclang-rt-19-dev libomp-19-dev # gfx9*, sanitizers, fuzzing
+    llvm-19-dev libelf-dev libdw-dev libmsgpack-dev libzstd-dev     # the gfx942 emulator
     qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross           # the aarch64 run
     python3 python3-numpy clang-format-14 git                       # lint, docs, numpy.load
 )

@@ -1,0 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "insn.h"
+
+const struct emu_opcode emu_elementary_opcodes[] = {{0}};
