@@ -224,10 +224,29 @@ CONVERT_32_32(cvt_norm_u16_f16, unorm(f16_value(x, m.in16)), no_output32)
 CONVERT_PAIR(cvt_pknorm_i16_f32, snorm(a) | snorm(b) << 16)
 CONVERT_PAIR(cvt_pknorm_u16_f32, unorm(a) | unorm(b) << 16)
 /* op_sel names the half of each source. */
-CONVERT_PAIR(cvt_pknorm_i16_f16, snorm(f16_value(a >> (i->op_sel & 1 ? 16 : 0), m.in16)) |
-                                     snorm(f16_value(b >> (i->op_sel & 2 ? 16 : 0), m.in16)) << 16)
-CONVERT_PAIR(cvt_pknorm_u16_f16, unorm(f16_value(a >> (i->op_sel & 1 ? 16 : 0), m.in16)) |
-                                     unorm(f16_value(b >> (i->op_sel & 2 ? 16 : 0), m.in16)) << 16)
+static inline uint32_t chosen_half(const struct emu_insn *i, unsigned source, uint32_t word) {
+    const struct emu_operand *const o = &i->operand[1 + source];
+    const uint32_t half = word >> (i->op_sel >> source & 1 ? 16 : 0) & 0xffff;
+    return (o->abs ? half & 0x7fff : half) ^ (o->neg ? 0x8000 : 0);
+}
+
+#define PKNORM_F16(name, normalise)                                                                \
+    static const struct emu_insn *name(struct emu_wave *w, const struct emu_insn *i) {             \
+        uint32_t space[2][EMU_LANES], result[EMU_LANES];                                           \
+        const uint32_t *const a = emu_source_word(w, &i->operand[1], 0, space[0]);                 \
+        const uint32_t *const b = emu_source_word(w, &i->operand[2], 0, space[1]);                 \
+        mode_arg m = convert_mode(w);                                                              \
+        EMU_EACH_LANE {                                                                            \
+            const uint32_t low = normalise(f16_value(chosen_half(i, 0, a[lane]), m.in16));         \
+            const uint32_t high = normalise(f16_value(chosen_half(i, 1, b[lane]), m.in16));        \
+            result[lane] = low | high << 16;                                                       \
+        }                                                                                          \
+        emu_store32(w, i->operand[0].reg, result);                                                 \
+        return i + 1;                                                                              \
+    }
+
+PKNORM_F16(cvt_pknorm_i16_f16, snorm)
+PKNORM_F16(cvt_pknorm_u16_f16, unorm)
 CONVERT_PAIR(cvt_pk_i16_i32, (clamp_i32((int32_t)a, -32768, 32767) & 0xffffu) |
                                  clamp_i32((int32_t)b, -32768, 32767) << 16)
 CONVERT_PAIR(cvt_pk_u16_u32, emu_min_u32(a, 65535) | emu_min_u32(b, 65535) << 16)
@@ -337,49 +356,52 @@ RANDOM_8BIT(cvt_sr_bf8_f32, EMU_BF8_FRACTION, EMU_BF8_FIRST)
 #define ROW(name, flags, ...)                                                                      \
     { "v_" #name, name, {__VA_ARGS__}, 1, EMU_VALU | (flags) }
 
-/* Rounding and denormals are done here, not around the handler: none of these is EMU_FLOAT. */
+enum { MODIFIED = EMU_CLAMPS | EMU_OMOD };
+
+/* Integers are saturated anyway: clamp changes nothing. Rounding and denormals are done here, not around the handler, so
+ * that none of these is EMU_FLOAT. */
 const struct emu_opcode emu_convert_opcodes[] = {
-    ROW(cvt_i32_f32, 0, EMU_I32, EMU_F32),
-    ROW(cvt_u32_f32, 0, EMU_U32, EMU_F32),
-    ROW(cvt_rpi_i32_f32, 0, EMU_I32, EMU_F32),
-    ROW(cvt_flr_i32_f32, 0, EMU_I32, EMU_F32),
-    ROW(cvt_f32_i32, 0, EMU_F32, EMU_I32),
-    ROW(cvt_f32_u32, 0, EMU_F32, EMU_U32),
-    ROW(cvt_f32_ubyte0, 0, EMU_F32, EMU_U32),
-    ROW(cvt_f32_ubyte1, 0, EMU_F32, EMU_U32),
-    ROW(cvt_f32_ubyte2, 0, EMU_F32, EMU_U32),
-    ROW(cvt_f32_ubyte3, 0, EMU_F32, EMU_U32),
-    ROW(cvt_off_f32_i4, 0, EMU_F32, EMU_U32),
-    ROW(cvt_i32_f64, 0, EMU_I32, EMU_F64),
-    ROW(cvt_u32_f64, 0, EMU_U32, EMU_F64),
-    ROW(cvt_f64_i32, 0, EMU_F64, EMU_I32),
-    ROW(cvt_f64_u32, 0, EMU_F64, EMU_U32),
-    ROW(cvt_f16_f32, 0, EMU_F16, EMU_F32),
-    ROW(cvt_f32_f16, 0, EMU_F32, EMU_F16),
-    ROW(cvt_f32_f64, 0, EMU_F32, EMU_F64),
-    ROW(cvt_f64_f32, 0, EMU_F64, EMU_F32),
-    ROW(cvt_f16_u16, 0, EMU_F16, EMU_U16),
-    ROW(cvt_f16_i16, 0, EMU_F16, EMU_I16),
-    ROW(cvt_u16_f16, 0, EMU_U16, EMU_F16),
-    ROW(cvt_i16_f16, 0, EMU_I16, EMU_F16),
+    ROW(cvt_i32_f32, EMU_CLAMPS, EMU_I32, EMU_F32),
+    ROW(cvt_u32_f32, EMU_CLAMPS, EMU_U32, EMU_F32),
+    ROW(cvt_rpi_i32_f32, EMU_CLAMPS, EMU_I32, EMU_F32),
+    ROW(cvt_flr_i32_f32, EMU_CLAMPS, EMU_I32, EMU_F32),
+    ROW(cvt_f32_i32, MODIFIED, EMU_F32, EMU_I32),
+    ROW(cvt_f32_u32, MODIFIED, EMU_F32, EMU_U32),
+    ROW(cvt_f32_ubyte0, MODIFIED, EMU_F32, EMU_U32),
+    ROW(cvt_f32_ubyte1, MODIFIED, EMU_F32, EMU_U32),
+    ROW(cvt_f32_ubyte2, MODIFIED, EMU_F32, EMU_U32),
+    ROW(cvt_f32_ubyte3, MODIFIED, EMU_F32, EMU_U32),
+    ROW(cvt_off_f32_i4, MODIFIED, EMU_F32, EMU_U32),
+    ROW(cvt_i32_f64, EMU_CLAMPS, EMU_I32, EMU_F64),
+    ROW(cvt_u32_f64, EMU_CLAMPS, EMU_U32, EMU_F64),
+    ROW(cvt_f64_i32, MODIFIED, EMU_F64, EMU_I32),
+    ROW(cvt_f64_u32, MODIFIED, EMU_F64, EMU_U32),
+    ROW(cvt_f16_f32, MODIFIED, EMU_F16, EMU_F32),
+    ROW(cvt_f32_f16, MODIFIED, EMU_F32, EMU_F16),
+    ROW(cvt_f32_f64, MODIFIED, EMU_F32, EMU_F64),
+    ROW(cvt_f64_f32, MODIFIED, EMU_F64, EMU_F32),
+    ROW(cvt_f16_u16, MODIFIED, EMU_F16, EMU_U16),
+    ROW(cvt_f16_i16, MODIFIED, EMU_F16, EMU_I16),
+    ROW(cvt_u16_f16, EMU_CLAMPS, EMU_U16, EMU_F16),
+    ROW(cvt_i16_f16, EMU_CLAMPS, EMU_I16, EMU_F16),
     ROW(cvt_pkrtz_f16_f32, 0, EMU_2F16, EMU_F32, EMU_F32),
-    ROW(cvt_norm_i16_f16, 0, EMU_I16, EMU_F16),
-    ROW(cvt_norm_u16_f16, 0, EMU_U16, EMU_F16),
+    ROW(cvt_norm_i16_f16, EMU_CLAMPS, EMU_I16, EMU_F16),
+    ROW(cvt_norm_u16_f16, EMU_CLAMPS, EMU_U16, EMU_F16),
     ROW(cvt_pknorm_i16_f32, 0, EMU_2B16, EMU_F32, EMU_F32),
     ROW(cvt_pknorm_u16_f32, 0, EMU_2B16, EMU_F32, EMU_F32),
-    ROW(cvt_pknorm_i16_f16, 0, EMU_2B16, EMU_F16, EMU_F16),
-    ROW(cvt_pknorm_u16_f16, 0, EMU_2B16, EMU_F16, EMU_F16),
+    ROW(cvt_pknorm_i16_f16, EMU_OP_SEL, EMU_2B16, EMU_F16, EMU_F16),
+    ROW(cvt_pknorm_u16_f16, EMU_OP_SEL, EMU_2B16, EMU_F16, EMU_F16),
     ROW(cvt_pk_i16_i32, 0, EMU_2B16, EMU_I32, EMU_I32),
     ROW(cvt_pk_u16_u32, 0, EMU_2B16, EMU_U32, EMU_U32),
     ROW(cvt_pk_u8_f32, 0, EMU_B32, EMU_F32, EMU_U32, EMU_B32),
     ROW(cvt_pkaccum_u8_f32, EMU_PARTIAL, EMU_B32, EMU_F32, EMU_U32),
-    ROW(cvt_f32_fp8, 0, EMU_F32, EMU_B32),
-    ROW(cvt_f32_bf8, 0, EMU_F32, EMU_B32),
-    ROW(cvt_pk_f32_fp8, 0, EMU_2F32, EMU_B32),
-    ROW(cvt_pk_f32_bf8, 0, EMU_2F32, EMU_B32),
-    ROW(cvt_pk_fp8_f32, EMU_PARTIAL, EMU_B32, EMU_F32, EMU_F32),
-    ROW(cvt_pk_bf8_f32, EMU_PARTIAL, EMU_B32, EMU_F32, EMU_F32),
-    ROW(cvt_sr_fp8_f32, EMU_PARTIAL, EMU_B32, EMU_F32, EMU_U32),
-    ROW(cvt_sr_bf8_f32, EMU_PARTIAL, EMU_B32, EMU_F32, EMU_U32),
+    ROW(cvt_f32_fp8, MODIFIED, EMU_F32, EMU_B32),
+    ROW(cvt_f32_bf8, MODIFIED, EMU_F32, EMU_B32),
+    ROW(cvt_pk_f32_fp8, MODIFIED, EMU_2F32, EMU_B32),
+    ROW(cvt_pk_f32_bf8, MODIFIED, EMU_2F32, EMU_B32),
+    ROW(cvt_pk_fp8_f32, EMU_PARTIAL | EMU_OP_SEL, EMU_B32, EMU_F32, EMU_F32),
+    ROW(cvt_pk_bf8_f32, EMU_PARTIAL | EMU_OP_SEL, EMU_B32, EMU_F32, EMU_F32),
+    ROW(cvt_sr_fp8_f32, EMU_PARTIAL | EMU_OP_SEL, EMU_B32, EMU_F32, EMU_U32),
+    ROW(cvt_sr_bf8_f32, EMU_PARTIAL | EMU_OP_SEL, EMU_B32, EMU_F32, EMU_U32),
     {0},
 };
