@@ -121,8 +121,17 @@ enum emu_flag {
     EMU_WAITS = 1 << 14
 };
 
+/* The registers of an instruction, for track.c to follow which of them hold values. */
+enum { EMU_FLOW_SOURCES = 8, EMU_FLOW_DESTINATIONS = 4 };
+struct emu_flow {
+    uint8_t n_vgprs, n_sgprs, n_to_vgprs, n_to_sgprs;
+    uint16_t vgpr[EMU_FLOW_SOURCES], to_vgpr[EMU_FLOW_DESTINATIONS];
+    uint8_t sgpr[EMU_FLOW_SOURCES], to_sgpr[EMU_FLOW_DESTINATIONS];
+};
+
 struct emu_insn {
     emu_run *run; /* opcode->run, or the wrapper that does DPP, SDWA or an unusual MODE around it */
+    emu_run *checked; /* run, with the definedness of registers followed (emu_track_prepare) */
     const struct emu_opcode *opcode;
     struct emu_operand operand[EMU_MAX_OPERANDS]; /* in the assembler's order */
     uint8_t n_operands;
@@ -141,7 +150,11 @@ struct emu_insn {
     int32_t offset1;
     uint32_t
         immediate; /* simm16, s_waitcnt's bits, hwreg(), swizzle's offset: handlers know which */
+    struct emu_flow flow;
 };
+
+/* Fills in checked and flow: called once by the decoder, after all else is set. */
+void emu_track_prepare(struct emu_insn *insn);
 
 /* The tables, one per file of handlers; each ends in a row without a name. */
 extern const struct emu_opcode emu_control_opcodes[];    /* branches, barriers, waits */
