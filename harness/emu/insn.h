@@ -168,7 +168,10 @@ extern const struct emu_opcode emu_compare_opcodes[];    /* VOPC */
 extern const struct emu_opcode emu_convert_opcodes[];    /* conversions, FP8, bf16 */
 extern const struct emu_opcode emu_elementary_opcodes[]; /* exp, log, rcp, rsq, sqrt, sin, cos */
 extern const struct emu_opcode emu_matrix_opcodes[];     /* MFMA, SMFMAC, dot */
-extern const struct emu_opcode emu_memory_opcodes[];     /* SMEM, global, flat, scratch, buffer */
+extern const struct emu_opcode emu_memory_opcodes[];     /* global and flat */
+extern const struct emu_opcode emu_smem_opcodes[];       /* scalar memory */
+extern const struct emu_opcode emu_scratch_opcodes[];
+extern const struct emu_opcode emu_buffer_opcodes[];
 extern const struct emu_opcode emu_lds_opcodes[];        /* DS, and its cross-lane instructions */
 
 /* By mnemonic, encoding suffix or not; NULL if it is not implemented. */
