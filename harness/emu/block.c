@@ -62,7 +62,7 @@ static struct emu_block *decode(struct emu_code *code, const struct emu_function
             pc += 4;
         }
     }
-    b->insns[n] = (struct emu_insn){.run = run_on, .pc = (uint32_t)f->end};
+    b->insns[n] = (struct emu_insn){.run = run_on, .checked = run_on, .pc = (uint32_t)f->end};
     resolve_targets(b, n, f);
     return b;
 }

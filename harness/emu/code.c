@@ -9,6 +9,7 @@
 
 #include "../../reference/memory.h"
 #include "object.h"
+#include "space.h"
 
 enum {
     MACHINE_AMDGPU = 224,
@@ -177,6 +178,16 @@ static int load(struct emu_code *code, struct emu_error *error) {
     return read_metadata(code, error);
 }
 
+static void publish(struct emu_code *code) {
+    for (size_t i = 0; i < code->n_sections; i++) {
+        const struct emu_section *const s = &code->sections[i];
+        char name[48];
+        snprintf(name, sizeof name, "section %s", s->name);
+        emu_space_add(code->image + s->address, s->bytes, EMU_REGION_GLOBALS, s->writable, name);
+    }
+    code->published = true;
+}
+
 struct emu_code *emu_code_load(const void *bytes, size_t size, struct emu_error *error) {
     const uint8_t *elf;
     size_t elf_size, owned_size = 0;
@@ -187,7 +198,9 @@ struct emu_code *emu_code_load(const void *bytes, size_t size, struct emu_error 
         pthread_mutex_init(&code->lock, NULL);
         code->file = memcpy(dsv4_alloc(elf_size), elf, elf_size);
         code->file_bytes = elf_size;
-        if (load(code, error) != 0) {
+        if (load(code, error) == 0) {
+            publish(code);
+        } else {
             emu_code_free(code);
             code = NULL;
         }
@@ -214,6 +227,8 @@ static void free_blocks(struct emu_code *code) {
 
 void emu_code_free(struct emu_code *code) {
     if (code == NULL) return;
+    for (size_t i = 0; code->published && i < code->n_sections; i++)
+        emu_space_remove(code->image + code->sections[i].address);
     for (size_t i = 0; i < code->n_kernels; i++) {
         dsv4_free(code->kernels[i].name);
         dsv4_free(code->kernels[i].arguments);

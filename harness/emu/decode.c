@@ -103,9 +103,11 @@ static bool parse_operand(struct emu_insn *i, const char *mnemonic, struct emu_p
     return true;
 }
 
-/* A register tuple must hold what the opcode's function will read; memory instructions look for themselves. */
-static bool wide_enough(const struct emu_insn *i) {
+/* The text must hold what the opcode's function will read; memory instructions look for themselves. */
+static bool complete(const struct emu_insn *i) {
     if (i->opcode == NULL || (i->opcode->flags & EMU_MEMORY)) return true;
+    for (unsigned n = i->n_operands; n < EMU_MAX_OPERANDS; n++)
+        if (i->opcode->types[n] != EMU_NONE) return false;
     for (unsigned n = 0; n < i->n_operands; n++) {
         const struct emu_operand *const o = &i->operand[n];
         if (o->kind != EMU_VGPR && o->kind != EMU_SGPR) continue;
@@ -161,10 +163,11 @@ void emu_decode(struct emu_insn *insn, const char *text, uint64_t pc, size_t byt
     *insn = (struct emu_insn){.pc = (uint32_t)pc, .bytes = (uint32_t)bytes};
     insn->opcode = emu_opcode_find(mnemonic);
     set_defaults(insn, mnemonic);
-    const bool understood = *text <= ' ' && parse_line(insn, text, mnemonic) && wide_enough(insn) &&
+    const bool understood = *text <= ' ' && parse_line(insn, text, mnemonic) && complete(insn) &&
                             !reads_high_word_of_constant(insn);
     insn->run = insn->opcode == NULL ? emu_run_unknown
                 : understood         ? emu_wrap(insn)
                                      : emu_run_not_understood;
-    if (insn->run == NULL) insn->run = emu_run_refused;
+    insn->checked = insn->run = insn->run != NULL ? insn->run : emu_run_refused;
+    if (insn->opcode != NULL && understood && insn->run != emu_run_refused) emu_track_prepare(insn);
 }

@@ -47,6 +47,7 @@ struct emu_code {
     size_t n_ranges;
     struct emu_section *sections; /* what kernels may read */
     size_t n_sections;
+    bool published; /* the sections are known to the address space */
     struct emu_kernel *kernels;
     size_t n_kernels;
     int abi; /* 4, 5, 6 */

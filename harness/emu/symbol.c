@@ -114,6 +114,30 @@ static void make_ranges(struct emu_code *code) {
     dsv4_free(edges);
 }
 
+static int by_place(const void *a, const void *b) {
+    const struct emu_section *const x = a, *const y = b;
+    return (x->address > y->address) - (x->address < y->address);
+}
+
+/*
+ * What kernels may touch, section by section. Not variable by variable: compilers widen a load of three bytes to four
+ * where the variable's alignment allows it. For the same reason a section ends on a whole word.
+ */
+static int settle_sections(struct emu_code *code, struct emu_error *error) {
+    if (code->n_sections == 0) return 0;
+    qsort(code->sections, code->n_sections, sizeof *code->sections, by_place);
+    for (size_t i = 0; i < code->n_sections; i++) {
+        struct emu_section *const s = &code->sections[i];
+        const bool last = i + 1 == code->n_sections;
+        const uint64_t limit = last ? code->image_bytes + 3 : s[1].address;
+        if (s->address + s->bytes > limit)
+            return emu_refuse(error, "sections %s and %s overlap", s->name, s[1].name);
+        const uint64_t end = (s->address + s->bytes + 3) & ~UINT64_C(3);
+        s->bytes = (end < limit ? end : limit) - s->address;
+    }
+    return 0;
+}
+
 static int by_address(const void *a, const void *b) {
     const struct emu_variable *const x = a, *const y = b;
     return (x->address > y->address) - (x->address < y->address);
@@ -136,7 +160,7 @@ int emu_symbols_read(struct emu_code *code, struct emu_error *error) {
     if (code->n_functions > 0)
         qsort(code->functions, code->n_functions, sizeof *code->functions, by_address);
     make_ranges(code);
-    return 0;
+    return settle_sections(code, error);
 }
 
 const struct emu_variable *emu_variable_find(const struct emu_variable *list, size_t n,
