@@ -221,28 +221,21 @@ static bool begin_atomic(struct emu_wave *w, const struct emu_insn *i, struct em
     ATOMIC_HANDLER(flat, name, bits, true)
 ATOMICS(HANDLERS)
 
-const struct emu_opcode emu_memory_opcodes[] = {
+#define ROW(name, to, ...) {#name, name, {__VA_ARGS__}, to, EMU_MEMORY},
 #define LOAD(name, bytes, is_signed, half)                                                         \
-    {                                                                                              \
-        "global_" #name, global_##name, {EMU_WORDS(bytes), EMU_U64, EMU_U64},
-           1, EMU_MEMORY
-},      \
-        {"flat_" #name, flat_##name, {EMU_WORDS(bytes), EMU_U64}, 1, EMU_MEMORY},
+    ROW(global_##name, 1, EMU_WORDS(bytes), EMU_U64, EMU_U64)                                      \
+    ROW(flat_##name, 1, EMU_WORDS(bytes), EMU_U64)
 #define STORE(name, bytes, half)                                                                   \
-    {                                                                                              \
-        "global_" #name, global_##name, {EMU_U64, EMU_WORDS(bytes), EMU_U64},
-           0, EMU_MEMORY
-    },      \
-        {"flat_" #name, flat_##name, {EMU_U64, EMU_WORDS(bytes)}, 0, EMU_MEMORY},
-#include "moves.def"
+    ROW(global_##name, 0, EMU_U64, EMU_WORDS(bytes), EMU_U64)                                      \
+    ROW(flat_##name, 0, EMU_U64, EMU_WORDS(bytes))
 /* The destination is there with sc0 only: the types are those of either form. */
-#define ROWS(name, bits)                                                                           \
-    {                                                                                              \
-        "global_atomic_" #name,                                                                    \
-        global_atomic_##name,                                                                      \
-        {EMU_U64, EMU_U64, EMU_U64, EMU_U64},                                                      \
-        1,                                                                                         \
-        EMU_MEMORY
-    },                                                                               \
-        {"flat_atomic_" #name, flat_atomic_##name, {EMU_U64, EMU_U64, EMU_U64}, 1, EMU_MEMORY},
-    ATOMICS(ROWS){0}};
+#define ATOMIC_ROWS(name, bits)                                                                    \
+    ROW(global_atomic_##name, 1, EMU_U64, EMU_U64, EMU_U64, EMU_U64)                               \
+    ROW(flat_atomic_##name, 1, EMU_U64, EMU_U64, EMU_U64)
+
+/* clang-format off */
+const struct emu_opcode emu_memory_opcodes[] = {
+#include "moves.def"
+    ATOMICS(ATOMIC_ROWS)
+    {0}};
+/* clang-format on */

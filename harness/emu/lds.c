@@ -68,8 +68,7 @@ uint64_t emu_lds_written(const struct emu_wave *w, const struct emu_access *a, u
 void emu_lds_mark(struct emu_wave *w, const struct emu_access *a, uint64_t lanes,
                   uint64_t defined) {
     for (unsigned lane = 0; lane < EMU_LANES; lane++)
-        if (lanes >> lane & 1)
-            memset(shadow(w, a, lane), (int)(defined >> lane & 1), a->bytes);
+        if (lanes >> lane & 1) memset(shadow(w, a, lane), (int)(defined >> lane & 1), a->bytes);
 }
 
 /* Address register and offset to host addresses. */
@@ -403,26 +402,28 @@ static const struct emu_insn *ds_swizzle_b32(struct emu_wave *w, const struct em
     return pull(w, i, &i->operand[1], from);
 }
 
-const struct emu_opcode emu_lds_opcodes[] = {
-#define READ_ROW(name, bytes, is_signed, half)                                                     \
-    {#name, name, {EMU_WORDS(bytes), EMU_U32}, 1, EMU_MEMORY},
-#define WRITE_ROW(name, bytes, half) {#name, name, {EMU_U32, EMU_WORDS(bytes)}, 0, EMU_MEMORY},
-#define READ_PAIR_ROW(name, function, bytes, unit)                                                 \
-    {#name, name, {EMU_WORDS(2 * bytes), EMU_U32}, 1, EMU_MEMORY},
+#define ROW(name, to, ...) {#name, name, {__VA_ARGS__}, to, EMU_MEMORY},
+#define READ_ROW(name, bytes, is_signed, half) ROW(name, 1, EMU_WORDS(bytes), EMU_U32)
+#define WRITE_ROW(name, bytes, half) ROW(name, 0, EMU_U32, EMU_WORDS(bytes))
+#define READ_PAIR_ROW(name, function, bytes, unit) ROW(name, 1, EMU_WORDS(2 * bytes), EMU_U32)
 #define WRITE_PAIR_ROW(name, function, bytes, unit)                                                \
-    {#name, name, {EMU_U32, EMU_WORDS(bytes), EMU_WORDS(bytes)}, 0, EMU_MEMORY},
+    ROW(name, 0, EMU_U32, EMU_WORDS(bytes), EMU_WORDS(bytes))
 #define ATOMIC_ROWS(plain, rtn, bits, what, two, is_float)                                         \
-    {#plain, plain, {EMU_U32, EMU_B##bits, EMU_B##bits}, 0, EMU_MEMORY},                           \
-    {#rtn, rtn, {EMU_B##bits, EMU_U32, EMU_B##bits, EMU_B##bits}, 1, EMU_MEMORY},
+    ROW(plain, 0, EMU_U32, EMU_B##bits, EMU_B##bits)                                               \
+    ROW(rtn, 1, EMU_B##bits, EMU_U32, EMU_B##bits, EMU_B##bits)
+
+/* clang-format off */
+const struct emu_opcode emu_lds_opcodes[] = {
     READS(READ_ROW)
     WRITES(WRITE_ROW)
     PAIRS(READ_PAIR_ROW, read)
     PAIRS(WRITE_PAIR_ROW, write)
     ATOMICS(ATOMIC_ROWS)
-    {"ds_wrxchg_rtn_b32", ds_wrxchg_rtn_b32, {EMU_B32, EMU_U32, EMU_B32}, 1, EMU_MEMORY},
-    {"ds_wrxchg_rtn_b64", ds_wrxchg_rtn_b64, {EMU_B64, EMU_U32, EMU_B64}, 1, EMU_MEMORY},
-    {"ds_nop", ds_nop, {0}, 0, EMU_MEMORY},
-    {"ds_bpermute_b32", ds_bpermute_b32, {EMU_B32, EMU_U32, EMU_B32}, 1, EMU_MEMORY},
-    {"ds_permute_b32", ds_permute_b32, {EMU_B32, EMU_U32, EMU_B32}, 1, EMU_MEMORY},
-    {"ds_swizzle_b32", ds_swizzle_b32, {EMU_B32, EMU_B32}, 1, EMU_MEMORY},
+    ROW(ds_wrxchg_rtn_b32, 1, EMU_B32, EMU_U32, EMU_B32)
+    ROW(ds_wrxchg_rtn_b64, 1, EMU_B64, EMU_U32, EMU_B64)
+    ROW(ds_bpermute_b32, 1, EMU_B32, EMU_U32, EMU_B32)
+    ROW(ds_permute_b32, 1, EMU_B32, EMU_U32, EMU_B32)
+    ROW(ds_swizzle_b32, 1, EMU_B32, EMU_B32)
+    ROW(ds_nop, 0, EMU_NONE)
     {0}};
+/* clang-format on */

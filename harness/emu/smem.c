@@ -125,19 +125,25 @@ static const struct emu_insn *nothing(struct emu_wave *w, const struct emu_insn 
     (void)w;
     return i + 1;
 }
+HANDLER(s_dcache_inv, nothing(w, i))
+HANDLER(s_dcache_wb, nothing(w, i))
+HANDLER(s_dcache_inv_vol, nothing(w, i))
+HANDLER(s_dcache_wb_vol, nothing(w, i))
 
+#define ROW(name, to, ...) {#name, name, {__VA_ARGS__}, to, EMU_MEMORY},
+#define LOAD_ROW(name, function, words, type) ROW(name, 1, type, EMU_B64, EMU_U32)
+#define STORE_ROW(name, function, words, type) ROW(name, 0, type, EMU_B64, EMU_U32)
+
+/* clang-format off */
 const struct emu_opcode emu_smem_opcodes[] = {
-#define LOAD_ROW(name, function, words, type)                                                      \
-    {#name, name, {type, EMU_B64, EMU_U32}, 1, EMU_MEMORY},
-#define STORE_ROW(name, function, words, type)                                                     \
-    {#name, name, {type, EMU_B64, EMU_U32}, 0, EMU_MEMORY},
     LOADS(LOAD_ROW, s_load)
     LOADS(LOAD_ROW, s_buffer_load)
     STORES(STORE_ROW)
-    {"s_memtime", s_memtime, {EMU_B64}, 1, EMU_MEMORY},
-    {"s_memrealtime", s_memrealtime, {EMU_B64}, 1, EMU_MEMORY},
-    {"s_dcache_inv", nothing, {0}, 0, EMU_MEMORY},
-    {"s_dcache_wb", nothing, {0}, 0, EMU_MEMORY},
-    {"s_dcache_inv_vol", nothing, {0}, 0, EMU_MEMORY},
-    {"s_dcache_wb_vol", nothing, {0}, 0, EMU_MEMORY},
+    ROW(s_memtime, 1, EMU_B64)
+    ROW(s_memrealtime, 1, EMU_B64)
+    ROW(s_dcache_inv, 0, EMU_NONE)
+    ROW(s_dcache_wb, 0, EMU_NONE)
+    ROW(s_dcache_inv_vol, 0, EMU_NONE)
+    ROW(s_dcache_wb_vol, 0, EMU_NONE)
     {0}};
+/* clang-format on */
