@@ -154,7 +154,7 @@ static bool parse_line(struct emu_insn *i, const char *text, const char *mnemoni
     return !ends(mnemonic, "_dpp") || i->dpp != EMU_DPP_NONE;
 }
 
-void emu_decode(struct emu_insn *insn, const char *text, uint64_t pc, size_t bytes) {
+bool emu_parse(struct emu_insn *insn, const char *text, uint64_t pc, size_t bytes) {
     char mnemonic[MNEMONIC];
     size_t n = 0;
     while (*text == ' ' || *text == '\t') text++;
@@ -163,11 +163,15 @@ void emu_decode(struct emu_insn *insn, const char *text, uint64_t pc, size_t byt
     *insn = (struct emu_insn){.pc = (uint32_t)pc, .bytes = (uint32_t)bytes};
     insn->opcode = emu_opcode_find(mnemonic);
     set_defaults(insn, mnemonic);
-    const bool understood = *text <= ' ' && parse_line(insn, text, mnemonic) && complete(insn) &&
-                            !reads_high_word_of_constant(insn);
-    insn->run = insn->opcode == NULL ? emu_run_unknown
-                : understood         ? emu_wrap(insn)
-                                     : emu_run_not_understood;
-    insn->checked = insn->run = insn->run != NULL ? insn->run : emu_run_refused;
-    if (insn->opcode != NULL && understood && insn->run != emu_run_refused) emu_track_prepare(insn);
+    return *text <= ' ' && parse_line(insn, text, mnemonic) && complete(insn) &&
+           !reads_high_word_of_constant(insn);
+}
+
+void emu_decode(struct emu_insn *insn, const char *text, uint64_t pc, size_t bytes) {
+    const bool understood = emu_parse(insn, text, pc, bytes);
+    emu_run *const run = insn->opcode == NULL ? emu_run_unknown
+                         : understood         ? emu_wrap(insn)
+                                              : emu_run_not_understood;
+    insn->checked = insn->run = run != NULL ? run : emu_run_refused;
+    if (insn->opcode != NULL && understood && run != NULL) emu_track_prepare(insn);
 }

@@ -31,6 +31,9 @@ static inline bool emu_take(struct emu_piece *p, const char *prefix) {
 /* A decimal or hexadecimal integer with or without sign, and nothing behind it. */
 bool emu_integer(struct emu_piece p, int64_t *value);
 
+/* All of a line but how it runs; false if something in it is not understood. */
+bool emu_parse(struct emu_insn *insn, const char *text, uint64_t pc, size_t bytes);
+
 /* One operand as the type reads it; false if it is not understood. */
 bool emu_operand_parse(struct emu_operand *o, struct emu_piece p, enum emu_type type);
 /* hwreg(), sendmsg(), gpr_idx(): the immediate they stand for. */

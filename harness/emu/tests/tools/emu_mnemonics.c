@@ -13,7 +13,7 @@
 #include "../../decode.h"
 
 struct count {
-    char text[200];
+    char key[80], text[200]; /* what is counted, and the first line of it */
     size_t n;
 };
 
@@ -22,33 +22,29 @@ static struct {
     size_t n;
 } missing;
 
-static void count(const char *text) {
+static void count(const char *key, const char *text) {
     for (size_t i = 0; i < missing.n; i++)
-        if (strcmp(missing.rows[i].text, text) == 0) {
+        if (strcmp(missing.rows[i].key, key) == 0) {
             missing.rows[i].n++;
             return;
         }
     missing.rows = dsv4_resize(missing.rows, (missing.n + 1) * sizeof *missing.rows);
     struct count *const row = &missing.rows[missing.n++];
+    snprintf(row->key, sizeof row->key, "%s", key);
     snprintf(row->text, sizeof row->text, "%s", text);
     row->n = 1;
 }
 
 static void look_at(struct emu_code *code, const struct emu_insn *i) {
-    char text[160], line[200];
+    char text[200], key[80];
     if (i->opcode != NULL && i->run != emu_run_not_understood && i->run != emu_run_refused) return;
     emu_code_text_at(code, i->pc, text, sizeof text);
-    if (i->opcode == NULL && i->run == emu_run_unknown) {
-        text[strcspn(text, " ")] = '\0';
-        count(text);
-    } else {
-        snprintf(line, sizeof line, "%s: %s",
-                 i->opcode == NULL                  ? "no instruction"
-                 : i->run == emu_run_not_understood ? "not understood"
-                                                    : "refused",
-                 text);
-        count(line);
-    }
+    const char *const why = i->run == emu_run_unknown          ? "not implemented"
+                            : i->run == emu_run_not_understood ? "not understood"
+                            : i->run == emu_run_refused        ? "form refused"
+                                                               : "no instruction";
+    snprintf(key, sizeof key, "%-15s %.*s", why, (int)strcspn(text, " "), text);
+    count(key, text);
 }
 
 static int by_count(const void *a, const void *b) {
@@ -86,7 +82,7 @@ int main(int argc, char **argv) {
     for (int i = 1; i < argc; i++) n += read_file(argv[i]);
     if (missing.n > 0) qsort(missing.rows, missing.n, sizeof *missing.rows, by_count);
     for (size_t i = 0; i < missing.n; i++)
-        printf("%8zu  %s\n", missing.rows[i].n, missing.rows[i].text);
+        printf("%8zu  %-44s %s\n", missing.rows[i].n, missing.rows[i].key, missing.rows[i].text);
     printf("%8zu  instructions in all, %zu kinds missing\n", n, missing.n);
     dsv4_free(missing.rows);
     return missing.n > 0;
