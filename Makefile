@@ -131,6 +131,9 @@ EMU_TEST_SRC := $(wildcard harness/emu/tests/test_*.c)
 LLVM_CONFIG ?= llvm-config-19
 EMU_LIBS = $(shell $(LLVM_CONFIG) --ldflags --libs) -ldw -lelf -lmsgpackc -lzstd -lz -ldl -lpthread -lm
 $(O)/harness/emu/%.o: CFLAGS_ALL += -frounding-math -isystem $(shell $(LLVM_CONFIG) --includedir)
+# Compilers do not vectorise fma and others under -frounding-math. These files change no rounding mode and compute with no
+# constants that a compiler could fold: their code is the same for every mode.
+$(O)/harness/emu/float.o $(O)/harness/emu/half.o: CFLAGS_ALL += -fno-rounding-math
 $(O)/libemu.a: $(call obj,$(EMU_SRC))
 	$(call say,AR,$@)
 	@rm -f $@
