@@ -134,6 +134,9 @@ EMU_LLVM = $(shell $(LLVM_CONFIG) --ldflags) $(or $(shell $(LLVM_CONFIG) --link-
 	$(shell $(LLVM_CONFIG) --libs))
 EMU_LIBS = -Wl,--gc-sections $(EMU_LLVM) -lstdc++ -ltinfo -ldw -lelf -lmsgpackc -lzstd -lz -ldl -lpthread -lm
 $(O)/harness/emu/%.o: CFLAGS_ALL += -frounding-math -isystem $(shell $(LLVM_CONFIG) --includedir)
+# Compilers do not vectorise fma and others under -frounding-math. These files change no rounding mode and compute with no
+# constants that a compiler could fold: their code is the same for every mode.
+$(O)/harness/emu/float.o $(O)/harness/emu/half.o: CFLAGS_ALL += -fno-rounding-math
 $(O)/libemu.a: $(call obj,$(EMU_SRC))
 	$(call say,AR,$@)
 	@rm -f $@

@@ -5,6 +5,8 @@
 
 #include "ieee.h"
 
+static inline float emu_value16(uint32_t x) { return emu_float(emu_f16_to_f32(x, true)); }
+
 /*
  * A number wins over a quiet NaN. With MODE's IEEE bit a signalling NaN comes out quiet. Equal values have equal bits
  * unless both are zero, whence | and &.
@@ -35,7 +37,7 @@
                                                                                     : middle;      \
     }
 
-EMU_CHOOSE(16, uint32_t, emu_widen16, 0x200u)
+EMU_CHOOSE(16, uint32_t, emu_value16, 0x200u)
 EMU_CHOOSE(32, uint32_t, emu_float, 0x400000u)
 EMU_CHOOSE(64, uint64_t, emu_double, UINT64_C(0x8000000000000))
 

@@ -37,7 +37,7 @@ static void set_mask(struct emu_wave *w, const struct emu_insn *i, uint64_t mask
 #define VALUE_U32(x) ((uint32_t)(x))
 #define VALUE_I64(x) ((int64_t)(x))
 #define VALUE_U64(x) ((uint64_t)(x))
-#define VALUE_F16(x) emu_widen16(x)
+#define VALUE_F16(x) emu_float(emu_f16_to_f32(x, true))
 #define VALUE_F32(x) emu_float(x)
 #define VALUE_F64(x) emu_double(x)
 

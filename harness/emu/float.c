@@ -3,11 +3,12 @@
  * f32 and f64 arithmetic.
  *
  * Assumed where the documents are silent: a NaN result is the first NaN source in the order of the operands, made quiet,
- * and 0x7fc00000 for an invalid operation. omod counts only where MODE turns IEEE and output denormals off. clamp leaves
- * -0 alone. v_div_fmas scales by 2^64 or 2^-64 (f64: 128) after the exponent of its third source, as the division
- * sequence needs, and rounds once; v_div_scale takes 1/S1 as denormal where that is so in its own format.
+ * and 0x7fc00000 for an invalid operation. clamp makes -0 a +0. v_div_fmas scales by 2^64 or 2^-64 (f64: 128) after the
+ * exponent of its third source, as the division sequence needs, and rounds once; v_div_scale takes 1/S1 as denormal
+ * where that is so in its own format.
  */
 #include "choose.h"
+#include "output.h"
 #include "vop.h"
 
 #define FUNCTION(name)                                                                             \
@@ -37,38 +38,12 @@ static void canonical64(uint64_t *result, const uint64_t *a, const uint64_t *b, 
     }
 }
 
-/* omod's factor, 1 where MODE makes it void; denormals: the bit of MODE that keeps this type's in results. */
-static double output_factor(const struct emu_wave *w, const struct emu_insn *i,
-                            unsigned denormals) {
-    static const double factors[] = {1, 2, 4, 0.5};
-    return ieee_mode(w) || w->mode >> (denormals + 1) & 1 ? 1 : factors[i->omod & 3];
+static void modify32(const struct emu_wave *w, const struct emu_insn *i, uint32_t *result) {
+    emu_output32(w, i, result);
 }
 
-static void modify32(struct emu_wave *w, const struct emu_insn *i, uint32_t *result) {
-    const float factor = (float)output_factor(w, i, EMU_DENORM_32);
-    const uint32_t nan = w->mode >> EMU_DX10_CLAMP & 1 ? 0 : ~0u;
-    /* A factor also makes -0 into +0. */
-    if (factor != 1)
-        EMU_EACH_LANE result[lane] = emu_bits32(emu_float(result[lane]) * factor + 0.0f);
-    if (i->clamp) EMU_EACH_LANE {
-            const float x = emu_float(result[lane]);
-            const uint32_t limited = x < 0 ? 0 : x > 1 ? 0x3f800000 : result[lane];
-            result[lane] = emu_is_nan32(result[lane]) ? result[lane] & nan : limited;
-        }
-}
-
-static void modify64(struct emu_wave *w, const struct emu_insn *i, uint64_t *result) {
-    const double factor = output_factor(w, i, EMU_DENORM_16_64);
-    const uint64_t nan = w->mode >> EMU_DX10_CLAMP & 1 ? 0 : ~UINT64_C(0);
-    if (factor != 1)
-        EMU_EACH_LANE result[lane] = emu_bits64(emu_double(result[lane]) * factor + 0.0);
-    if (i->clamp) EMU_EACH_LANE {
-            const double x = emu_double(result[lane]);
-            const uint64_t limited = x < 0   ? 0
-                                     : x > 1 ? UINT64_C(0x3ff0000000000000)
-                                             : result[lane];
-            result[lane] = emu_is_nan64(result[lane]) ? result[lane] & nan : limited;
-        }
+static void modify64(const struct emu_wave *w, const struct emu_insn *i, uint64_t *result) {
+    emu_output64(w, i, result);
 }
 
 static inline void finish32(struct emu_wave *w, const struct emu_insn *i, unsigned reg,
@@ -84,8 +59,17 @@ static inline void finish64(struct emu_wave *w, const struct emu_insn *i, uint64
 
 /* ---- functions of one number ---- */
 
-static inline float nearest_even32(float x) { return roundevenf(x); }
-static inline double nearest_even64(double x) { return roundeven(x); }
+/* Whatever the rounding mode: all of it is exact. */
+static inline float nearest_even32(float x) {
+    const float low = floorf(x), rest = x - low;
+    const bool up = rest > 0.5f || (rest == 0.5f && floorf(low * 0.5f) * 2 != low);
+    return copysignf(up ? low + 1 : low, x);
+}
+static inline double nearest_even64(double x) {
+    const double low = floor(x), rest = x - low;
+    const bool up = rest > 0.5 || (rest == 0.5 && floor(low * 0.5) * 2 != low);
+    return copysign(up ? low + 1 : low, x);
+}
 
 /* Below 1 even where x - floor(x) rounds up to it. */
 static inline float fraction32(float x) {
@@ -98,14 +82,14 @@ static inline double fraction64(double x) {
 }
 
 static inline float mantissa32(float x) {
-    const uint32_t bits = emu_bits32(emu_is_denormal32(emu_bits32(x)) ? x * 0x1p24f : x);
+    const uint32_t bits = emu_bits(emu_is_denormal32(emu_bits(x)) ? x * 0x1p24f : x);
     const bool same = (bits & 0x7fffffff) == 0 || (bits & 0x7f800000) == 0x7f800000;
     return emu_float(same ? bits : (bits & 0x807fffff) | 126u << 23);
 }
 
 static inline uint32_t exponent32(uint32_t x) {
     const bool denormal = emu_is_denormal32(x);
-    const uint32_t bits = denormal ? emu_bits32(emu_float(x) * 0x1p24f) : x;
+    const uint32_t bits = denormal ? emu_bits(emu_float(x) * 0x1p24f) : x;
     const int32_t biased = (int32_t)(bits >> 23 & 0xff);
     const bool none = biased == 255 || (x & 0x7fffffff) == 0;
     return (uint32_t)(none ? 0 : biased - (denormal ? 150 : 126));
@@ -170,7 +154,7 @@ static inline uint64_t fixup64(uint64_t a, uint64_t b, uint64_t c) {
     _Pragma("omp simd reduction(| : nans)") for (unsigned lane = 0; lane < EMU_LANES; lane++) {    \
         const float a = emu_float(s0[lane]), b = emu_float(s1[lane]), c = emu_float(s2[lane]);     \
         const uint32_t ib = s1[lane];                                                              \
-        const uint32_t bits = ((void)b, (void)c, (void)ib, emu_bits32(__VA_ARGS__));               \
+        const uint32_t bits = ((void)b, (void)c, (void)ib, emu_bits(__VA_ARGS__));                 \
         result[lane] = bits;                                                                       \
         nans |= emu_is_nan32(bits);                                                                \
     }
@@ -326,10 +310,10 @@ static inline const uint32_t *packed_source(struct emu_wave *w, const struct emu
 /* The word or words of S0 that v_div_scale gives, and whether the quotient will need scaling back. */
 static uint32_t div_scale32(uint32_t s0, uint32_t s1, uint32_t s2, bool *post) {
     const float under = emu_float(s1), over = emu_float(s2);
-    const bool inverse = emu_is_denormal32(emu_bits32(1 / under));
-    const bool quotient = emu_is_denormal32(emu_bits32(over / under));
+    const bool inverse = emu_is_denormal32(emu_bits(1 / under));
+    const bool quotient = emu_is_denormal32(emu_bits(over / under));
     const bool denominator = emu_float(s0) == under, numerator = emu_float(s0) == over;
-    const uint32_t up = emu_bits32(scale32(emu_float(s0), 64));
+    const uint32_t up = emu_bits(scale32(emu_float(s0), 64));
     const int32_t over_exponent = (int32_t)(s2 >> 23 & 0xff);
     const int32_t distance = over_exponent - (int32_t)(s1 >> 23 & 0xff);
     *post = false;
@@ -337,7 +321,7 @@ static uint32_t div_scale32(uint32_t s0, uint32_t s1, uint32_t s2, bool *post) {
     if (distance >= 96) return *post = true, denominator ? up : s0;
     if (emu_is_denormal32(s1)) return up;
     if (inverse && quotient) return *post = true, denominator ? up : s0;
-    if (inverse) return emu_bits32(scale32(emu_float(s0), (uint32_t)-64));
+    if (inverse) return emu_bits(scale32(emu_float(s0), (uint32_t)-64));
     if (quotient) return *post = true, numerator ? up : s0;
     return over_exponent <= 23 ? up : s0;
 }
@@ -406,7 +390,7 @@ static double odd(double sum, double error) {
 static float fma_scaled32(float a, float b, float c, bool scale) {
     if (!scale) return fmaf(a, b, c);
     const double product = (double)a * b, sum = product + c;
-    const uint32_t exponent = emu_bits32(c) >> 23 & 0xff;
+    const uint32_t exponent = emu_bits(c) >> 23 & 0xff;
     return (float)(odd(sum, sum_error(product, c, sum)) * (exponent > 127 ? 0x1p64 : 0x1p-64));
 }
 
@@ -437,8 +421,8 @@ FUNCTION(v_div_fmas_f32) {
     const uint32_t *const s0 = SOURCE32(0), *const s1 = SOURCE32(1), *const s2 = SOURCE32(2);
     const uint64_t vcc = emu_s64(w, EMU_VCC);
     for (unsigned lane = 0; lane < EMU_LANES; lane++)
-        result[lane] = emu_bits32(fma_scaled32(emu_float(s0[lane]), emu_float(s1[lane]),
-                                               emu_float(s2[lane]), vcc >> lane & 1));
+        result[lane] = emu_bits(fma_scaled32(emu_float(s0[lane]), emu_float(s1[lane]),
+                                             emu_float(s2[lane]), vcc >> lane & 1));
     canonical32(result, s0, s1, s2);
     finish32(w, i, i->operand[0].reg, result);
     return i + 1;
