@@ -124,8 +124,17 @@ enum emu_flag {
     EMU_OP_SEL = 1 << 17     /* honours op_sel, op_sel_hi, neg_lo, neg_hi as far as it has them */
 };
 
+/* The registers of an instruction, for track.c to follow which of them hold values. */
+enum { EMU_FLOW_SOURCES = 8, EMU_FLOW_DESTINATIONS = 4 };
+struct emu_flow {
+    uint8_t n_vgprs, n_sgprs, n_to_vgprs, n_to_sgprs;
+    uint16_t vgpr[EMU_FLOW_SOURCES], to_vgpr[EMU_FLOW_DESTINATIONS];
+    uint8_t sgpr[EMU_FLOW_SOURCES], to_sgpr[EMU_FLOW_DESTINATIONS];
+};
+
 struct emu_insn {
     emu_run *run; /* opcode->run, or the wrapper that does DPP, SDWA or an unusual MODE around it */
+    emu_run *checked; /* run, with the definedness of registers followed (emu_track_prepare) */
     const struct emu_opcode *opcode;
     struct emu_operand operand[EMU_MAX_OPERANDS]; /* in the assembler's order */
     uint8_t n_operands;
@@ -144,7 +153,11 @@ struct emu_insn {
     int32_t offset1;
     uint32_t
         immediate; /* simm16, s_waitcnt's bits, hwreg(), swizzle's offset: handlers know which */
+    struct emu_flow flow;
 };
+
+/* Fills in checked and flow: called once by the decoder, after all else is set. */
+void emu_track_prepare(struct emu_insn *insn);
 
 /* The tables, one per file of handlers; each ends in a row without a name. */
 extern const struct emu_opcode emu_control_opcodes[];    /* branches, barriers, waits */
@@ -155,7 +168,10 @@ extern const struct emu_opcode emu_compare_opcodes[];    /* VOPC */
 extern const struct emu_opcode emu_convert_opcodes[];    /* conversions, FP8, bf16 */
 extern const struct emu_opcode emu_elementary_opcodes[]; /* exp, log, rcp, rsq, sqrt, sin, cos */
 extern const struct emu_opcode emu_matrix_opcodes[];     /* MFMA, SMFMAC, dot */
-extern const struct emu_opcode emu_memory_opcodes[];     /* SMEM, global, flat, scratch, buffer */
+extern const struct emu_opcode emu_memory_opcodes[];     /* global and flat */
+extern const struct emu_opcode emu_smem_opcodes[];       /* scalar memory */
+extern const struct emu_opcode emu_scratch_opcodes[];
+extern const struct emu_opcode emu_buffer_opcodes[];
 extern const struct emu_opcode emu_lds_opcodes[];        /* DS, and its cross-lane instructions */
 
 /* By mnemonic, encoding suffix or not; NULL if it is not implemented. */
