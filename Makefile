@@ -127,7 +127,7 @@ $(B)/tools/%: $(O)/harness/tests/tools/%.o $(call obj,$(ORACLE_SRC)) $(O)/libref
 # The gfx942 emulator: a HIP runtime whose device is an executor of machine code on this CPU. Rounding modes are part of
 # what it computes, hence -frounding-math.
 EMU_SRC := $(wildcard harness/emu/*.c harness/emu/hip/*.c) reference/memory.c
-EMU_TEST_SRC := $(wildcard harness/emu/tests/test_*.c)
+EMU_TEST_SRC := $(wildcard harness/emu/tests/test_*.c harness/emu/tests/*/*.c)
 LLVM_CONFIG ?= llvm-config-19
 EMU_LIBS = $(shell $(LLVM_CONFIG) --ldflags --libs) -ldw -lelf -lmsgpackc -lzstd -lz -ldl -lpthread -lm
 $(O)/harness/emu/%.o: CFLAGS_ALL += -frounding-math -isystem $(shell $(LLVM_CONFIG) --includedir)
