@@ -23,15 +23,15 @@ static const struct {
     const char *text;
     uint64_t integer, half, single, wide;
 } constants[] = {
-    {"0", 0, 0, 0, 0},
-    {"1", 1, 1, 1, 1},
-    {"64", 64, 64, 64, 64},
-    {"-1", ~UINT64_C(0), 0xffff, 0xffffffff, ~UINT64_C(0)},
-    {"-16", ~UINT64_C(15), 0xfff0, 0xfffffff0, ~UINT64_C(15)},
-    {"0.5", 0x3f000000, 0x3800, 0x3f000000, 0x3fe0000000000000},
-    {"-1.0", 0xbf800000, 0xbc00, 0xbf800000, 0xbff0000000000000},
-    {"4.0", 0x40800000, 0x4400, 0x40800000, 0x4010000000000000},
-    {"-2.0", 0xc0000000, 0xc000, 0xc0000000, 0xc000000000000000},
+    {"0",    0,             0,      0,          0                 },
+    {"1",    1,             1,      1,          1                 },
+    {"64",   64,            64,     64,         64                },
+    {"-1",   ~UINT64_C(0),  0xffff, 0xffffffff, ~UINT64_C(0)      },
+    {"-16",  ~UINT64_C(15), 0xfff0, 0xfffffff0, ~UINT64_C(15)     },
+    {"0.5",  0x3f000000,    0x3800, 0x3f000000, 0x3fe0000000000000},
+    {"-1.0", 0xbf800000,    0xbc00, 0xbf800000, 0xbff0000000000000},
+    {"4.0",  0x40800000,    0x4400, 0x40800000, 0x4010000000000000},
+    {"-2.0", 0xc0000000,    0xc000, 0xc0000000, 0xc000000000000000},
 };
 enum { N_CONSTANTS = sizeof constants / sizeof *constants, N_INTEGERS = 5 };
 
@@ -60,15 +60,22 @@ static struct isa_operand literal(enum isa_type type, uint32_t value) {
 static struct isa_operand immediate(uint64_t r) {
     struct isa_operand o = {.kind = ISA_BITS};
     snprintf(o.text, sizeof o.text, "0x%x", (unsigned)(r & 0xffff));
-    o.bits = (uint32_t)(int16_t)(r & 0xffff);
+    const int16_t value = (int16_t)(r & 0xffff);
+    o.bits = (uint64_t)(int64_t)value & UINT32_MAX;
     return o;
 }
 
 static struct isa_instance *append(struct isa_program *p, const struct isa_row *row,
                                    const char *suffix, unsigned *d) {
     struct isa_instance *const i = &p->list[p->n++];
-    *i = (struct isa_instance){.row = row, .suffix = suffix, .op_sel_hi = 7, .dst_sel = 6,
-                               .mask_out = ISA_VCC, .mask_in = ISA_VCC, .row_mask = 15, .bank_mask = 15};
+    *i = (struct isa_instance){.row = row,
+                               .suffix = suffix,
+                               .op_sel_hi = 7,
+                               .dst_sel = 6,
+                               .mask_out = ISA_VCC,
+                               .mask_in = ISA_VCC,
+                               .row_mask = 15,
+                               .bank_mask = 15};
     for (unsigned n = 0; n < n_sources(row); n++)
         i->s[n] = is_scalar(row) ? s(ISA_FIRST_S + 2 * n) : v(ISA_FIRST_V + 2 * n);
     i->d = is_scalar(row) ? s(*d) : v(*d);
@@ -94,7 +101,9 @@ static void modify(struct isa_instance *i, uint64_t r) {
         }
 }
 
-static const char *long_suffix(const struct isa_row *row) { return row->form == VOP3 ? "" : "_e64"; }
+static const char *long_suffix(const struct isa_row *row) {
+    return row->form == VOP3 ? "" : "_e64";
+}
 
 /* A mask register of its own, where the encoding lets one be named. */
 static void name_masks(struct isa_instance *i, unsigned out) {
@@ -106,9 +115,11 @@ static void build_long(struct isa_program *p, const struct isa_row *row, unsigne
     static unsigned turn;
     struct isa_instance *i = append(p, row, long_suffix(row), d);
     name_masks(i, 26);
-    i = append(p, row, long_suffix(row), d);
-    i->s[0] = s(ISA_FIRST_S);
-    name_masks(i, 28);
+    if ((row->flags & (CARRY_IN | VCC_IN)) == 0) { /* one scalar register, the mask included */
+        i = append(p, row, long_suffix(row), d);
+        i->s[0] = s(ISA_FIRST_S);
+        name_masks(i, 28);
+    }
     i = append(p, row, long_suffix(row), d);
     i->s[0] = constant(row->s[0], turn++);
     name_masks(i, 30);
@@ -145,7 +156,12 @@ static void build_long(struct isa_program *p, const struct isa_row *row, unsigne
 }
 
 static void build_sdwa(struct isa_program *p, const struct isa_row *row, unsigned *d) {
-    static const uint8_t selects[4][4] = {{0, 5, 6, 0}, {5, 3, 1, 2}, {6, 4, 4, 1}, {1, 2, 5, 2}};
+    static const uint8_t selects[4][4] = {
+        {0, 5, 6, 0},
+        {5, 3, 1, 2},
+        {6, 4, 4, 1},
+        {1, 2, 5, 2}
+    };
     if (row->flags & (PLAIN | PARTIAL | OPSEL)) return;
     if (row->form != VOP2 && row->form != VOPC) return;
     for (unsigned n = 0; n < 3; n++)
@@ -171,8 +187,10 @@ static void build_sdwa(struct isa_program *p, const struct isa_row *row, unsigne
 }
 
 static void build_dpp(struct isa_program *p, const struct isa_row *row, unsigned *d) {
-    static const uint8_t arguments[DPP_KINDS] = {[DPP_QUAD_PERM] = 0x4e, [DPP_ROW_SHL] = 3,
-                                                 [DPP_ROW_SHR] = 1,      [DPP_ROW_ROR] = 5,
+    static const uint8_t arguments[DPP_KINDS] = {[DPP_QUAD_PERM] = 0x4e,
+                                                 [DPP_ROW_SHL] = 3,
+                                                 [DPP_ROW_SHR] = 1,
+                                                 [DPP_ROW_ROR] = 5,
                                                  [DPP_NEWBCAST] = 9};
     if ((row->flags & PLAIN) != 0 || row->form != VOP2) return;
     for (unsigned n = 0; n < 3; n++)
@@ -240,10 +258,12 @@ void isa_build_row(struct isa_program *p, const struct isa_row *row) {
         return;
     }
     if (row->form != VOP3) {
-        struct isa_instance *const i = append(p, row, row->flags & (LITERAL_K | LITERAL_M) ? "" : "_e32", &d);
+        struct isa_instance *const i =
+            append(p, row, row->flags & (LITERAL_K | LITERAL_M) ? "" : "_e32", &d);
         if (row->form == VOPC) i->mask_out = ISA_VCC;
         if ((row->flags & (PLAIN | CARRY_IN)) == 0 && isa_bits(row->s[0]) == 32)
-            append(p, row, "_e32", &d)->s[0] = literal(row->s[0], (uint32_t)isa_value(row->s[0], 4, 5));
+            append(p, row, "_e32", &d)->s[0] =
+                literal(row->s[0], (uint32_t)isa_value(row->s[0], 4, 5));
     }
     if ((row->flags & WRITES_EXEC) != 0) {
         p->n = 1;
@@ -258,7 +278,8 @@ static struct isa_operand random_source(const struct isa_row *row, unsigned n, u
                                         bool *scalar_taken) {
     const enum isa_type type = row->s[n];
     const unsigned v_reg = ISA_FIRST_V + 2 * (unsigned)((r >> 8) % ((ISA_V_END - ISA_FIRST_V) / 2));
-    const unsigned s_reg = ISA_FIRST_S + 2 * (unsigned)((r >> 16) % ((ISA_S_END - ISA_FIRST_S) / 2));
+    const unsigned s_reg =
+        ISA_FIRST_S + 2 * (unsigned)((r >> 16) % ((ISA_S_END - ISA_FIRST_S) / 2));
     if (is_scalar(row)) return (r & 7) == 0 ? constant(type, r >> 24) : s(s_reg);
     if ((r & 7) == 0 && row->form != VOP3P) return constant(type, r >> 24);
     if ((r & 7) == 1 && !*scalar_taken && type != F2) {
@@ -286,8 +307,8 @@ void isa_build_random(struct isa_program *p, uint64_t seed) {
         if (!usable(row)) continue;
         unsigned d = is_scalar(row) ? ISA_FIRST_S + 2 * (unsigned)((r >> 20) % 16)
                                     : ISA_FIRST_V + 2 * (unsigned)((r >> 20) % 29);
-        struct isa_instance *const i =
-            append(p, row, is_scalar(row) || row->form == VOP3 || row->form == VOP3P ? "" : "_e64", &d);
+        struct isa_instance *const i = append(
+            p, row, is_scalar(row) || row->form == VOP3 || row->form == VOP3P ? "" : "_e64", &d);
         bool taken = (row->flags & CARRY_IN) != 0;
         for (unsigned n = 0; n < n_sources(row); n++)
             i->s[n] = random_source(row, n, isa_random(seed ^ 0x5a5a, draw * 4 + n), &taken);

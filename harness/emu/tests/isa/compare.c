@@ -7,10 +7,11 @@
 #define INTEGER_ORDER(cast) const int o = ((cast)LA > (cast)LB) - ((cast)LA < (cast)LB)
 
 #define EITHER(ROW, condition, suffix, type, order, expression)                                    \
-    ROW(v_cmp_##condition##_##suffix, VOPC, NO_CLAMP, MASK, type, type, NONE, order;               \
-        (void)o; x->carry = (expression))                                                          \
+    ROW(v_cmp_##condition##_##suffix, VOPC, NO_CLAMP, MASK, type, type, NONE, order; (void)o;      \
+        x->carry = (expression))                                                                   \
     ROW(v_cmpx_##condition##_##suffix, VOPC, NO_CLAMP | WRITES_EXEC | NO_RANDOM, MASK, type, type, \
-        NONE, order; (void)o; x->carry = (expression))
+        NONE, order;                                                                               \
+        (void)o; x->carry = (expression))
 
 #define FLOATS(ROW, type, suffix)                                                                  \
     EITHER(ROW, f, suffix, type, FLOAT_ORDER(type), 0)                                             \

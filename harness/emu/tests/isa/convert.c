@@ -8,7 +8,8 @@ static unsigned wide_rounding(const struct isa_lane *x) { return x->mode >> 2 & 
  * formats is not said. */
 static void mixed(struct isa_lane *x, enum isa_type to, enum isa_type from) {
     const uint32_t fields = x->mode >> 4 & 15;
-    if ((fields & 3) != fields >> 2 && (isa_denormal(from, LA) || isa_denormal(to, D) || isa_zero(to, D)))
+    if ((fields & 3) != fields >> 2 &&
+        (isa_denormal(from, LA) || isa_denormal(to, D) || isa_zero(to, D)))
         x->open = true;
 }
 
@@ -17,8 +18,7 @@ static void between(struct isa_lane *x, enum isa_type to, enum isa_type from, un
     mixed(x, to, from);
 }
 
-#define TO_INTEGER(from, rounding, low, high)                                                      \
-    isa_to_integer(from, x->mode, rounding, LA, low, high)
+#define TO_INTEGER(from, rounding, low, high) isa_to_integer(from, x->mode, rounding, LA, low, high)
 
 static uint64_t fp8_byte(struct isa_lane *x, bool bf8, uint32_t f32) {
     const bool saturate = (x->mode & MODE_FP16_OVFL) != 0;
@@ -41,8 +41,8 @@ static void stochastic(struct isa_lane *x, bool bf8) {
 }
 
 static uint64_t pair_of(bool bf8, uint32_t bytes) {
-    return isa_from_fnuz(bf8, (uint8_t)bytes) |
-           (uint64_t)isa_from_fnuz(bf8, (uint8_t)(bytes >> 8)) << 32;
+    return isa_from_fnuz(bf8, (uint8_t)bytes) | (uint64_t)isa_from_fnuz(bf8, (uint8_t)(bytes >> 8))
+                                                    << 32;
 }
 
 static uint64_t toward_zero(const struct isa_lane *x, uint64_t f32) {
@@ -68,9 +68,11 @@ static uint64_t offset_i4(struct isa_lane *x) {
 }
 
 #define ROWS(ROW)                                                                                  \
-    ROW(v_cvt_f16_f32, VOP2, NO_RANDOM, F16, F32, NONE, NONE, between(x, F16, F32, wide_rounding(x))) \
+    ROW(v_cvt_f16_f32, VOP2, NO_RANDOM, F16, F32, NONE, NONE,                                      \
+        between(x, F16, F32, wide_rounding(x)))                                                    \
     ROW(v_cvt_f32_f16, VOP2, NO_RANDOM, F32, F16, NONE, NONE, between(x, F32, F16, 0))             \
-    ROW(v_cvt_f32_f64, VOP2, NO_RANDOM, F32, F64, NONE, NONE, between(x, F32, F64, wide_rounding(x))) \
+    ROW(v_cvt_f32_f64, VOP2, NO_RANDOM, F32, F64, NONE, NONE,                                      \
+        between(x, F32, F64, wide_rounding(x)))                                                    \
     ROW(v_cvt_f64_f32, VOP2, NO_RANDOM, F64, F32, NONE, NONE, between(x, F64, F32, 0))             \
     ROW(v_cvt_f32_i32, VOP2, 0, F32, I32, NONE, NONE, D = isa_from_integer(F32, x->mode, SA))      \
     ROW(v_cvt_f32_u32, VOP2, 0, F32, I32, NONE, NONE, D = isa_from_integer(F32, x->mode, A))       \
@@ -107,14 +109,18 @@ static uint64_t offset_i4(struct isa_lane *x) {
     ROW(v_cvt_pk_i16_i32, VOP3, 0, I32, I32, I32, NONE,                                            \
         D = clamped_pair(INT16_MIN, SA, SB, INT16_MAX))                                            \
     ROW(v_cvt_pk_u8_f32, VOP3, NO_RANDOM | NO_CLAMP, I32, F32, I32, I32, D = packed_byte(x))       \
-    ROW(v_cvt_pk_fp8_f32, VOP3, PARTIAL | OPSEL_D | NO_CLAMP, I32, F32, F32, NONE, pack_fp8(x, false)) \
-    ROW(v_cvt_pk_bf8_f32, VOP3, PARTIAL | OPSEL_D | NO_CLAMP, I32, F32, F32, NONE, pack_fp8(x, true)) \
+    ROW(v_cvt_pk_fp8_f32, VOP3, PARTIAL | OPSEL_D | NO_CLAMP, I32, F32, F32, NONE,                 \
+        pack_fp8(x, false))                                                                        \
+    ROW(v_cvt_pk_bf8_f32, VOP3, PARTIAL | OPSEL_D | NO_CLAMP, I32, F32, F32, NONE,                 \
+        pack_fp8(x, true))                                                                         \
     ROW(v_cvt_sr_fp8_f32, VOP3, PARTIAL | OPSEL_B | NO_CLAMP | NO_RANDOM, I32, F32, I32, NONE,     \
         stochastic(x, false))                                                                      \
     ROW(v_cvt_sr_bf8_f32, VOP3, PARTIAL | OPSEL_B | NO_CLAMP | NO_RANDOM, I32, F32, I32, NONE,     \
         stochastic(x, true))                                                                       \
-    ROW(v_cvt_f32_fp8, VOP2, NO_E64 | BYTES, F32, I32, NONE, NONE, D = isa_from_fnuz(false, (uint8_t)A)) \
-    ROW(v_cvt_f32_bf8, VOP2, NO_E64 | BYTES, F32, I32, NONE, NONE, D = isa_from_fnuz(true, (uint8_t)A)) \
+    ROW(v_cvt_f32_fp8, VOP2, NO_E64 | BYTES, F32, I32, NONE, NONE,                                 \
+        D = isa_from_fnuz(false, (uint8_t)A))                                                      \
+    ROW(v_cvt_f32_bf8, VOP2, NO_E64 | BYTES, F32, I32, NONE, NONE,                                 \
+        D = isa_from_fnuz(true, (uint8_t)A))                                                       \
     ROW(v_cvt_pk_f32_fp8, VOP2, NO_E64 | WORDS, F2, I32, NONE, NONE, D = pair_of(false, A))        \
     ROW(v_cvt_pk_f32_bf8, VOP2, NO_E64 | WORDS, F2, I32, NONE, NONE, D = pair_of(true, A))
 

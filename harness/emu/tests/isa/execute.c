@@ -88,11 +88,13 @@ static enum outcome launch(const struct emu_kernel *kernel, unsigned waves, void
                            char *text, size_t size) {
     static struct emu_fault fault;
     const void *const arguments[] = {in, out};
-    struct emu_request request = {.kernel = kernel,
-                                  .grid = {waves, 1, 1},
-                                  .block = {ISA_LANES, 1, 1},
-                                  .arguments = arguments,
-                                  .argument_bytes = sizeof arguments};
+    struct emu_request request = {
+        .kernel = kernel,
+        .grid = {waves,     1, 1},
+        .block = {ISA_LANES, 1, 1},
+        .arguments = arguments,
+        .argument_bytes = sizeof arguments
+    };
     memset(&fault, 0, sizeof fault);
     if (emu_machine_run(&request, &fault) == 0) return SAME;
     snprintf(text, size, "%.900s", fault.text);
@@ -136,7 +138,8 @@ int isa_execute(struct isa_result *result, const struct isa_program *const *prog
     char source[] = "/tmp/dsv4-isa-XXXXXX";
     FILE *const file = isa_source_open(source);
     if (file == NULL) return -1;
-    fprintf(file, "\t.amdgcn_target \"amdgcn-amd-amdhsa--gfx942\"\n\t.amdhsa_code_object_version 5\n");
+    fprintf(file,
+            "\t.amdgcn_target \"amdgcn-amd-amdhsa--gfx942\"\n\t.amdhsa_code_object_version 5\n");
     for (size_t i = 0; i < n; i++) frame_print(file, programs[i], i);
     frame_print_end(file, n);
     fclose(file);

@@ -34,7 +34,8 @@ static uint64_t div_fixup(enum isa_type type, uint32_t mode, uint64_t q, uint64_
     if (isa_zero(type, denominator) || isa_infinite(type, numerator)) return sign | infinity;
     if (isa_infinite(type, denominator) || isa_zero(type, numerator)) return sign;
     /* Quotients far out of range become 0 or infinity here; their limits are the document's affair. */
-    const int exponents = isa_frexp_exponent(type, numerator) - isa_frexp_exponent(type, denominator);
+    const int exponents =
+        isa_frexp_exponent(type, numerator) - isa_frexp_exponent(type, denominator);
     if (exponents > f->emax - 2 || exponents < f->emin || isa_nan(type, q)) *open = true;
     return (isa_flush(type, mode, q) & ~sign_bit) | sign;
 }
@@ -68,11 +69,11 @@ static void div_fmas(struct isa_lane *x, enum isa_type type) {
     if (x->carry) x->open = true;
 }
 
-#define FLOATS(ROW, type, suffix)                                                                  \
-    ROW(v_add_##suffix, VOP2, 0, type, type, type, NONE, D = COMPUTE(ADD, type))                   \
-    ROW(v_mul_##suffix, VOP2, 0, type, type, type, NONE, D = COMPUTE(MUL, type))                   \
-    ROW(v_max_##suffix, VOP2, 0, type, type, type, NONE, D = isa_maximum(type, x->mode, LA, LB))   \
-    ROW(v_min_##suffix, VOP2, 0, type, type, type, NONE, D = isa_minimum(type, x->mode, LA, LB))   \
+#define FLOATS(ROW, type, suffix, TWO)                                                             \
+    ROW(v_add_##suffix, TWO, 0, type, type, type, NONE, D = COMPUTE(ADD, type))                    \
+    ROW(v_mul_##suffix, TWO, 0, type, type, type, NONE, D = COMPUTE(MUL, type))                    \
+    ROW(v_max_##suffix, TWO, 0, type, type, type, NONE, D = isa_maximum(type, x->mode, LA, LB))    \
+    ROW(v_min_##suffix, TWO, 0, type, type, type, NONE, D = isa_minimum(type, x->mode, LA, LB))    \
     ROW(v_fma_##suffix, VOP3, 0, type, type, type, type, D = COMPUTE(FMA, type))                   \
     ROW(v_trunc_##suffix, VOP2, 0, type, type, NONE, NONE, D = ONE(TRUNC, type))                   \
     ROW(v_ceil_##suffix, VOP2, 0, type, type, NONE, NONE, D = ONE(CEIL, type))                     \
@@ -95,28 +96,27 @@ static void div_fmas(struct isa_lane *x, enum isa_type type) {
         D = isa_compute(SUB, type, x->mode, LB, LA, 0))                                            \
     ROW(v_max3_##suffix, VOP3, 0, type, type, type, type, D = three(x, type, isa_maximum))         \
     ROW(v_min3_##suffix, VOP3, 0, type, type, type, type, D = three(x, type, isa_minimum))         \
-    ROW(v_med3_##suffix, VOP3, 0, type, type, type, type,                                          \
-        D = isa_median(type, x->mode, LA, LB, LC))
+    ROW(v_med3_##suffix, VOP3, 0, type, type, type, type, D = isa_median(type, x->mode, LA, LB, LC))
 
 #define ROWS(ROW)                                                                                  \
-    FLOATS(ROW, F32, f32)                                                                          \
-    FLOATS(ROW, F64, f64)                                                                          \
-    FLOATS(ROW, F16, f16)                                                                          \
+    FLOATS(ROW, F32, f32, VOP2)                                                                    \
+    FLOATS(ROW, F64, f64, VOP3)                                                                    \
+    FLOATS(ROW, F16, f16, VOP2)                                                                    \
     NARROW_FLOATS(ROW, F32, f32)                                                                   \
     NARROW_FLOATS(ROW, F16, f16)                                                                   \
-    ROW(v_mul_legacy_f32, VOP2, PLAIN, F32, F32, F32, NONE, D = legacy_product(x))                     \
+    ROW(v_mul_legacy_f32, VOP3, 0, F32, F32, F32, NONE, D = legacy_product(x))                     \
     ROW(v_fmac_f32, VOP2, PARTIAL, F32, F32, F32, NONE,                                            \
         D = isa_compute(FMA, F32, x->mode, LA, LB, D))                                             \
     ROW(v_fmac_f64, VOP2, PARTIAL | PLAIN, F64, F64, F64, NONE,                                    \
         D = isa_compute(FMA, F64, x->mode, LA, LB, D))                                             \
-    ROW(v_fmaak_f32, VOP2, LITERAL_K | PLAIN, F32, F32, F32, F32,                                 \
+    ROW(v_fmaak_f32, VOP2, LITERAL_K | PLAIN, F32, F32, F32, F32,                                  \
         D = isa_compute(FMA, F32, x->mode, LA, LB, LC))                                            \
-    ROW(v_fmamk_f32, VOP2, LITERAL_M | PLAIN, F32, F32, F32, F32,                                 \
+    ROW(v_fmamk_f32, VOP2, LITERAL_M | PLAIN, F32, F32, F32, F32,                                  \
         D = isa_compute(FMA, F32, x->mode, LA, LC, LB))                                            \
     ROW(v_ldexp_f32, VOP3, 0, F32, F32, I32, NONE, D = COMPUTE(LDEXP, F32))                        \
     ROW(v_ldexp_f64, VOP3, 0, F64, F64, I32, NONE, D = COMPUTE(LDEXP, F64))                        \
     ROW(v_ldexp_f16, VOP2, 0, F16, F16, I16, NONE,                                                 \
-        D = isa_compute(LDEXP, F16, x->mode, LA, (uint64_t)(int64_t)GB, 0))                                 \
+        D = isa_compute(LDEXP, F16, x->mode, LA, (uint64_t)(int64_t)GB, 0))                        \
     ROW(v_frexp_exp_i32_f32, VOP2, NO_CLAMP, I32, F32, NONE, NONE,                                 \
         D = (uint32_t)isa_frexp_exponent(F32, isa_flush(F32, x->mode, LA)))                        \
     ROW(v_frexp_exp_i32_f64, VOP2, NO_CLAMP, I32, F64, NONE, NONE,                                 \

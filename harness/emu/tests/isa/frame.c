@@ -66,8 +66,9 @@ static void print_prologue(FILE *file, size_t index) {
 
 /* The scalars go to lanes of v1. */
 static void print_epilogue(FILE *file) {
-    fprintf(file, "\ts_cselect_b32 s10, 1, 0\n\ts_mov_b64 s[8:9], exec\n\ts_mov_b64 exec, -1\n"
-                  "\ts_mov_b32 s12, m0\n\ts_getreg_b32 s11, hwreg(HW_REG_MODE, 0, 10)\n\ts_nop 4\n");
+    fprintf(file,
+            "\ts_cselect_b32 s10, 1, 0\n\ts_mov_b64 s[8:9], exec\n\ts_mov_b64 exec, -1\n"
+            "\ts_mov_b32 s12, m0\n\ts_getreg_b32 s11, hwreg(HW_REG_MODE, 0, 10)\n\ts_nop 4\n");
     for (unsigned reg = ISA_FIRST_S; reg < ISA_S_END; reg++)
         fprintf(file, "\tv_writelane_b32 v1, s%u, %u\n", reg, FRAME_S + reg - ISA_FIRST_S);
     fprintf(file, "\tv_writelane_b32 v1, vcc_lo, %d\n\tv_writelane_b32 v1, vcc_hi, %d\n", FRAME_VCC,
@@ -98,13 +99,14 @@ void frame_print(FILE *file, const struct isa_program *program, size_t index) {
 void frame_print_end(FILE *file, size_t n) {
     fprintf(file, "\t.amdgpu_metadata\n---\namdhsa.version: [1, 2]\namdhsa.kernels:\n");
     for (size_t i = 0; i < n; i++)
-        fprintf(file,
-                "  - .name: k%zu\n    .symbol: k%zu.kd\n    .kernarg_segment_size: 16\n"
-                "    .kernarg_segment_align: 8\n    .group_segment_fixed_size: 0\n"
-                "    .private_segment_fixed_size: 0\n    .wavefront_size: 64\n    .sgpr_count: 56\n"
-                "    .vgpr_count: 64\n    .max_flat_workgroup_size: 64\n    .args:\n"
-                "      - {.offset: 0, .size: 8, .value_kind: global_buffer, .address_space: global}\n"
-                "      - {.offset: 8, .size: 8, .value_kind: global_buffer, .address_space: global}\n",
-                i, i);
+        fprintf(
+            file,
+            "  - .name: k%zu\n    .symbol: k%zu.kd\n    .kernarg_segment_size: 16\n"
+            "    .kernarg_segment_align: 8\n    .group_segment_fixed_size: 0\n"
+            "    .private_segment_fixed_size: 0\n    .wavefront_size: 64\n    .sgpr_count: 56\n"
+            "    .vgpr_count: 64\n    .max_flat_workgroup_size: 64\n    .args:\n"
+            "      - {.offset: 0, .size: 8, .value_kind: global_buffer, .address_space: global}\n"
+            "      - {.offset: 8, .size: 8, .value_kind: global_buffer, .address_space: global}\n",
+            i, i);
     fprintf(file, "amdhsa.target: amdgcn-amd-amdhsa--gfx942\n...\n\t.end_amdgpu_metadata\n");
 }

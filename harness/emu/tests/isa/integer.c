@@ -138,7 +138,7 @@ static void shift_add(struct isa_lane *x) {
     x->d = (LA << (B & 7)) + LC;
 }
 
-#define ROWS(ROW) \
+#define ROWS(ROW)                                                                                  \
     ROW(v_mov_b32, VOP2, 0, I32, I32, NONE, NONE, D = A)                                           \
     ROW(v_mov_b64, VOP2, PLAIN, I64, I64, NONE, NONE, D = LA)                                      \
     ROW(v_not_b32, VOP2, 0, I32, I32, NONE, NONE, D = ~A)                                          \
@@ -190,7 +190,7 @@ static void shift_add(struct isa_lane *x) {
     ROW(v_mul_lo_u32, VOP3, 0, I32, I32, I32, NONE, D = (uint64_t)A * B)                           \
     ROW(v_mul_hi_u32, VOP3, 0, I32, I32, I32, NONE, D = (uint64_t)A * B >> 32)                     \
     ROW(v_mul_hi_i32, VOP3, 0, I32, I32, I32, NONE, D = (uint64_t)((int64_t)SA * SB) >> 32)        \
-    ROW(v_mul_u32_u24, VOP2, 0, I32, I32, I32, NONE,                                \
+    ROW(v_mul_u32_u24, VOP2, 0, I32, I32, I32, NONE,                                               \
         D = (uint64_t)(A & 0xffffff) * (B & 0xffffff))                                             \
     ROW(v_mul_hi_u32_u24, VOP2, 0, I32, I32, I32, NONE,                                            \
         D = (uint64_t)(A & 0xffffff) * (B & 0xffffff) >> 32)                                       \
@@ -208,7 +208,7 @@ static void shift_add(struct isa_lane *x) {
     ROW(v_mad_i32_i16, VOP3, OPSEL, I32, I16, I16, I32, D = (uint64_t)((int64_t)GA * GB + SC))     \
     ROW(v_add3_u32, VOP3, 0, I32, I32, I32, I32, D = (uint64_t)A + B + C)                          \
     ROW(v_lshl_add_u32, VOP3, 0, I32, I32, I32, I32, D = (A << (B & 31)) + C)                      \
-    ROW(v_lshl_add_u64, VOP3, NO_RANDOM, I64, I64, I32, I64, shift_add(x))                                 \
+    ROW(v_lshl_add_u64, VOP3, NO_RANDOM, I64, I64, I32, I64, shift_add(x))                         \
     ROW(v_add_lshl_u32, VOP3, 0, I32, I32, I32, I32, D = (A + B) << (C & 31))                      \
     ROW(v_xad_u32, VOP3, 0, I32, I32, I32, I32, D = (A ^ B) + C)                                   \
     ROW(v_and_or_b32, VOP3, 0, I32, I32, I32, I32, D = (A & B) | C)                                \

@@ -24,7 +24,8 @@ enum isa_flag {
     PLAIN = 1 << 4,     /* neither SDWA nor DPP */
     CLAMP = 1 << 5,     /* integer clamp */
     NO_MODIFIERS = 1 << 6,
-    LITERAL_K = 1 << 7, /* a 32-bit constant belongs to the instruction: the last source, or the second */
+    LITERAL_K =
+        1 << 7, /* a 32-bit constant belongs to the instruction: the last source, or the second */
     LITERAL_M = 1 << 8,
     NO_RANDOM = 1 << 9, /* not in random programs: leaves results open, or changes exec */
     WRITES_EXEC = 1 << 12,
@@ -130,7 +131,7 @@ struct isa_program {
     char name[64];
     struct isa_instance list[ISA_MAX_PROGRAM];
     size_t n;
-    unsigned waves;   /* how many states are tried */
+    unsigned waves; /* how many states are tried */
     bool default_mode;
     void (*fill)(struct isa_state *state, const struct isa_program *program, unsigned wave);
 };

@@ -67,7 +67,8 @@ static uint64_t raw(const struct isa_state *s, const struct isa_operand *o, enum
     return o->bits;
 }
 
-static uint64_t packed(const struct isa_instance *i, unsigned n, enum isa_type type, uint64_t value) {
+static uint64_t packed(const struct isa_instance *i, unsigned n, enum isa_type type,
+                       uint64_t value) {
     const unsigned bits = type == F2 ? 32 : 16;
     const uint64_t mask = bits == 32 ? UINT32_MAX : UINT16_MAX;
     uint64_t low = (i->op_sel >> n & 1 ? value >> bits : value) & mask;
@@ -105,8 +106,7 @@ static uint32_t placed(const struct isa_instance *i, uint32_t old, uint32_t valu
     const uint32_t mask = ((1u << bits) - 1) << shift;
     const uint32_t inside = value << shift & mask;
     if (i->dst_unused == 2) return (old & ~mask) | inside;
-    if (i->dst_unused == 1)
-        return (uint32_t)(sign_extended(inside >> shift, bits) << shift);
+    if (i->dst_unused == 1) return (uint32_t)(sign_extended(inside >> shift, bits) << shift);
     return inside;
 }
 
@@ -138,8 +138,12 @@ static void vector(struct isa_state *s, const struct isa_instance *i) {
     for (unsigned lane = 0; lane < ISA_LANES; lane++) {
         int from;
         if (!dpp_lane(i, exec, lane, &from)) continue;
-        struct isa_lane x = {.mode = s->mode, .m0 = s->m0, .lane = lane, .clamp = i->clamp,
-                             .op_sel = i->op_sel, .carry = carry >> lane & 1};
+        struct isa_lane x = {.mode = s->mode,
+                             .m0 = s->m0,
+                             .lane = lane,
+                             .clamp = i->clamp,
+                             .op_sel = i->op_sel,
+                             .carry = carry >> lane & 1};
         x.a = from < 0 ? 0 : source(&before, i, 0, (unsigned)from);
         if (row->s[1] != NONE) x.b = source(&before, i, 1, lane);
         if (row->s[2] != NONE) x.c = source(&before, i, 2, lane);

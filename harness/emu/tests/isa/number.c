@@ -10,7 +10,6 @@
 #include <mpfr.h>
 #include <string.h>
 
-
 const struct isa_format *isa_format(enum isa_type type) {
     static const struct isa_format half = {11, -23, 16, 5}, single = {24, -148, 128, 8},
                                    wide = {53, -1073, 1024, 11};
@@ -163,8 +162,7 @@ static int operate(mpfr_t r, enum isa_operation operation, mpfr_t x[3], uint64_t
     mpfr_const_pi(angle, MPFR_RNDN);
     mpfr_mul_2ui(angle, angle, 1, MPFR_RNDN);
     mpfr_mul(angle, angle, x[0], MPFR_RNDN);
-    const int ternary =
-        operation == SIN ? mpfr_sin(r, angle, to) : mpfr_cos(r, angle, to);
+    const int ternary = operation == SIN ? mpfr_sin(r, angle, to) : mpfr_cos(r, angle, to);
     mpfr_clear(angle);
     return ternary;
 }
@@ -176,7 +174,7 @@ static uint64_t first_nan(enum isa_type type, unsigned n, const uint64_t *source
 }
 
 static unsigned n_sources(enum isa_operation operation) {
-    return operation == FMA                                                            ? 3
+    return operation == FMA                                                               ? 3
            : operation == ADD || operation == SUB || operation == MUL || operation == DIV ? 2
                                                                                           : 1;
 }
@@ -192,7 +190,8 @@ uint64_t isa_compute(enum isa_operation operation, enum isa_type type, uint32_t 
                      uint64_t b, uint64_t c) {
     const struct isa_format *const f = isa_format(type);
     const unsigned n = n_sources(operation);
-    const uint64_t sources[] = {isa_flush(type, mode, a), operation == LDEXP ? b : isa_flush(type, mode, b),
+    const uint64_t sources[] = {isa_flush(type, mode, a),
+                                operation == LDEXP ? b : isa_flush(type, mode, b),
                                 isa_flush(type, mode, c)};
     const uint64_t nan = first_nan(type, n, sources);
     if (nan != 0) return nan;
@@ -235,7 +234,8 @@ static uint64_t extreme(enum isa_type type, uint32_t mode, uint64_t a, uint64_t 
     b = isa_flush(type, mode, b);
     if ((mode & MODE_IEEE) != 0 && isa_signalling(type, a)) return isa_quiet(type, a);
     if ((mode & MODE_IEEE) != 0 && isa_signalling(type, b)) return isa_quiet(type, b);
-    if (isa_nan(type, a)) return isa_nan(type, b) ? isa_quiet(type, a) : flush_output(type, mode, b);
+    if (isa_nan(type, a))
+        return isa_nan(type, b) ? isa_quiet(type, a) : flush_output(type, mode, b);
     if (isa_nan(type, b)) return flush_output(type, mode, a);
     int order = isa_order(type, mode, a, b);
     if (order == 0) order = (int)isa_sign(type, b) - (int)isa_sign(type, a);
@@ -262,7 +262,8 @@ uint64_t isa_fract(enum isa_type type, uint32_t mode, uint64_t a, bool *open) {
     const uint64_t result = isa_compute(SUB, type, mode, a, low, 0);
     const struct isa_format *const f = isa_format(type);
     const uint64_t one = ((UINT64_C(1) << (f->exponent_bits - 1)) - 1) << (f->precision - 1);
-    if (isa_order(type, mode, result, one) == 0 || isa_zero(type, result) || isa_infinite(type, a)) *open = true;
+    if (isa_order(type, mode, result, one) == 0 || isa_zero(type, result) || isa_infinite(type, a))
+        *open = true;
     return result;
 }
 
@@ -406,7 +407,8 @@ uint32_t isa_from_fnuz(bool bf8, uint8_t a) {
 }
 
 uint64_t isa_distance(enum isa_type type, uint64_t a, uint64_t b) {
-    if (isa_nan(type, a) || isa_nan(type, b)) return isa_nan(type, a) && isa_nan(type, b) ? 0 : UINT64_MAX;
+    if (isa_nan(type, a) || isa_nan(type, b))
+        return isa_nan(type, a) && isa_nan(type, b) ? 0 : UINT64_MAX;
     if (isa_zero(type, a) && isa_zero(type, b)) return 0;
     if (isa_sign(type, a) != isa_sign(type, b)) return UINT64_MAX;
     return a > b ? a - b : b - a;

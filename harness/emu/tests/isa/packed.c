@@ -13,7 +13,8 @@ static uint64_t halves(struct isa_lane *x, enum isa_operation operation) {
 }
 
 static uint64_t floats(struct isa_lane *x, enum isa_operation operation) {
-    const uint64_t low = isa_compute(operation, F32, x->mode, (uint32_t)LA, (uint32_t)LB, (uint32_t)LC);
+    const uint64_t low =
+        isa_compute(operation, F32, x->mode, (uint32_t)LA, (uint32_t)LB, (uint32_t)LC);
     const uint64_t high = isa_compute(operation, F32, x->mode, LA >> 32, LB >> 32, LC >> 32);
     return low | high << 32;
 }
@@ -53,14 +54,18 @@ static uint64_t limit(const struct isa_lane *x, int64_t value, int64_t low, int6
     ROW(v_pk_mul_lo_u16, VOP3P, 0, S2, S2, S2, NONE, D = UNSIGNED(UL(A) * UL(B), UH(A) * UH(B)))   \
     ROW(v_pk_mad_u16, VOP3P, CLAMP, S2, S2, S2, S2,                                                \
         D = UNSIGNED(UL(A) * UL(B) + UL(C), UH(A) * UH(B) + UH(C)))                                \
-    ROW(v_pk_min_u16, VOP3P, 0, S2, S2, S2, NONE, D = UNSIGNED(MIN(UL(A), UL(B)), MIN(UH(A), UH(B)))) \
-    ROW(v_pk_max_u16, VOP3P, 0, S2, S2, S2, NONE, D = UNSIGNED(MAX(UL(A), UL(B)), MAX(UH(A), UH(B)))) \
+    ROW(v_pk_min_u16, VOP3P, 0, S2, S2, S2, NONE,                                                  \
+        D = UNSIGNED(MIN(UL(A), UL(B)), MIN(UH(A), UH(B))))                                        \
+    ROW(v_pk_max_u16, VOP3P, 0, S2, S2, S2, NONE,                                                  \
+        D = UNSIGNED(MAX(UL(A), UL(B)), MAX(UH(A), UH(B))))                                        \
     ROW(v_pk_add_i16, VOP3P, CLAMP, S2, S2, S2, NONE, D = SIGNED(SL(A) + SL(B), SH(A) + SH(B)))    \
     ROW(v_pk_sub_i16, VOP3P, CLAMP, S2, S2, S2, NONE, D = SIGNED(SL(A) - SL(B), SH(A) - SH(B)))    \
     ROW(v_pk_mad_i16, VOP3P, CLAMP, S2, S2, S2, S2,                                                \
         D = SIGNED(SL(A) * SL(B) + SL(C), SH(A) * SH(B) + SH(C)))                                  \
-    ROW(v_pk_min_i16, VOP3P, 0, S2, S2, S2, NONE, D = SIGNED(MIN(SL(A), SL(B)), MIN(SH(A), SH(B)))) \
-    ROW(v_pk_max_i16, VOP3P, 0, S2, S2, S2, NONE, D = SIGNED(MAX(SL(A), SL(B)), MAX(SH(A), SH(B)))) \
+    ROW(v_pk_min_i16, VOP3P, 0, S2, S2, S2, NONE,                                                  \
+        D = SIGNED(MIN(SL(A), SL(B)), MIN(SH(A), SH(B))))                                          \
+    ROW(v_pk_max_i16, VOP3P, 0, S2, S2, S2, NONE,                                                  \
+        D = SIGNED(MAX(SL(A), SL(B)), MAX(SH(A), SH(B))))                                          \
     ROW(v_pk_lshlrev_b16, VOP3P, 0, S2, S2, S2, NONE,                                              \
         D = both((uint64_t)(UL(B) << (UL(A) & 15)), (uint64_t)(UH(B) << (UH(A) & 15))))            \
     ROW(v_pk_lshrrev_b16, VOP3P, 0, S2, S2, S2, NONE,                                              \

@@ -48,12 +48,18 @@ static void put_operand(struct text *t, const struct isa_operand *o, enum isa_ty
 
 static void put_dpp(struct text *t, const struct isa_instance *i) {
     static const char *const names[DPP_KINDS] = {
-        [DPP_ROW_SHL] = "row_shl:%u",       [DPP_ROW_SHR] = "row_shr:%u",
-        [DPP_ROW_ROR] = "row_ror:%u",       [DPP_WAVE_SHL] = "wave_shl:1",
-        [DPP_WAVE_ROL] = "wave_rol:1",      [DPP_WAVE_SHR] = "wave_shr:1",
-        [DPP_WAVE_ROR] = "wave_ror:1",      [DPP_ROW_MIRROR] = "row_mirror",
-        [DPP_ROW_HALF_MIRROR] = "row_half_mirror", [DPP_BCAST15] = "row_bcast:15",
-        [DPP_BCAST31] = "row_bcast:31",     [DPP_NEWBCAST] = "row_newbcast:%u",
+        [DPP_ROW_SHL] = "row_shl:%u",
+        [DPP_ROW_SHR] = "row_shr:%u",
+        [DPP_ROW_ROR] = "row_ror:%u",
+        [DPP_WAVE_SHL] = "wave_shl:1",
+        [DPP_WAVE_ROL] = "wave_rol:1",
+        [DPP_WAVE_SHR] = "wave_shr:1",
+        [DPP_WAVE_ROR] = "wave_ror:1",
+        [DPP_ROW_MIRROR] = "row_mirror",
+        [DPP_ROW_HALF_MIRROR] = "row_half_mirror",
+        [DPP_BCAST15] = "row_bcast:15",
+        [DPP_BCAST31] = "row_bcast:31",
+        [DPP_NEWBCAST] = "row_newbcast:%u",
     };
     const unsigned a = i->dpp_argument;
     put(t, " ");

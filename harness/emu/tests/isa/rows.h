@@ -25,10 +25,12 @@
 #define MIN(p, q) ((p) < (q) ? (p) : (q))
 #define MAX(p, q) ((p) > (q) ? (p) : (q))
 
+/* clang-format off */
 #define DEFINE_ROWS(table) ROWS(ROW_FUNCTION) const struct isa_row table[] = {ROWS(ROW_ENTRY){0}};
 #define ROW_FUNCTION(name, form, flags, d, s0, s1, s2, statement)                                  \
     static void run_##name(struct isa_lane *x) { statement; }
 #define ROW_ENTRY(name, form, flags, d, s0, s1, s2, statement)                                     \
     {#name, form, flags, d, {s0, s1, s2}, run_##name},
+/* clang-format on */
 
 #endif

@@ -219,10 +219,10 @@ static uint32_t difference(struct isa_lane *x) {
     ROW(s_subb_u32, SOP2, 0, I32, I32, I32, NONE, D = borrowed(x, A, (uint64_t)B + x->scc))        \
     ROW(s_add_i32, SOP2, 0, I32, I32, I32, NONE, D = overflowed(x, (int64_t)SA + SB))              \
     ROW(s_sub_i32, SOP2, 0, I32, I32, I32, NONE, D = overflowed(x, (int64_t)SA - SB))              \
-    ROW(s_min_i32, SOP2, NO_RANDOM, I32, I32, I32, NONE, D = chosen(x, SA, SB, SA < SB))                   \
-    ROW(s_min_u32, SOP2, NO_RANDOM, I32, I32, I32, NONE, D = chosen(x, A, B, A < B))                       \
-    ROW(s_max_i32, SOP2, NO_RANDOM, I32, I32, I32, NONE, D = chosen(x, SA, SB, SA > SB))                   \
-    ROW(s_max_u32, SOP2, NO_RANDOM, I32, I32, I32, NONE, D = chosen(x, A, B, A > B))                       \
+    ROW(s_min_i32, SOP2, NO_RANDOM, I32, I32, I32, NONE, D = chosen(x, SA, SB, SA < SB))           \
+    ROW(s_min_u32, SOP2, NO_RANDOM, I32, I32, I32, NONE, D = chosen(x, A, B, A < B))               \
+    ROW(s_max_i32, SOP2, NO_RANDOM, I32, I32, I32, NONE, D = chosen(x, SA, SB, SA > SB))           \
+    ROW(s_max_u32, SOP2, NO_RANDOM, I32, I32, I32, NONE, D = chosen(x, A, B, A > B))               \
     ROW(s_mul_i32, SOP2, 0, I32, I32, I32, NONE, D = A * B)                                        \
     ROW(s_mul_hi_u32, SOP2, 0, I32, I32, I32, NONE, D = (uint64_t)A * B >> 32)                     \
     ROW(s_mul_hi_i32, SOP2, 0, I32, I32, I32, NONE, D = (uint64_t)((int64_t)SA * SB) >> 32)        \

@@ -51,7 +51,10 @@ Test(isa, random_sequences) {
 static void wrong(struct isa_lane *x) { x->d = (uint32_t)(x->a - x->b); }
 
 Test(isa, a_wrong_formulation_is_seen) {
-    const struct isa_row row = {"v_add_u32", VOP2, 0, I32, {I32, I32, NONE}, wrong};
+    const struct isa_row row = {
+        "v_add_u32", VOP2, 0, I32, {I32, I32, NONE},
+            wrong
+    };
     struct isa_program *const program = calloc(1, sizeof *program);
     struct isa_result result;
     cr_assert_not_null(program);

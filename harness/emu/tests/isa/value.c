@@ -12,8 +12,8 @@ uint64_t isa_random(uint64_t seed, uint64_t i) {
     return x ^ x >> 31;
 }
 
-static const uint64_t edges16[] = {0, 1, 2, 15, 16, 31, 0x7f, 0x80, 0xff, 0x100, 0x7ffe, 0x7fff,
-                                   0x8000, 0x8001, 0xfffe, 0xffff};
+static const uint64_t edges16[] = {0,    1,     2,      15,     16,     31,     0x7f,   0x80,
+                                   0xff, 0x100, 0x7ffe, 0x7fff, 0x8000, 0x8001, 0xfffe, 0xffff};
 static const uint64_t edges32[] = {
     0,          1,          2,          5,          31,         32,         63,         0x7f,
     0x80,       0xff,       0x7fff,     0x8000,     0xffff,     0x10000,    0x7fffff,   0x800000,
@@ -34,10 +34,10 @@ static const uint64_t edges64[] = {0,
                                    0xfffffffffffffffe,
                                    0xffffffffffffffff,
                                    0x5555555555555555};
-static const uint64_t half_edges[] = {0x0000, 0x8000, 0x0001, 0x8001, 0x03ff, 0x0400, 0x8400, 0x3bff,
-                                      0x3c00, 0xbc00, 0x3c01, 0x3800, 0x3e00, 0x4100, 0x6400, 0x6bff,
-                                      0x77ff, 0x7800, 0x7bff, 0xfbff, 0x7c00, 0xfc00, 0x7e00, 0x7d01,
-                                      0xfe12, 0x5bf8, 0x5c00};
+static const uint64_t half_edges[] = {0x0000, 0x8000, 0x0001, 0x8001, 0x03ff, 0x0400, 0x8400,
+                                      0x3bff, 0x3c00, 0xbc00, 0x3c01, 0x3800, 0x3e00, 0x4100,
+                                      0x6400, 0x6bff, 0x77ff, 0x7800, 0x7bff, 0xfbff, 0x7c00,
+                                      0xfc00, 0x7e00, 0x7d01, 0xfe12, 0x5bf8, 0x5c00};
 static const uint64_t single_edges[] = {
     0x00000000, 0x80000000, 0x00000001, 0x80000001, 0x007fffff, 0x00800000, 0x80800000, 0x3f7fffff,
     0x3f800000, 0xbf800000, 0x3f800001, 0x3f000000, 0x3fc00000, 0x40200000, 0x4b000000, 0x4b7fffff,
@@ -119,15 +119,15 @@ static uint64_t integer_value(enum isa_type type, uint64_t r) {
 
 static uint64_t half_pair(enum isa_type type, uint64_t r) {
     const uint64_t low = type == H2 ? float_value(F16, r) : integer_value(I16, r);
-    const uint64_t high = type == H2 ? float_value(F16, isa_random(r, 9)) : integer_value(I16, isa_random(r, 9));
+    const uint64_t high =
+        type == H2 ? float_value(F16, isa_random(r, 9)) : integer_value(I16, isa_random(r, 9));
     return (low & 0xffff) | (high & 0xffff) << 16;
 }
 
 uint64_t isa_value(enum isa_type type, uint64_t seed, uint64_t i) {
     const uint64_t r = isa_random(seed, i);
     if (type == H2 || type == S2) return half_pair(type, r);
-    if (type == F2)
-        return (uint32_t)float_value(F32, r) | float_value(F32, isa_random(r, 9)) << 32;
+    if (type == F2) return (uint32_t)float_value(F32, r) | float_value(F32, isa_random(r, 9)) << 32;
     if (isa_is_float(type)) return float_value(type, r) | (type == F16 ? r & 0xffff0000 : 0);
     return integer_value(type, r);
 }
