@@ -55,7 +55,6 @@ part unit-clang run unit "${clang[@]}"
 part unit-san run unit "${san[@]}"
 part check run check
 part check-san run check "${san[@]}" REPORTS=build/san/reports
-part check-graph run check MODE=graph TIER=smoke,full CASE="*ste*" REPORTS=build/reports-graph
 part check-full run check TIER=smoke,full REPORTS=build/reports-full
 part selftest run selftest
 part verify-vectors run verify-vectors
