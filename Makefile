@@ -310,6 +310,7 @@ help: ## print the targets
 	@echo
 	@echo 'ARCH=$(ARCH)   one of: $(ARCHES)'
 	@echo 'OP= CASE= TAG= TIER= DIALECT= IMPL=   narrow check, bench and vectors; ARGS= is passed on'
+	@echo 'MODE=graph   check: capture each call once and replay it over sequences of steps'
 	@echo 'V=1 shows the commands; J=$(J) jobs'
 
 setup: ## install what is missing (Debian, Ubuntu)
@@ -320,7 +321,7 @@ build: $(ARCH_BUILD) ## build dsv4cts and the plug-in of ARCH
 FILTERS = $(if $(OP),--op '$(OP)') $(if $(CASE),--case '$(CASE)') $(if $(TAG),--tag '$(TAG)') \
 	$(if $(TIER),--tier '$(TIER)') $(if $(DIALECT),--dialect '$(DIALECT)')
 IMPL ?= $(lastword $(ARCH_BUILD))
-CHECK = $(B)/dsv4cts check $(FILTERS) $(if $(filter 1,$(V)),--verbose) $(ARGS)
+CHECK = $(B)/dsv4cts check $(FILTERS) $(if $(MODE),--mode $(MODE)) $(if $(filter 1,$(V)),--verbose) $(ARGS)
 
 check: $(ARCH_BUILD) ## replay the smoke cases against the implementation of ARCH
 	$(Q)$(CHECK) --impl '$(IMPL)' --report $(REPORTS)/$(ARCH)
