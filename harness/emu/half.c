@@ -295,22 +295,22 @@ FUNCTION(v_pack_b32_f16) {
 #undef PK_F16_ACCUMULATE
 #undef OTHER
 
-#define MODIFIED (EMU_FLOAT | EMU_CLAMPS | EMU_OMOD)
+#define MODIFIED (EMU_FLOAT | EMU_UNDER_MODE | EMU_CLAMPS | EMU_OMOD)
 #define CHOSEN (MODIFIED | EMU_OP_SEL | EMU_PARTIAL)
-#define PACKED (EMU_FLOAT | EMU_CLAMPS | EMU_OP_SEL)
+#define PACKED (EMU_FLOAT | EMU_UNDER_MODE | EMU_CLAMPS | EMU_OP_SEL)
 #define F16_1(name, ...) EMU_ROW(name, 1, MODIFIED, EMU_F16, EMU_F16)
 #define F16_2(name, ...) EMU_ROW(name, 1, MODIFIED, EMU_F16, EMU_F16, EMU_F16)
 #define F16_SCALE(name, ...) EMU_ROW(name, 1, MODIFIED, EMU_F16, EMU_F16, EMU_I16)
-#define F16_EXPONENT(name, ...) EMU_ROW(name, 1, EMU_FLOAT, EMU_I16, EMU_F16)
+#define F16_EXPONENT(name, ...) EMU_ROW(name, 1, EMU_FLOAT | EMU_UNDER_MODE, EMU_I16, EMU_F16)
 #define F16_CHOOSE2 F16_2
 #define F16_CHOOSE3(name, ...) EMU_ROW(name, 1, CHOSEN, EMU_F16, EMU_F16, EMU_F16, EMU_F16)
 #define F16_FMA(name) F16_CHOOSE3(name, 0)
 #define PK_F16_2(name, ...) EMU_ROW(name, 1, PACKED, EMU_2F16, EMU_2F16, EMU_2F16)
 #define PK_F16_3(name, ...) EMU_ROW(name, 1, PACKED, EMU_2F16, EMU_2F16, EMU_2F16, EMU_2F16)
 #define PK_F16_ACCUMULATE(name, ...)                                                               \
-    EMU_ROW(name, 1, EMU_FLOAT | EMU_PARTIAL, EMU_2F16, EMU_2F16, EMU_2F16)
+    EMU_ROW(name, 1, EMU_FLOAT | EMU_UNDER_MODE | EMU_PARTIAL, EMU_2F16, EMU_2F16, EMU_2F16)
 #define OTHER(name, destinations, flags, ...)                                                      \
-    EMU_ROW(name, destinations, EMU_FLOAT | (flags), __VA_ARGS__)
+    EMU_ROW(name, destinations, EMU_FLOAT | EMU_UNDER_MODE | (flags), __VA_ARGS__)
 
 const struct emu_opcode emu_half_opcodes[] = {
 #include "half.def"
