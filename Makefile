@@ -152,7 +152,7 @@ $(EMU): $(O)/libemu.a harness/emu/exports.map
 $(B)/tests/emu: $(call obj,$(EMU_TEST_SRC) $(ORACLE_SRC)) $(O)/libemu.a
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS_ALL) -o $@ $^ $(EMU_LIBS) -lcriterion -lmpfr -lgmp
+	$(Q)$(CC) $(CFLAGS_ALL) -o $@ $^ $(EMU_LIBS) -Wl,--no-gc-sections -lcriterion -lmpfr -lgmp # tests are found by section
 
 $(B)/tools/emu_%: $(O)/harness/emu/tests/tools/emu_%.o $(O)/libemu.a
 	$(call say,LD,$@)
