@@ -81,8 +81,7 @@ static void load_words(struct emu_wave *w, const struct emu_access *a, unsigned 
                        unsigned words) {
     if (contiguous(a)) {
         const uint8_t *const from = pointer(a->at[0]);
-        for (unsigned k = 0; k < words; k++)
-            switch (words) {
+        for (unsigned k = 0; k < words; k++) switch (words) {
             case 1: memcpy(w->v[reg], from, sizeof w->v[reg]); break;
             case 2: load_row(w, reg, from, 2, k); break;
             case 4: load_row(w, reg, from, 4, k); break;

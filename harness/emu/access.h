@@ -23,6 +23,10 @@ struct emu_access {
 /* The part of a register that d16 instructions move; loads keep the other one. */
 enum emu_half { EMU_WHOLE, EMU_LOW, EMU_HIGH };
 
+/* The type of an operand that moves so many bytes. */
+#define EMU_WORDS(bytes)                                                                           \
+    ((bytes) <= 4 ? EMU_B32 : (bytes) == 8 ? EMU_B64 : (bytes) == 12 ? EMU_B96 : EMU_B128)
+
 /* A vector operand that holds so many bytes. */
 static inline bool emu_is_vector(const struct emu_operand *o, unsigned bytes) {
     return o->kind == EMU_VGPR && 4u * o->registers >= bytes;

@@ -167,8 +167,10 @@ CONVERT_32_32(cvt_i32_f32, float_to_i32(emu_float(x)), no_output32)
 CONVERT_32_32(cvt_u32_f32, float_to_u32(emu_float(x)), no_output32)
 CONVERT_32_32(cvt_rpi_i32_f32, floor_to_i32(x, 0.5, m.in32), no_output32)
 CONVERT_32_32(cvt_flr_i32_f32, floor_to_i32(x, 0.0, m.in32), no_output32)
-CONVERT_32_32(cvt_f32_i32, i32_to_f32(x, m.round32), emu_output32)
-CONVERT_32_32(cvt_f32_u32, u32_to_f32(x, m.round32), emu_output32)
+CONVERT_32_32(cvt_f32_i32_in_mode, i32_to_f32(x, m.round32), emu_output32)
+CONVERT_32_32(cvt_f32_u32_in_mode, u32_to_f32(x, m.round32), emu_output32)
+CONVERT_32_32(cvt_f32_i32_nearest, emu_bits((float)(int32_t)x), emu_output32)
+CONVERT_32_32(cvt_f32_u32_nearest, emu_bits((float)x), emu_output32)
 CONVERT_32_32(cvt_f32_ubyte0, emu_bits((float)(int32_t)(x & 0xff)), emu_output32)
 CONVERT_32_32(cvt_f32_ubyte1, emu_bits((float)(int32_t)(x >> 8 & 0xff)), emu_output32)
 CONVERT_32_32(cvt_f32_ubyte2, emu_bits((float)(int32_t)(x >> 16 & 0xff)), emu_output32)
@@ -187,7 +189,8 @@ CONVERT_64_32(cvt_f64_u32, emu_bits64((double)(int64_t)x))
 CONVERT_32_32(cvt_f16_f32, emu_f32_to_f16(emu_flush32(x, m.in32), m.round16, m.out16, m.saturate),
               emu_output16)
 CONVERT_32_32(cvt_f32_f16, f16_value(x, m.in16), emu_output32)
-CONVERT_32_64(cvt_f32_f64, emu_f64_to_f32(x, m.round32, m.in16, m.out32), emu_output32)
+CONVERT_32_64(cvt_f32_f64_in_mode, emu_f64_to_f32(x, m.round32, m.in16, m.out32), emu_output32)
+CONVERT_32_64(cvt_f32_f64_nearest, emu_bits((float)emu_double(x)), emu_output32)
 CONVERT_64_32(cvt_f64_f32, emu_f32_to_f64(x, m.in32))
 CONVERT_32_32(cvt_f16_u16,
               emu_f32_to_f16(emu_bits((float)(int32_t)(x & 0xffff)), m.round16, true, m.saturate),
@@ -196,9 +199,36 @@ CONVERT_32_32(cvt_f16_i16, emu_f32_to_f16(emu_bits((float)(int16_t)x), m.round16
               emu_output16)
 CONVERT_32_32(cvt_u16_f16, f32_to_u16(f16_value(x, true)), no_output32)
 CONVERT_32_32(cvt_i16_f16, f32_to_i16(f16_value(x, true)), no_output32)
-CONVERT_PAIR(cvt_pkrtz_f16_f32,
-             emu_f32_to_f16(emu_flush32(a, m.in32), EMU_ROUND_ZERO, m.out16, m.saturate) |
-                 emu_f32_to_f16(emu_flush32(b, m.in32), EMU_ROUND_ZERO, m.out16, m.saturate) << 16)
+/* The host rounds to nearest even, keeps denormals and quiets a NaN as the hardware does. */
+static bool as_host(const struct emu_wave *w) {
+    const uint32_t rounding = 3u << EMU_ROUND_32,
+                   denormals = 3u << EMU_DENORM_32 | 3u << EMU_DENORM_16_64;
+    return (w->mode & (rounding | denormals)) == denormals;
+}
+
+#define FAST_IF_AS_HOST(name)                                                                      \
+    static const struct emu_insn *name(struct emu_wave *w, const struct emu_insn *i) {             \
+        return as_host(w) ? name##_nearest(w, i) : name##_in_mode(w, i);                           \
+    }
+
+FAST_IF_AS_HOST(cvt_f32_i32)
+FAST_IF_AS_HOST(cvt_f32_u32)
+FAST_IF_AS_HOST(cvt_f32_f64)
+
+static const struct emu_insn *cvt_pkrtz_f16_f32(struct emu_wave *w, const struct emu_insn *i) {
+    uint32_t space[2][EMU_LANES], result[2][EMU_LANES];
+    mode_arg m = convert_mode(w);
+    for (unsigned n = 0; n < 2; n++) {
+        const uint32_t *const source = emu_source32(w, &i->operand[1 + n], space[n]);
+        EMU_EACH_LANE {
+            result[n][lane] = emu_f32_to_f16(emu_flush32(source[lane], m.in32), EMU_ROUND_ZERO,
+                                             m.out16, m.saturate);
+        }
+    }
+    EMU_EACH_LANE result[0][lane] |= result[1][lane] << 16;
+    emu_store32(w, i->operand[0].reg, result[0]);
+    return i + 1;
+}
 
 /* ---- normalised and packed integers ---- */
 

@@ -10,10 +10,12 @@
 static bool begin(struct emu_wave *w, const struct emu_insn *i, struct emu_access *a,
                   const struct emu_operand *vaddr, const struct emu_operand *saddr) {
     const uint64_t offset = (uint64_t)(int64_t)i->offset;
+    const bool is_scalar = saddr != NULL && saddr->kind == EMU_SGPR && saddr->registers == 2;
     a->active = emu_exec(w);
+    if (!emu_is_vector(vaddr, is_scalar ? 4 : 8)) return emu_refuse(w, i) != NULL;
     if (!emu_require(w, i, vaddr, a->active, "an address")) return false;
     const uint32_t *const low = w->v[vaddr->reg];
-    if (saddr == NULL || saddr->kind == EMU_OFF) {
+    if (!is_scalar) {
         const uint32_t *const high = w->v[vaddr->reg + 1];
         EMU_EACH_LANE a->at[lane] = ((uint64_t)high[lane] << 32 | low[lane]) + offset;
     } else {
@@ -90,7 +92,6 @@ static bool resolve(struct emu_wave *w, const struct emu_insn *i, struct emu_acc
 static const struct emu_insn *flat_load(struct emu_wave *w, const struct emu_insn *i,
                                         unsigned bytes, bool is_signed, enum emu_half half) {
     struct emu_access a = {.bytes = bytes};
-    if (!emu_is_vector(&i->operand[0], bytes)) return emu_refuse(w, i);
     struct flat flat;
     if (!emu_is_vector(&i->operand[0], bytes)) return emu_refuse(w, i);
     if (emu_exec(w) == 0) return i + 1;
@@ -108,7 +109,6 @@ static const struct emu_insn *flat_load(struct emu_wave *w, const struct emu_ins
 static const struct emu_insn *flat_store(struct emu_wave *w, const struct emu_insn *i,
                                          unsigned bytes, enum emu_half half) {
     struct emu_access a = {.bytes = bytes};
-    if (!emu_is_vector(&i->operand[1], bytes)) return emu_refuse(w, i);
     struct flat flat;
     if (!emu_is_vector(&i->operand[1], bytes)) return emu_refuse(w, i);
     if (emu_exec(w) == 0) return i + 1;
@@ -135,6 +135,8 @@ static bool begin_atomic(struct emu_wave *w, const struct emu_insn *i, struct em
                          struct emu_atomic_registers *registers, bool is_flat) {
     const struct atomic_operands o = atomic_operands(i);
     struct flat flat = {.lds = 0};
+    if (!emu_is_vector(o.data, a->bytes) || (o.to && !emu_is_vector(o.to, a->bytes)))
+        return emu_refuse(w, i) != NULL;
     if (!begin(w, i, a, o.address, is_flat ? NULL : o.base) ||
         !emu_require(w, i, o.data, a->active, "an atomic's data"))
         return false;
@@ -219,21 +221,21 @@ static bool begin_atomic(struct emu_wave *w, const struct emu_insn *i, struct em
     ATOMIC_HANDLER(flat, name, bits, true)
 ATOMICS(HANDLERS)
 
-const struct emu_opcode emu_memory_opcodes[] = {
+#define ROW(name, to, ...) {#name, name, {__VA_ARGS__}, to, EMU_MEMORY},
 #define LOAD(name, bytes, is_signed, half)                                                         \
-    {"global_" #name, global_##name, {EMU_WORDS(bytes), EMU_U64, EMU_U64}, 1, EMU_MEMORY},         \
-    {"flat_" #name, flat_##name, {EMU_WORDS(bytes), EMU_U64}, 1, EMU_MEMORY},
+    ROW(global_##name, 1, EMU_WORDS(bytes), EMU_U64, EMU_U64)                                      \
+    ROW(flat_##name, 1, EMU_WORDS(bytes), EMU_U64)
 #define STORE(name, bytes, half)                                                                   \
-    {"global_" #name, global_##name, {EMU_U64, EMU_WORDS(bytes), EMU_U64}, 0, EMU_MEMORY},         \
-    {"flat_" #name, flat_##name, {EMU_U64, EMU_WORDS(bytes)}, 0, EMU_MEMORY},
-#include "moves.def"
+    ROW(global_##name, 0, EMU_U64, EMU_WORDS(bytes), EMU_U64)                                      \
+    ROW(flat_##name, 0, EMU_U64, EMU_WORDS(bytes))
 /* The destination is there with sc0 only: the types are those of either form. */
-#define ROWS(name, bits)                                                                           \
-    {"global_atomic_" #name,                                                                       \
-     global_atomic_##name,                                                                         \
-     {EMU_U64, EMU_U64, EMU_U64, EMU_U64},                                                         \
-     1,                                                                                            \
-     EMU_MEMORY},                                                                                  \
-    {"flat_atomic_" #name, flat_atomic_##name, {EMU_U64, EMU_U64, EMU_U64}, 1, EMU_MEMORY},
-    ATOMICS(ROWS)
+#define ATOMIC_ROWS(name, bits)                                                                    \
+    ROW(global_atomic_##name, 1, EMU_U64, EMU_U64, EMU_U64, EMU_U64)                               \
+    ROW(flat_atomic_##name, 1, EMU_U64, EMU_U64, EMU_U64)
+
+/* clang-format off */
+const struct emu_opcode emu_memory_opcodes[] = {
+#include "moves.def"
+    ATOMICS(ATOMIC_ROWS)
     {0}};
+/* clang-format on */

@@ -33,13 +33,15 @@ static inline bool emu_keeps_outputs(uint32_t mode, enum emu_mode field) {
     return mode >> field & 2;
 }
 
-/* What rounding adds to `kept` (0 or 1), when `rest` of 2 * half was cut off. negative: the value's sign bit, 0 or 1. */
-static inline uint32_t emu_round_bit(struct emu_rounding r, uint32_t kept, uint32_t rest,
-                                     uint32_t half, uint32_t negative) {
-    const uint32_t nearest = (rest > half) | ((rest == half) & kept & 1);
-    const uint32_t away = (uint32_t)(rest != 0);
+/*
+ * What is added to a significand before its lowest bits, those of 2 * half - 1, are cut off. odd: the lowest bit that
+ * stays; negative: the value's sign bit.
+ */
+static inline uint32_t emu_round_addend(struct emu_rounding r, uint32_t odd, uint32_t half,
+                                        uint32_t negative) {
     const uint32_t sign = 0u - negative;
-    return (r.nearest & nearest) | (((r.up & ~sign) | (r.down & sign)) & away);
+    const uint32_t away = (r.up & ~sign) | (r.down & sign);
+    return (r.nearest & (half - 1 + odd)) | (away & (2 * half - 1));
 }
 
 /* The largest finite number instead of infinity? */
@@ -51,14 +53,14 @@ static inline uint32_t emu_overflow_stays_finite(struct emu_rounding r, uint32_t
 static inline uint32_t emu_min_u32(uint32_t a, uint32_t b) { return a < b ? a : b; }
 
 static inline uint32_t emu_flush32(uint32_t x, bool keep) {
-    return keep || (x & 0x7f800000u) != 0 ? x : x & 0x80000000u;
+    return x & (keep | ((x & 0x7f800000u) != 0) ? ~0u : 0x80000000u);
 }
 static inline uint64_t emu_flush64(uint64_t x, bool keep) {
     const uint64_t exponent = UINT64_C(0x7ff) << 52;
-    return keep || (x & exponent) != 0 ? x : x & UINT64_C(1) << 63;
+    return x & (keep | ((x & exponent) != 0) ? ~UINT64_C(0) : UINT64_C(1) << 63);
 }
 static inline uint32_t emu_flush16(uint32_t x, bool keep) {
-    return keep || (x & 0x7c00u) != 0 ? x : x & 0x8000u;
+    return x & (keep | ((x & 0x7c00u) != 0) ? ~0u : 0x8000u);
 }
 
 static inline uint32_t emu_bits(float x) {
@@ -103,9 +105,8 @@ static inline uint32_t emu_narrow32(uint32_t magnitude, uint32_t negative, uint3
     const uint32_t cut = 23 - fraction;
     const uint32_t shift = normal ? cut : emu_min_u32(cut + first - exponent, 25);
     const uint32_t base = normal ? (exponent - first) << fraction : 0;
-    const uint32_t kept = m >> shift;
-    const uint32_t rest = m & ((1u << shift) - 1);
-    return base + kept + emu_round_bit(r, kept, rest, 1u << (shift - 1), negative);
+    const uint32_t addend = emu_round_addend(r, m >> shift & 1, 1u << (shift - 1), negative);
+    return base + ((m + addend) >> shift);
 }
 
 /* saturate: MODE.FP16_OVFL, which makes finite numbers too large for f16 +-65504 whatever the rounding mode. */
@@ -114,9 +115,9 @@ static inline uint32_t emu_f32_to_f16(uint32_t x, struct emu_rounding r, bool ke
     const uint32_t magnitude = x & 0x7fffffffu, negative = x >> 31, sign = x >> 16 & 0x8000u;
     uint32_t h = emu_narrow32(magnitude, negative, 10, 113, r);
     const uint32_t limit =
-        saturate || (emu_overflow_stays_finite(r, negative) != 0) ? 0x7bffu : 0x7c00u;
+        saturate | (emu_overflow_stays_finite(r, negative) != 0) ? 0x7bffu : 0x7c00u;
     h = h >= 0x7c00u ? limit : h;
-    h = !keep_denormals && h < 0x400u ? 0 : h;
+    h = !keep_denormals & (h < 0x400u) ? 0 : h;
     h = magnitude == 0x7f800000u ? 0x7c00u : h;
     h = magnitude > 0x7f800000u ? 0x7e00u | (magnitude >> 13 & 0x1ffu) : h;
     return sign | h;
@@ -191,14 +192,16 @@ static inline uint32_t emu_f64_to_f32(uint64_t x, struct emu_rounding r, bool ke
     const uint32_t normal = (uint32_t)(exponent >= 897);
     const uint32_t shift = normal ? 29 : emu_min_u32(29 + 897 - exponent, 54);
     const uint32_t base = normal ? (exponent - 897) << 23 : 0;
-    const uint32_t kept = (uint32_t)(m >> shift);
-    const uint64_t rest = m & ((UINT64_C(1) << shift) - 1), half = UINT64_C(1) << (shift - 1);
-    const uint32_t compare = rest == half ? 2 : rest > half ? 3 : rest != 0 ? 1 : 0;
-    const uint32_t rounded = kept + emu_round_bit(r, kept, compare, 2, negative);
+    const uint64_t sign_mask = UINT64_C(0) - negative, half = UINT64_C(1) << (shift - 1);
+    const uint64_t nearest = UINT64_C(0) - (r.nearest & 1), up = UINT64_C(0) - (r.up & 1),
+                   down = UINT64_C(0) - (r.down & 1);
+    const uint64_t away = (up & ~sign_mask) | (down & sign_mask);
+    const uint64_t addend = (nearest & (half - 1 + (m >> shift & 1))) | (away & (2 * half - 1));
+    const uint32_t rounded = (uint32_t)((m + addend) >> shift);
     const uint32_t limit = emu_overflow_stays_finite(r, negative) != 0 ? 0x7f7fffffu : 0x7f800000u;
     /* A base beyond the format would wrap around: exponents above 1150 overflow whatever the rest. */
-    uint32_t f = exponent > 1150 || base + rounded >= 0x7f800000u ? limit : base + rounded;
-    f = !keep_outputs && f < 0x800000u ? 0 : f;
+    uint32_t f = (exponent > 1150) | (base + rounded >= 0x7f800000u) ? limit : base + rounded;
+    f = !keep_outputs & (f < 0x800000u) ? 0 : f;
     f = magnitude == UINT64_C(0x7ff) << 52 ? 0x7f800000u : f;
     f = magnitude > UINT64_C(0x7ff) << 52 ? 0x7fc00000u | ((uint32_t)(magnitude >> 29) & 0x3fffffu)
                                           : f;
