@@ -23,7 +23,7 @@ static int allocate(void **memory, size_t bytes, enum emu_region_kind kind) {
     if (bytes == 0) return hipSuccess;
     *memory = emu_space_alloc(bytes, kind);
     return *memory != NULL ? hipSuccess
-                           : emu_refuse(hipErrorOutOfMemory, "no room for %zu bytes", bytes);
+                           : emu_explain(hipErrorOutOfMemory, "no room for %zu bytes", bytes);
 }
 
 static int allocate_managed(void **memory, size_t bytes, unsigned flags) {
@@ -41,12 +41,13 @@ static int release(void *memory, enum emu_region_kind kind, const char *function
     if (error != hipSuccess) return error;
     const bool known = find(memory, &region);
     if (known && region.freed)
-        return emu_refuse(hipErrorInvalidValue, "%s: %s was freed before", function, region.name);
+        return emu_explain(hipErrorInvalidValue, "%s: %s was freed before", function, region.name);
     const bool is_managed = emu_list_has(&managed, memory);
     if (known && !is_managed && region.kind != kind && region.kind != EMU_REGION_TENSOR)
-        return emu_refuse(hipErrorInvalidValue, "%s: %s is of another kind", function, region.name);
+        return emu_explain(hipErrorInvalidValue, "%s: %s is of another kind", function,
+                           region.name);
     if (!known || emu_space_free(memory) != 0)
-        return emu_refuse(hipErrorInvalidValue, "%s: %p is no allocation", function, memory);
+        return emu_explain(hipErrorInvalidValue, "%s: %p is no allocation", function, memory);
     emu_list_remove(&managed, memory);
     return hipSuccess;
 }
@@ -198,8 +199,8 @@ static int attributes_of(struct attributes *a, const void *pointer) {
     struct emu_region region;
     if (a == NULL || pointer == NULL) return hipErrorInvalidValue;
     if (!find(pointer, &region) || region.freed)
-        return emu_refuse(hipErrorInvalidValue, "hipPointerGetAttributes: %p is not known",
-                          pointer);
+        return emu_explain(hipErrorInvalidValue, "hipPointerGetAttributes: %p is not known",
+                           pointer);
     memset(a, 0, sizeof *a);
     a->is_managed = emu_list_has(&managed, (const void *)region.base);
     a->type = a->is_managed ? MANAGED : region.kind == EMU_REGION_HOST ? HOST : DEVICE;
@@ -225,7 +226,7 @@ static int attribute_of(void *data, int attribute, const void *pointer) {
         MAPPED
     };
     struct emu_region region;
-    struct attributes a;
+    struct attributes a = {0};
     if (data == NULL) return hipErrorInvalidValue;
     const int error = attributes_of(&a, pointer);
     if (error != hipSuccess) return error;

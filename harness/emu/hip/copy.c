@@ -17,9 +17,9 @@ static int known(const void *memory, size_t bytes, const char *what) {
     if (end < at) return -1;
     while (at < end) {
         if (!emu_space_find(at, &region) || region.freed) {
-            emu_refuse(hipErrorInvalidValue, "%s: %zu bytes at %p, but %s%s %zu bytes on", what,
-                       bytes, memory, region.name, region.freed ? " was freed" : " ends",
-                       at - (uintptr_t)memory);
+            emu_explain(hipErrorInvalidValue, "%s: %zu bytes at %p, but %s%s %zu bytes on", what,
+                        bytes, memory, region.name, region.freed ? " was freed" : " ends",
+                        at - (uintptr_t)memory);
             return -1;
         }
         at = region.end;
@@ -50,9 +50,9 @@ int emu_copy_check(const struct emu_copy_op *copy) {
         known(copy->from, span(copy->extent, copy->from_pitch, copy->from_slice), "copy from");
     if (to < 0 || from < 0) return hipErrorInvalidValue;
     if (to == 0 && from == 0 && copy->kind != EMU_HOST_TO_HOST && copy->kind != EMU_COPY_DEFAULT)
-        return emu_refuse(hipErrorInvalidValue,
-                          "copy: neither %p nor %p is known to the device, the kind says %d",
-                          (const void *)copy->to, (const void *)copy->from, copy->kind);
+        return emu_explain(hipErrorInvalidValue,
+                           "copy: neither %p nor %p is known to the device, the kind says %d",
+                           (const void *)copy->to, (const void *)copy->from, copy->kind);
     return hipSuccess;
 }
 
@@ -114,8 +114,8 @@ int emu_fill_check(const struct emu_fill_op *fill) {
     const int to = known(fill->to, span(bytes, fill->pitch, fill->slice), "fill");
     if (to > 0) return hipSuccess;
     return to < 0 ? hipErrorInvalidValue
-                  : emu_refuse(hipErrorInvalidValue, "fill: %p is not known to the device",
-                               (const void *)fill->to);
+                  : emu_explain(hipErrorInvalidValue, "fill: %p is not known to the device",
+                                (const void *)fill->to);
 }
 
 static void fill_line(char *to, size_t n, uint32_t element, uint32_t value) {
@@ -226,8 +226,8 @@ static int symbol_copy(struct emu_op *op, const void *symbol, void *host, const 
     const int error = emu_symbol_find(symbol, &address, &size);
     if (error != hipSuccess) return error;
     if (offset > size || bytes > size - offset)
-        return emu_refuse(hipErrorInvalidValue, "symbol of %zu bytes: %zu bytes at %zu", size,
-                          bytes, offset);
+        return emu_explain(hipErrorInvalidValue, "symbol of %zu bytes: %zu bytes at %zu", size,
+                           bytes, offset);
     char *const place = (char *)address + offset;
     if (kind == (host == NULL ? EMU_DEVICE_TO_HOST : EMU_HOST_TO_DEVICE) ||
         kind == EMU_HOST_TO_HOST)

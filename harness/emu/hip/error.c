@@ -38,7 +38,7 @@ int emu_faulted(const struct emu_fault *fault) {
     return sticky = error_of(fault->kind);
 }
 
-int emu_refuse(int error, const char *format, ...) {
+int emu_explain(int error, const char *format, ...) {
     if (sticky != hipSuccess) return error; /* the fault explains more */
     va_list arguments;
     va_start(arguments, format);

@@ -12,7 +12,7 @@ static int instantiate(struct emu_graph **exec, const struct emu_graph *graph) {
     struct emu_graph *const copy = emu_graph_clone(graph);
     if (!emu_graph_sort(copy)) {
         emu_graph_free(copy);
-        return emu_refuse(hipErrorInvalidValue, "the graph's dependencies form a cycle");
+        return emu_explain(hipErrorInvalidValue, "the graph's dependencies form a cycle");
     }
     emu_list_add(&execs, copy);
     *exec = copy;

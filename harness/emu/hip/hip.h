@@ -49,7 +49,7 @@ int emu_sticky(void);
 /* Keeps and prints the fault; returns its error. */
 int emu_faulted(const struct emu_fault *fault);
 /* Returns the error and keeps one sentence about it for dsv4_emu_fault(). */
-int emu_refuse(int error, const char *format, ...) __attribute__((format(printf, 2, 3)));
+int emu_explain(int error, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void emu_forget_fault(void);
 const char *emu_error_name(int error);
 

@@ -17,27 +17,27 @@ int emu_launch_check(const struct emu_launch_op *launch) {
     if (error != hipSuccess) return error;
     for (int i = 0; i < 3; i++) {
         if (grid[i] == 0 || block[i] == 0)
-            return emu_refuse(hipErrorInvalidConfiguration,
-                              "%s: a grid of %u x %u x %u, blocks of %u x %u x %u", kernel->name,
-                              grid[0], grid[1], grid[2], block[0], block[1], block[2]);
+            return emu_explain(hipErrorInvalidConfiguration,
+                               "%s: a grid of %u x %u x %u, blocks of %u x %u x %u", kernel->name,
+                               grid[0], grid[1], grid[2], block[0], block[1], block[2]);
         if (block[i] > EMU_MAX_BLOCK || (uint64_t)grid[i] * block[i] > UINT32_MAX)
-            return emu_refuse(hipErrorInvalidConfiguration, "%s: dimension %d: %u blocks of %u",
-                              kernel->name, i, grid[i], block[i]);
+            return emu_explain(hipErrorInvalidConfiguration, "%s: dimension %d: %u blocks of %u",
+                               kernel->name, i, grid[i], block[i]);
     }
     const uint64_t threads = (uint64_t)block[0] * block[1] * block[2];
     if (threads > EMU_MAX_BLOCK)
-        return emu_refuse(hipErrorInvalidConfiguration,
-                          "%s: a block of %u threads, %d are possible", kernel->name,
-                          (unsigned)threads, EMU_MAX_BLOCK);
+        return emu_explain(hipErrorInvalidConfiguration,
+                           "%s: a block of %u threads, %d are possible", kernel->name,
+                           (unsigned)threads, EMU_MAX_BLOCK);
     if (kernel->max_workgroup != 0 && threads > kernel->max_workgroup)
-        return emu_refuse(hipErrorLaunchFailure,
-                          "%s: a block of %u threads, its launch bounds say %u", kernel->name,
-                          (unsigned)threads, kernel->max_workgroup);
+        return emu_explain(hipErrorLaunchFailure,
+                           "%s: a block of %u threads, its launch bounds say %u", kernel->name,
+                           (unsigned)threads, kernel->max_workgroup);
     if (launch->dynamic_lds > EMU_LDS_BYTES ||
         kernel->lds_bytes + launch->dynamic_lds > EMU_LDS_BYTES)
-        return emu_refuse(hipErrorInvalidValue,
-                          "%s: %u bytes of static and %u of dynamic LDS, %d are there",
-                          kernel->name, kernel->lds_bytes, launch->dynamic_lds, EMU_LDS_BYTES);
+        return emu_explain(hipErrorInvalidValue,
+                           "%s: %u bytes of static and %u of dynamic LDS, %d are there",
+                           kernel->name, kernel->lds_bytes, launch->dynamic_lds, EMU_LDS_BYTES);
     const int fit = emu_occupancy(launch->function, (int)threads, launch->dynamic_lds);
     if (launch->cooperative &&
         (uint64_t)grid[0] * grid[1] * grid[2] > (uint64_t)fit * EMU_COMPUTE_UNITS)
@@ -97,8 +97,8 @@ int emu_launch_bind(struct emu_launch_op *launch, const void *symbol, void **arg
     launch->symbol = symbol;
     launch->function = emu_function_find(symbol);
     if (launch->function == NULL)
-        return emu_refuse(hipErrorInvalidDeviceFunction, "%p is no kernel that was registered",
-                          symbol);
+        return emu_explain(hipErrorInvalidDeviceFunction, "%p is no kernel that was registered",
+                           symbol);
     int error = emu_function_kernel(launch->function, &kernel);
     if (error == hipSuccess && extra != NULL)
         error =
@@ -106,10 +106,10 @@ int emu_launch_bind(struct emu_launch_op *launch, const void *symbol, void **arg
     if (error != hipSuccess) return error;
     launch->bytes = argument_bytes(kernel, &n);
     if (extra == NULL && arguments == NULL && n > 0)
-        return emu_refuse(hipErrorInvalidValue, "%s: no arguments, it takes %zu", kernel->name, n);
+        return emu_explain(hipErrorInvalidValue, "%s: no arguments, it takes %zu", kernel->name, n);
     if (extra != NULL && buffer_bytes < launch->bytes)
-        return emu_refuse(hipErrorInvalidValue, "%s: arguments of %zu bytes, it takes %zu",
-                          kernel->name, buffer_bytes, launch->bytes);
+        return emu_explain(hipErrorInvalidValue, "%s: arguments of %zu bytes, it takes %zu",
+                           kernel->name, buffer_bytes, launch->bytes);
     launch->arguments = dsv4_alloc(launch->bytes);
     launch->pointers = dsv4_alloc(n * sizeof *launch->pointers);
     if (extra != NULL) memcpy(launch->arguments, buffer, launch->bytes);
@@ -191,8 +191,8 @@ struct launch_config {
 static int launch_config(const struct launch_config *config, const void *symbol, void **arguments) {
     if (config == NULL) return hipErrorInvalidConfiguration;
     if (config->n_attributes != 0)
-        return emu_refuse(hipErrorNotSupported,
-                          "hipLaunchKernelExC: launch attributes are not emulated");
+        return emu_explain(hipErrorNotSupported,
+                           "hipLaunchKernelExC: launch attributes are not emulated");
     const struct where where = {
         config->grid, config->block, config->dynamic_lds, config->stream, NULL, NULL, false};
     return launch(symbol, where, arguments, NULL);
@@ -248,9 +248,9 @@ HIP(hipExtModuleLaunchKernel, EXT_LAUNCH) {
     (void)flags;
     if (whole) where.grid = (struct emu_dim3){x / block_x, y / block_y, z / block_z};
     RETURN_WORK(whole ? module_launch(function, where, arguments, extra)
-                      : emu_refuse(hipErrorInvalidConfiguration,
-                                   "the grid of %u x %u x %u threads is no multiple of its blocks",
-                                   x, y, z));
+                      : emu_explain(hipErrorInvalidConfiguration,
+                                    "the grid of %u x %u x %u threads is no multiple of its blocks",
+                                    x, y, z));
 }
 
 HIP(_Z24hipExtModuleLaunchKernelP18ihipModuleSymbol_tjjjjjjmP12ihipStream_tPPvS4_P11ihipEvent_tS6_j,

@@ -93,12 +93,12 @@ int emu_module_load(struct emu_module *module) {
     if (module->error != hipSuccess) return module->error;
     if (module->bytes == 0) module->bytes = emu_image_bytes(module->image);
     if (module->bytes == 0)
-        return module->error = emu_refuse(hipErrorInvalidImage,
-                                          "the module is neither an ELF file nor a clang offload "
-                                          "bundle of a known version");
+        return module->error = emu_explain(hipErrorInvalidImage,
+                                           "the module is neither an ELF file nor a clang offload "
+                                           "bundle of a known version");
     module->code = emu_code_load(module->image, module->bytes, &error);
     if (module->code == NULL)
-        return module->error = emu_refuse(hipErrorNoBinaryForGpu, "%s", error.text);
+        return module->error = emu_explain(hipErrorNoBinaryForGpu, "%s", error.text);
     bind_managed(module);
     return hipSuccess;
 }
@@ -120,8 +120,8 @@ int emu_function_kernel(struct emu_function *function, const struct emu_kernel *
     *kernel = function->kernel;
     return function->kernel != NULL
                ? hipSuccess
-               : emu_refuse(hipErrorInvalidDeviceFunction, "the code object has no kernel %s",
-                            function->name);
+               : emu_explain(hipErrorInvalidDeviceFunction, "the code object has no kernel %s",
+                             function->name);
 }
 
 /* ---- what clang's generated code calls before main() ---- */
@@ -221,8 +221,8 @@ int emu_symbol_find(const void *symbol, void **address, size_t *bytes) {
         if (error != hipSuccess) return error;
         *address = emu_code_symbol(variable->module->code, variable->name, bytes);
         return *address != NULL ? hipSuccess
-                                : emu_refuse(hipErrorInvalidSymbol,
-                                             "the code object has no variable %s", variable->name);
+                                : emu_explain(hipErrorInvalidSymbol,
+                                              "the code object has no variable %s", variable->name);
     }
     return hipErrorInvalidSymbol;
 }
@@ -311,7 +311,7 @@ static int get_function(struct emu_function **handle, struct emu_module *module,
     if (*handle == NULL && emu_code_kernel(module->code, name) != NULL)
         *handle = add_function(module, name, NULL);
     return *handle != NULL ? hipSuccess
-                           : emu_refuse(hipErrorNotFound, "the module has no kernel %s", name);
+                           : emu_explain(hipErrorNotFound, "the module has no kernel %s", name);
 }
 
 static int get_global(void **address, size_t *bytes, const struct emu_module *module,
@@ -320,7 +320,7 @@ static int get_global(void **address, size_t *bytes, const struct emu_module *mo
     if ((address == NULL && bytes == NULL) || name == NULL) return hipErrorInvalidValue;
     if (module == NULL || !emu_list_has(&modules, module)) return hipErrorInvalidHandle;
     void *const symbol = emu_code_symbol(module->code, name, &size);
-    if (symbol == NULL) return emu_refuse(hipErrorNotFound, "the module has no variable %s", name);
+    if (symbol == NULL) return emu_explain(hipErrorNotFound, "the module has no variable %s", name);
     if (address != NULL) *address = symbol;
     if (bytes != NULL) *bytes = size;
     return hipSuccess;

@@ -123,8 +123,8 @@ static int attribute(int *value, int number, int device) {
     else if (number >= INDEX_AMD)
         i = -1;
     if (i < 0 || i >= N_ATTRIBUTES || !attributes[i].known)
-        return emu_refuse(hipErrorInvalidValue,
-                          "hipDeviceGetAttribute: attribute %d has no value here", number);
+        return emu_explain(hipErrorInvalidValue,
+                           "hipDeviceGetAttribute: attribute %d has no value here", number);
     *value = attributes[i].value;
     return hipSuccess;
 }

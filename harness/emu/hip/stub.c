@@ -8,7 +8,7 @@ static int unsupported(const char *name, bool *told) {
     emu_enter();
     if (!*told) fprintf(stderr, "emulated gfx942: %s is not emulated\n", name);
     *told = true;
-    return emu_leave(emu_refuse(hipErrorNotSupported, "%s is not emulated", name));
+    return emu_leave(emu_explain(hipErrorNotSupported, "%s is not emulated", name));
 }
 
 #define UNSUPPORTED(name)                                                                          \
