@@ -127,7 +127,7 @@ $(B)/tools/%: $(O)/harness/tests/tools/%.o $(call obj,$(ORACLE_SRC)) $(O)/libref
 # The gfx942 emulator: a HIP runtime whose device is an executor of machine code on this CPU. Rounding modes are part of
 # what it computes, hence -frounding-math.
 EMU_SRC := $(wildcard harness/emu/*.c harness/emu/hip/*.c) reference/memory.c
-EMU_TEST_SRC := $(wildcard harness/emu/tests/test_*.c harness/emu/tests/*/*.c)
+EMU_TEST_SRC := $(filter-out harness/emu/tests/tools/%,$(wildcard harness/emu/tests/test_*.c harness/emu/tests/*/*.c))
 LLVM_CONFIG ?= llvm-config-19
 # The disassembler alone, statically where LLVM comes with archives: the shared library takes 10 to 30 ms to load.
 EMU_LLVM = $(shell $(LLVM_CONFIG) --ldflags) $(or $(shell $(LLVM_CONFIG) --link-static --libs amdgpudisassembler 2>/dev/null), \

@@ -128,6 +128,7 @@ enum emu_flag {
 enum { EMU_FLOW_SOURCES = 8, EMU_FLOW_DESTINATIONS = 4 };
 struct emu_flow {
     uint8_t n_vgprs, n_sgprs, n_to_vgprs, n_to_sgprs;
+    bool reads_scc, writes_scc;
     uint16_t vgpr[EMU_FLOW_SOURCES], to_vgpr[EMU_FLOW_DESTINATIONS];
     uint8_t sgpr[EMU_FLOW_SOURCES], to_sgpr[EMU_FLOW_DESTINATIONS];
 };
