@@ -142,12 +142,21 @@ $(O)/libemu.a: $(call obj,$(EMU_SRC))
 	@rm -f $@
 	$(Q)ar rcs $@ $^
 
-EMU := $(B)/emu/libamdhip64.so
-$(EMU): $(O)/libemu.a harness/emu/exports.map
+# ROCm 5, 6 and 7 ask for libamdhip64.so.5, .6 and .7: the library is the second, the others are names that need it.
+EMU := $(B)/emu/libamdhip64.so.6 $(B)/emu/libamdhip64.so $(B)/emu/libamdhip64.so.5 $(B)/emu/libamdhip64.so.7
+$(B)/emu/libamdhip64.so.6: $(O)/libemu.a harness/emu/exports.map
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS_ALL) -shared -Wl,-soname,libamdhip64.so.6 -Wl,--version-script=harness/emu/exports.map \
+	$(Q)$(CC) $(CFLAGS_ALL) -shared -Wl,-soname,$(@F) -Wl,--version-script=harness/emu/exports.map \
 	-o $@ -Wl,--gc-sections -Wl,--whole-archive $< -Wl,--no-whole-archive $(EMU_LIBS)
+
+$(B)/emu/libamdhip64.so: $(B)/emu/libamdhip64.so.6
+	@ln -sf $(<F) $@
+
+$(B)/emu/libamdhip64.so.%: harness/emu/names/rocm%.c $(B)/emu/libamdhip64.so.6
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS_ALL) -shared -Wl,-soname,$(@F) -Wl,--version-script=harness/emu/exports.map \
+	-Wl,--no-as-needed -Wl,-rpath,'$$ORIGIN' -o $@ $< $(B)/emu/libamdhip64.so.6
 
 $(B)/tests/emu: $(call obj,$(EMU_TEST_SRC) $(ORACLE_SRC)) $(O)/libemu.a
 	$(call say,LD,$@)
