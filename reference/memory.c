@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "memory.h"
 
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,6 +37,30 @@ void *dsv4_map(size_t bytes) {
 
 void dsv4_unmap(void *memory, size_t bytes) {
     if (memory != NULL) munmap(memory, bytes > 0 ? bytes : 1);
+}
+
+size_t dsv4_page_bytes(void) { return (size_t)sysconf(_SC_PAGESIZE); }
+
+void *dsv4_map_guarded(size_t bytes) {
+    const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+    const size_t page = dsv4_page_bytes();
+    uint8_t *const memory = mmap(NULL, bytes + 2 * page, PROT_NONE, flags, -1, 0);
+    if (memory == MAP_FAILED) return NULL;
+    if (bytes == 0 || mprotect(memory + page, bytes, PROT_READ | PROT_WRITE) == 0)
+        return memory + page;
+    munmap(memory, bytes + 2 * page);
+    return NULL;
+}
+
+void dsv4_forbid_guarded(void *memory, size_t bytes) {
+    const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED;
+    /* A fresh mapping in its place drops the pages, and merges with the guards around it. */
+    if (bytes > 0) mmap(memory, bytes, PROT_NONE, flags, -1, 0);
+}
+
+void dsv4_unmap_guarded(void *memory, size_t bytes) {
+    const size_t page = dsv4_page_bytes();
+    munmap((uint8_t *)memory - page, bytes + 2 * page);
 }
 
 void *dsv4_map_shared(int fd, size_t bytes) {

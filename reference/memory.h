@@ -14,6 +14,13 @@ void dsv4_free(void *memory);
 /* Zeroed, page-aligned, backed only where touched: the size may exceed the machine's memory. */
 void *dsv4_map(size_t bytes);
 
+/* As dsv4_map, with an inaccessible page before and one behind; NULL if there is no room. bytes: whole pages. */
+void *dsv4_map_guarded(size_t bytes);
+/* Gives the pages of a guarded map back and keeps its addresses: every access faults. */
+void dsv4_forbid_guarded(void *memory, size_t bytes);
+void dsv4_unmap_guarded(void *memory, size_t bytes);
+size_t dsv4_page_bytes(void);
+
 /* The first bytes of an open file, shared with every other process that maps it. */
 void *dsv4_map_shared(int fd, size_t bytes);
 void dsv4_unmap(void *memory, size_t bytes);

@@ -118,11 +118,23 @@ enum emu_flag {
     EMU_CROSS_LANE =
         1
         << 13, /* a lane's result depends on other lanes: definedness is the handler's own affair */
-    EMU_WAITS = 1 << 14
+    EMU_WAITS = 1 << 14,
+    EMU_CLAMPS = 1 << 15, /* honours clamp; an opcode without this refuses it (emu_wrap) */
+    EMU_OMOD = 1 << 16,   /* honours omod */
+    EMU_OP_SEL = 1 << 17  /* honours op_sel, op_sel_hi, neg_lo, neg_hi as far as it has them */
+};
+
+/* The registers of an instruction, for track.c to follow which of them hold values. */
+enum { EMU_FLOW_SOURCES = 8, EMU_FLOW_DESTINATIONS = 4 };
+struct emu_flow {
+    uint8_t n_vgprs, n_sgprs, n_to_vgprs, n_to_sgprs;
+    uint16_t vgpr[EMU_FLOW_SOURCES], to_vgpr[EMU_FLOW_DESTINATIONS];
+    uint8_t sgpr[EMU_FLOW_SOURCES], to_sgpr[EMU_FLOW_DESTINATIONS];
 };
 
 struct emu_insn {
     emu_run *run; /* opcode->run, or the wrapper that does DPP, SDWA or an unusual MODE around it */
+    emu_run *checked; /* run, with the definedness of registers followed (emu_track_prepare) */
     const struct emu_opcode *opcode;
     struct emu_operand operand[EMU_MAX_OPERANDS]; /* in the assembler's order */
     uint8_t n_operands;
@@ -141,19 +153,27 @@ struct emu_insn {
     int32_t offset1;
     uint32_t
         immediate; /* simm16, s_waitcnt's bits, hwreg(), swizzle's offset: handlers know which */
+    struct emu_flow flow;
 };
+
+/* Fills in checked and flow: called once by the decoder, after all else is set. */
+void emu_track_prepare(struct emu_insn *insn);
 
 /* The tables, one per file of handlers; each ends in a row without a name. */
 extern const struct emu_opcode emu_control_opcodes[];    /* branches, barriers, waits */
 extern const struct emu_opcode emu_scalar_opcodes[];     /* SOP1, SOP2, SOPK, SOPC */
 extern const struct emu_opcode emu_vector_opcodes[];     /* VOP integer, logic, moves, lanes */
-extern const struct emu_opcode emu_float_opcodes[];      /* VOP f32, f64, f16, packed */
+extern const struct emu_opcode emu_float_opcodes[];      /* VOP f32, f64 */
+extern const struct emu_opcode emu_half_opcodes[];       /* VOP f16, alone, packed, mixed */
 extern const struct emu_opcode emu_compare_opcodes[];    /* VOPC */
 extern const struct emu_opcode emu_convert_opcodes[];    /* conversions, FP8, bf16 */
 extern const struct emu_opcode emu_elementary_opcodes[]; /* exp, log, rcp, rsq, sqrt, sin, cos */
 extern const struct emu_opcode emu_matrix_opcodes[];     /* MFMA, SMFMAC, dot */
-extern const struct emu_opcode emu_memory_opcodes[];     /* SMEM, global, flat, scratch, buffer */
-extern const struct emu_opcode emu_lds_opcodes[];        /* DS, and its cross-lane instructions */
+extern const struct emu_opcode emu_memory_opcodes[];     /* global and flat */
+extern const struct emu_opcode emu_smem_opcodes[];       /* scalar memory */
+extern const struct emu_opcode emu_scratch_opcodes[];
+extern const struct emu_opcode emu_buffer_opcodes[];
+extern const struct emu_opcode emu_lds_opcodes[]; /* DS, and its cross-lane instructions */
 
 /* By mnemonic, encoding suffix or not; NULL if it is not implemented. */
 const struct emu_opcode *emu_opcode_find(const char *mnemonic);

@@ -6,7 +6,8 @@
 #include "code.h"
 #include "wave.h"
 
-/* What DSV4_EMU says, a comma-separated list: race, approx=exact|low|high, steps=N, threads=N, trace, count, stats. */
+/* What DSV4_EMU says, a comma-separated list: race, no-uninitialised, approx=exact|low|high, steps=N, threads=N, trace,
+ * stats, coverage=FILE. */
 struct emu_options {
     bool race;          /* the LDS race detector */
     bool uninitialised; /* on unless "no-uninitialised" */
@@ -19,6 +20,8 @@ struct emu_options {
 };
 
 const struct emu_options *emu_options(void);
+/* What is wrong with DSV4_EMU, or NULL: no kernel is launched then. */
+const char *emu_options_error(void);
 
 struct emu_request {
     const struct emu_kernel *kernel;
@@ -30,6 +33,10 @@ struct emu_request {
 
 /* 0, or -1 with the fault. Blocks until the last workgroup has ended. */
 int emu_machine_run(const struct emu_request *request, struct emu_fault *fault);
+
+/* Workgroups of this kernel that one of the device's 304 CUs holds at a time: 0 if it cannot hold one. */
+uint32_t emu_machine_occupancy(const struct emu_kernel *kernel, uint32_t block_size,
+                               uint32_t dynamic_lds);
 
 /* Total over this process. */
 void emu_machine_statistics(uint64_t *wave_instructions, double *seconds);

@@ -21,11 +21,12 @@ enum emu_region_kind {
 struct emu_region {
     uintptr_t base, end;
     enum emu_region_kind kind;
-    bool writable, freed;
-    char name[48]; /* "allocation 12 of 4096 bytes", a variable's name */
+    bool writable, freed, owned; /* owned: by emu_space_alloc */
+    char name[48];               /* "allocation 12 of 4096 bytes", a variable's name */
 };
 
-/* Fresh memory, 256-byte aligned, with unmapped pages before and behind; contents undefined (0xA5). NULL: none left. */
+/* Fresh memory, page-aligned, between inaccessible pages. Its contents are undefined: 0xA5 up to 1 MiB, zero beyond, so
+ * that what is never touched is never backed. NULL: none left. */
 void *emu_space_alloc(size_t bytes, enum emu_region_kind kind);
 /* 0, or -1 if this is no live allocation (freed twice, never allocated). */
 int emu_space_free(void *memory);
@@ -35,7 +36,18 @@ void emu_space_add(void *memory, size_t bytes, enum emu_region_kind kind, bool w
 int emu_space_remove(void *memory);
 /* Copies what is known about the address (also of a freed region); false if nothing is. Thread-safe. */
 bool emu_space_find(uintptr_t address, struct emu_region *region);
+/*
+ * May a kernel touch [low, end)? Whole inside one live region, and, where tensors are declared in it, inside one tensor.
+ * Fast where a thread keeps asking for the same few regions.
+ */
+bool emu_space_allows(uintptr_t low, uintptr_t end, bool write);
+/* Why not: "4 bytes at 0x10 lie in no allocation", "... begin 12 bytes behind the end of ...". */
+void emu_space_explain(uintptr_t address, size_t bytes, bool write, char *text, size_t size);
 /* Live bytes and the limit (192 GiB as MI300X, in name; pages are backed where touched). */
 void emu_space_usage(size_t *used, size_t *total);
+
+/* For the harness, exported: from the first tensor declared in an allocation on, kernels stay inside its tensors. */
+int dsv4_emu_declare(void *memory, size_t bytes, const char *name);
+void dsv4_emu_undeclare_all(void);
 
 #endif

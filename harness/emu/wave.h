@@ -56,7 +56,8 @@ enum emu_fault_kind {
     EMU_RACE,
     EMU_HANG, /* the step budget is spent, or every wave waits */
     EMU_TRAP, /* s_trap */
-    EMU_BAD_CODE
+    EMU_BAD_CODE,
+    EMU_BAD_LAUNCH /* a grid, block, LDS size or option that the device does not take */
 };
 
 struct emu_fault {
@@ -74,6 +75,7 @@ struct emu_launch {
     size_t kernarg_bytes;
     const void *packet; /* the dispatch packet in device memory */
     uint64_t step_budget;
+    bool tracked;           /* uninitialised registers are reported */
     struct emu_fault fault; /* the first one; written by emu_fault under a lock */
     int stop;               /* atomic: others stop soon after a fault */
     uint64_t executed;      /* wave instructions, of all waves that have ended */
@@ -143,6 +145,18 @@ static inline const uint32_t *emu_lane_mask(struct emu_wave *w) {
 const struct emu_insn *emu_fault(struct emu_wave *w, const struct emu_insn *i,
                                  enum emu_fault_kind kind, int lane, const char *format, ...)
     __attribute__((format(printf, 5, 6)));
+
+/*
+ * Reports (EMU_UNINITIALISED) and returns false if a register of this operand was never written in a lane that
+ * executes. For what is about to be used: `what` is "address", "stored value", "resource", ... Register contents that
+ * go to scratch are no use of them: compilers spill undefined values.
+ */
+bool emu_require_defined(struct emu_wave *w, const struct emu_insn *i, const struct emu_operand *o,
+                         const char *what);
+/* The lanes in which all registers of an operand hold values. */
+uint64_t emu_defined_lanes(const struct emu_wave *w, const struct emu_operand *o);
+/* A destination's registers in the lanes that execute: defined in `defined`, undefined in the others. */
+void emu_define_lanes(struct emu_wave *w, const struct emu_operand *o, uint64_t defined);
 
 /* Stops the wave for now (barrier, yield) or for good (end); it resumes at `next`. Returns NULL. */
 static inline const struct emu_insn *emu_stop(struct emu_wave *w, enum emu_state state,
