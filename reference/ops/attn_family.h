@@ -304,14 +304,17 @@ void attn_finish(uint16_t *o, const float *acc, float m, float l, float sink,
     }
 #define ATTN_MUTANTS_OF_SINKS                                                                      \
     {"sink-ignored", "no sink", ATTN_SINK_IGNORED},                                                \
-        {"sink-as-key",                                                                            \
-         "weights relative to the larger of maximum and sink; the sink enters after the sums",     \
-         ATTN_SINK_AS_KEY},                                                                        \
         {"sink-base-2", "sink taken as a logarithm of base 2; it is natural", ATTN_SINK_BASE_2},   \
         {"sink-inf-nan", "sink = +inf gives inf - inf; the row is 0", ATTN_SINK_INF_NAN},          \
         {"sink-rotated", "the next head's sink", ATTN_SINK_ROTATED},                               \
         {"lse-with-sink", "lse includes the sink; it does not", ATTN_LSE_WITH_SINK}, {             \
         "lse-base-2", "lse in base 2; it is natural", ATTN_LSE_BASE_2                              \
+    }
+#define ATTN_MUTANT_SINK_AS_KEY                                                                    \
+    {                                                                                              \
+        "sink-as-key",                                                                             \
+            "weights relative to the larger of maximum and sink; the sink enters after the sums",  \
+            ATTN_SINK_AS_KEY                                                                       \
     }
 #define ATTN_MUTANTS_OF_EMPTY_ROWS                                                                 \
     {"empty-nan", "a row without keys divides 0 by 0; it is +0", ATTN_EMPTY_NAN},                  \

@@ -80,12 +80,12 @@ static void work_of(const struct dsv4_case *c, const struct attn_lists *lists,
     work->bytes_read += 4.0 * (double)lists->starts[lists->tokens] +
                         rows * (lists->paged ? KV_TOKEN_BYTES : 2 * KV_HEAD);
     work->exponentials += keys * heads;
-    work->fmas += keys * heads * 2 * KV_HEAD;
+    work->fmas += keys * heads * (double)(2 * KV_HEAD);
 }
 
 void attn_work(const struct dsv4_case *c, const struct attn_plan *plan, struct dsv4_work *work) {
     const double rows = (double)(dsv4_case_int(c, "tokens") * dsv4_case_int(c, "heads"));
-    work->bytes_read += rows * 2 * KV_HEAD;
+    work->bytes_read += rows * (double)(2 * KV_HEAD);
     work_of(c, &plan->main, work);
     work_of(c, &plan->extra, work);
 }

@@ -142,7 +142,7 @@ static void trace(const struct dsv4_case *c, size_t slot, int64_t offset, char *
 static void work(const struct dsv4_case *c, struct dsv4_work *work) {
     const double rows = (double)(dsv4_case_int(c, "tokens") * dsv4_case_int(c, "heads"));
     attn_work(c, attn_plan_of(c), work);
-    work->bytes_written = rows * (2 * KV_HEAD + 4);
+    work->bytes_written = rows * (double)(2 * KV_HEAD + 4);
 }
 
 const struct dsv4_op dsv4_op_attn_sparse_decode = {
