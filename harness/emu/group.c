@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "group.h"
+#include "race.h"
 #include "reference/memory.h"
 
 enum {
@@ -61,6 +62,7 @@ static struct emu_resident *create(const struct emu_start *start) {
     }
     r->group.lds = at;
     r->group.lds_defined = at + lds;
+    if (emu_options()->race) r->group.race = emu_race_create(launch->lds_bytes);
     return r;
 }
 
@@ -90,7 +92,9 @@ void emu_resident_give(struct emu_resident *r) {
         n_stored++;
     }
     pthread_mutex_unlock(&store_lock);
-    if (!keep) dsv4_unmap(r, r->map_bytes);
+    if (keep) return;
+    if (r->group.race != NULL) emu_race_free(r->group.race);
+    dsv4_unmap(r, r->map_bytes);
 }
 
 /* ---- start ---- */
@@ -139,6 +143,7 @@ void emu_group_start(struct emu_resident *r, const struct emu_start *start, uint
     group->barrier_epoch = 0;
     memset(group->lds, PATTERN, (size_t)lds_bytes + LDS_PAD);
     memset(group->lds_defined, 0, (size_t)lds_bytes + LDS_PAD);
+    if (group->race != NULL) emu_race_reset(group->race);
     for (uint32_t k = 0; k < start->n_waves; k++) {
         start_wave(&group->waves[k], group, start, k);
         r->turns[k] = (struct emu_turn){.slice = FIRST_SLICE};

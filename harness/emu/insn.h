@@ -119,9 +119,10 @@ enum emu_flag {
         1
         << 13, /* a lane's result depends on other lanes: definedness is the handler's own affair */
     EMU_WAITS = 1 << 14,
-    EMU_CLAMPS = 1 << 15, /* honours clamp; an opcode without this refuses it (emu_wrap) */
-    EMU_OMOD = 1 << 16,   /* honours omod */
-    EMU_OP_SEL = 1 << 17  /* honours op_sel, op_sel_hi, neg_lo, neg_hi as far as it has them */
+    EMU_CLAMPS = 1 << 15,    /* honours clamp; an opcode without this refuses it (emu_wrap) */
+    EMU_OMOD = 1 << 16,      /* honours omod */
+    EMU_OP_SEL = 1 << 17,    /* honours op_sel, op_sel_hi, neg_lo, neg_hi as far as it has them */
+    EMU_UNDER_MODE = 1 << 18 /* computes as the host does: emu_run_mode rounds and flushes for it */
 };
 
 /* The registers of an instruction, for track.c to follow which of them hold values. */
