@@ -21,6 +21,7 @@
 
 #include <string.h>
 
+#include "dot.h"
 #include "machine.h"
 #include "number.h"
 
@@ -206,8 +207,7 @@ static void row_f64(uint64_t *row, const struct task *t, unsigned block, unsigne
 
 /* ---- what is asked for ---- */
 
-static const char *refused(const struct emu_wave *w, const struct emu_insn *i,
-                           const struct emu_matrix_shape *s) {
+static const char *refused(const struct emu_insn *i, const struct emu_matrix_shape *s) {
     const struct emu_operand *const c = &i->operand[3];
     if (!s->sparse && ((1u << i->cbsz) > s->blocks || i->abid >= 1u << i->cbsz))
         return "cbsz and abid name no blocks of this instruction";
@@ -219,7 +219,6 @@ static const char *refused(const struct emu_wave *w, const struct emu_insn *i,
         return "the accumulator is neither a vector register nor a constant";
     if (s->a == MATRIX_F64 && s->m == 16 && c->kind == EMU_CONSTANT && c->value != 0)
         return "a constant accumulator of several doubles is not known but for 0";
-    (void)w;
     return NULL;
 }
 
@@ -356,7 +355,7 @@ static void read_inputs(struct emu_matrix_input *a, struct emu_matrix_input *b,
 
 const struct emu_insn *emu_matrix_run(struct emu_wave *w, const struct emu_insn *i) {
     const struct emu_matrix_shape *const s = &shapes[i->opcode - emu_matrix_opcodes];
-    const char *const why = refused(w, i, s);
+    const char *const why = refused(i, s);
     if (why != NULL) return emu_fault(w, i, EMU_UNIMPLEMENTED, -1, "%s", why);
     struct emu_matrix_input a, b;
     uint8_t index[32][MATRIX_MAX_TERMS];
@@ -417,11 +416,16 @@ const struct emu_opcode emu_matrix_opcodes[] = {
     BRACES(#name, emu_matrix_run,                                                                  \
            BRACES(OUTPUT(a, m, n, blocks), INPUT(a, m, k, blocks), INPUT(b, n, k, blocks),         \
                   OUTPUT(a, m, n, blocks)),                                                        \
-           1, EMU_VALU | EMU_CROSS_LANE | EMU_OP_SEL),
+           1, EMU_VALU | EMU_CROSS_LANE),
 #define SMFMAC(name, a, b, m, n, k)                                                                \
     BRACES(#name, emu_matrix_run,                                                                  \
            BRACES(OUTPUT(a, m, n, 1), INPUT(a, m, k / 2, 1), INPUT(b, n, k, 1), EMU_B32), 1,       \
            EMU_VALU | EMU_CROSS_LANE | EMU_PARTIAL | EMU_APPROXIMATE),
 #include "matrix.def"
+#define DOT(name, function, to, from, flags)                                                       \
+    BRACES(#name, emu_##name, BRACES(to, from, from, to), 1, EMU_VALU | EMU_OP_SEL | (flags)),
+#define ACCUMULATE(name, function, to, from, flags)                                                \
+    BRACES(#name, emu_##name, BRACES(to, from, from), 1, EMU_VALU | EMU_PARTIAL | (flags)),
+#include "dot.def"
     {0},
 };

@@ -118,12 +118,12 @@ static void redo_special(uint32_t *accumulators, const struct partial *p, const 
     for (unsigned j = 0; j < n; j++) {
         if (special[j] == 0 || sum_special(&accumulators[j], t, first, count, j)) continue;
         const int32_t exponent = accumulator_exponent(accumulators[j]);
-        const double larger = exponent > p->top[j] ? exponent : p->top[j];
-        const double sum = floor(ldexp(p->sum[j], 7 + p->top[j] - (int)larger));
+        const int32_t larger = higher(exponent, p->top[j]);
+        const double sum = floor(ldexp(p->sum[j], 7 + p->top[j] - larger));
         const uint32_t c = accumulators[j];
         const int32_t size = (int32_t)((c & 0x7fffffu) | (uint32_t)((c & 0x7f800000u) != 0) << 23);
-        const double kept = floor(ldexp(c >> 31 ? -size : size, 1 + exponent - (int)larger));
-        accumulators[j] = emu_bits((float)ldexp(sum + kept * 128, (int)larger - KEPT_OF_SUM));
+        const double kept = floor(ldexp(c >> 31 ? -size : size, 1 + exponent - larger));
+        accumulators[j] = emu_bits((float)ldexp(sum + kept * 128, larger - KEPT_OF_SUM));
     }
 }
 
