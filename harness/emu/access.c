@@ -81,8 +81,7 @@ static void load_words(struct emu_wave *w, const struct emu_access *a, unsigned 
                        unsigned words) {
     if (contiguous(a)) {
         const uint8_t *const from = pointer(a->at[0]);
-        for (unsigned k = 0; k < words; k++)
-            switch (words) {
+        for (unsigned k = 0; k < words; k++) switch (words) {
             case 1: memcpy(w->v[reg], from, sizeof w->v[reg]); break;
             case 2: load_row(w, reg, from, 2, k); break;
             case 4: load_row(w, reg, from, 4, k); break;
@@ -107,6 +106,15 @@ static uint32_t narrow(uint64_t address, unsigned bytes, bool is_signed) {
     }
     memcpy(&pair, pointer(address), 2);
     return is_signed ? (uint32_t)(int16_t)pair : pair;
+}
+
+void emu_fetch(const struct emu_access *a, bool is_signed, uint32_t *values) {
+    for (unsigned lane = 0; lane < EMU_LANES; lane++) {
+        values[lane] = 0;
+        if ((a->active >> lane & 1) == 0) continue;
+        values[lane] =
+            a->bytes == 4 ? read32(a->at[lane]) : narrow(a->at[lane], a->bytes, is_signed);
+    }
 }
 
 static void load_narrow(struct emu_wave *w, const struct emu_access *a, unsigned reg,

@@ -89,10 +89,10 @@ static uint64_t max_f64(uint64_t old, uint64_t data) {
 /* A half's value, exactly; not a NaN. */
 static double half_value(uint32_t bits) {
     const uint32_t exponent = bits >> 10 & 31, fraction = bits & 0x3FF;
-    double value = exponent == 0    ? fraction * 0x1p-24
-                   : exponent == 31 ? as_double(UINT64_C(0x7FF) << 52)
-                                    : as_double((uint64_t)(exponent + 1008) << 52 |
-                                                (uint64_t)fraction << 42);
+    double value = exponent == 0 ? fraction * 0x1p-24
+                   : exponent == 31
+                       ? as_double(UINT64_C(0x7FF) << 52)
+                       : as_double((uint64_t)(exponent + 1008) << 52 | (uint64_t)fraction << 42);
     return bits >> 15 & 1 ? -value : value;
 }
 
@@ -140,6 +140,7 @@ static uint32_t add_2bf16(uint32_t a, uint32_t b) {
 #define ATOMIC(name, bits, result)                                                                 \
     uint##bits##_t emu_atomic_##name(uint##bits##_t old, uint##bits##_t data,                      \
                                      uint##bits##_t compare) {                                     \
+        (void)old;                                                                                 \
         (void)data;                                                                                \
         (void)compare;                                                                             \
         return result;                                                                             \
@@ -154,7 +155,8 @@ void emu_atomic32(struct emu_wave *w, const struct emu_access *a, emu_atomic_fun
         const uint32_t data = w->v[registers.data][lane];
         const uint32_t compare = registers.compare < 0 ? 0 : w->v[registers.compare][lane];
         uint32_t old = atomic_load(memory);
-        while (!atomic_compare_exchange_weak(memory, &old, function(old, data, compare))) {}
+        while (!atomic_compare_exchange_weak(memory, &old, function(old, data, compare))) {
+        }
         if (registers.to >= 0) w->v[registers.to][lane] = old;
     }
 }
@@ -171,7 +173,8 @@ void emu_atomic64(struct emu_wave *w, const struct emu_access *a, emu_atomic_fun
         const uint64_t data = pair(w, registers.data, lane);
         const uint64_t compare = registers.compare < 0 ? 0 : pair(w, registers.compare, lane);
         uint64_t old = atomic_load(memory);
-        while (!atomic_compare_exchange_weak(memory, &old, function(old, data, compare))) {}
+        while (!atomic_compare_exchange_weak(memory, &old, function(old, data, compare))) {
+        }
         if (registers.to < 0) continue;
         w->v[registers.to][lane] = (uint32_t)old;
         w->v[registers.to + 1][lane] = (uint32_t)(old >> 32);

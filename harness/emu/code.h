@@ -85,7 +85,7 @@ size_t emu_code_text_bytes(const struct emu_code *code);
 const struct emu_insn *emu_code_at(struct emu_code *code, uint64_t pc, struct emu_error *error);
 /* One line: disassembly at pc. */
 void emu_code_text_at(struct emu_code *code, uint64_t pc, char *text, size_t size);
-/* "file.hip:31 in function", or "" without debug info. */
+/* "file.hip:31 in function"; without debug info "symbol+0x1c", or "". */
 void emu_code_line_at(struct emu_code *code, uint64_t pc, char *text, size_t size);
 
 #endif

@@ -22,4 +22,7 @@ size_t emu_disassemble(struct emu_disassembler *d, const uint8_t *bytes, size_t 
  */
 void emu_decode(struct emu_insn *insn, const char *text, uint64_t pc, size_t bytes);
 
+/* The functions of such instructions: no opcode; text not understood; a form that emu_wrap refuses. */
+emu_run emu_run_unknown, emu_run_not_understood, emu_run_refused;
+
 #endif

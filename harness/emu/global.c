@@ -10,10 +10,12 @@
 static bool begin(struct emu_wave *w, const struct emu_insn *i, struct emu_access *a,
                   const struct emu_operand *vaddr, const struct emu_operand *saddr) {
     const uint64_t offset = (uint64_t)(int64_t)i->offset;
+    const bool is_scalar = saddr != NULL && saddr->kind == EMU_SGPR && saddr->registers == 2;
     a->active = emu_exec(w);
+    if (!emu_is_vector(vaddr, is_scalar ? 4 : 8)) return emu_refuse(w, i) != NULL;
     if (!emu_require(w, i, vaddr, a->active, "an address")) return false;
     const uint32_t *const low = w->v[vaddr->reg];
-    if (saddr == NULL || saddr->kind == EMU_OFF) {
+    if (!is_scalar) {
         const uint32_t *const high = w->v[vaddr->reg + 1];
         EMU_EACH_LANE a->at[lane] = ((uint64_t)high[lane] << 32 | low[lane]) + offset;
     } else {
@@ -48,6 +50,31 @@ static const struct emu_insn *global_store(struct emu_wave *w, const struct emu_
     emu_store(w, &a, i->operand[1].reg, half);
     return i + 1;
 }
+
+static const struct emu_insn *global_load_lds(struct emu_wave *w, const struct emu_insn *i,
+                                              unsigned bytes, bool is_signed) {
+    struct emu_access a = {.bytes = bytes};
+    uint32_t values[EMU_LANES];
+    if (emu_exec(w) == 0) return i + 1;
+    if (!begin(w, i, &a, &i->operand[0], &i->operand[1]) || !emu_check_global(w, i, &a, false))
+        return NULL;
+    emu_fetch(&a, is_signed, values);
+    return emu_lds_direct(w, i, values) ? i + 1 : NULL;
+}
+
+/* X(name, bytes, signed) */
+#define LDS_LOADS(X)                                                                               \
+    X(global_load_lds_ubyte, 1, false)                                                             \
+    X(global_load_lds_sbyte, 1, true)                                                              \
+    X(global_load_lds_ushort, 2, false)                                                            \
+    X(global_load_lds_sshort, 2, true)                                                             \
+    X(global_load_lds_dword, 4, false)
+
+#define LDS_LOAD(name, bytes, is_signed)                                                           \
+    static const struct emu_insn *name(struct emu_wave *w, const struct emu_insn *i) {             \
+        return global_load_lds(w, i, bytes, is_signed);                                            \
+    }
+LDS_LOADS(LDS_LOAD)
 
 /* Where the lanes of a flat access go. */
 struct flat {
@@ -90,7 +117,6 @@ static bool resolve(struct emu_wave *w, const struct emu_insn *i, struct emu_acc
 static const struct emu_insn *flat_load(struct emu_wave *w, const struct emu_insn *i,
                                         unsigned bytes, bool is_signed, enum emu_half half) {
     struct emu_access a = {.bytes = bytes};
-    if (!emu_is_vector(&i->operand[0], bytes)) return emu_refuse(w, i);
     struct flat flat;
     if (!emu_is_vector(&i->operand[0], bytes)) return emu_refuse(w, i);
     if (emu_exec(w) == 0) return i + 1;
@@ -108,7 +134,6 @@ static const struct emu_insn *flat_load(struct emu_wave *w, const struct emu_ins
 static const struct emu_insn *flat_store(struct emu_wave *w, const struct emu_insn *i,
                                          unsigned bytes, enum emu_half half) {
     struct emu_access a = {.bytes = bytes};
-    if (!emu_is_vector(&i->operand[1], bytes)) return emu_refuse(w, i);
     struct flat flat;
     if (!emu_is_vector(&i->operand[1], bytes)) return emu_refuse(w, i);
     if (emu_exec(w) == 0) return i + 1;
@@ -135,6 +160,8 @@ static bool begin_atomic(struct emu_wave *w, const struct emu_insn *i, struct em
                          struct emu_atomic_registers *registers, bool is_flat) {
     const struct atomic_operands o = atomic_operands(i);
     struct flat flat = {.lds = 0};
+    if (!emu_is_vector(o.data, a->bytes) || (o.to && !emu_is_vector(o.to, a->bytes)))
+        return emu_refuse(w, i) != NULL;
     if (!begin(w, i, a, o.address, is_flat ? NULL : o.base) ||
         !emu_require(w, i, o.data, a->active, "an atomic's data"))
         return false;
@@ -219,21 +246,23 @@ static bool begin_atomic(struct emu_wave *w, const struct emu_insn *i, struct em
     ATOMIC_HANDLER(flat, name, bits, true)
 ATOMICS(HANDLERS)
 
-const struct emu_opcode emu_memory_opcodes[] = {
+#define ROW(name, to, ...) {#name, name, {__VA_ARGS__}, to, EMU_MEMORY},
 #define LOAD(name, bytes, is_signed, half)                                                         \
-    {"global_" #name, global_##name, {EMU_WORDS(bytes), EMU_U64, EMU_U64}, 1, EMU_MEMORY},         \
-    {"flat_" #name, flat_##name, {EMU_WORDS(bytes), EMU_U64}, 1, EMU_MEMORY},
+    ROW(global_##name, 1, EMU_WORDS(bytes), EMU_U64, EMU_U64)                                      \
+    ROW(flat_##name, 1, EMU_WORDS(bytes), EMU_U64)
 #define STORE(name, bytes, half)                                                                   \
-    {"global_" #name, global_##name, {EMU_U64, EMU_WORDS(bytes), EMU_U64}, 0, EMU_MEMORY},         \
-    {"flat_" #name, flat_##name, {EMU_U64, EMU_WORDS(bytes)}, 0, EMU_MEMORY},
-#include "moves.def"
+    ROW(global_##name, 0, EMU_U64, EMU_WORDS(bytes), EMU_U64)                                      \
+    ROW(flat_##name, 0, EMU_U64, EMU_WORDS(bytes))
 /* The destination is there with sc0 only: the types are those of either form. */
-#define ROWS(name, bits)                                                                           \
-    {"global_atomic_" #name,                                                                       \
-     global_atomic_##name,                                                                         \
-     {EMU_U64, EMU_U64, EMU_U64, EMU_U64},                                                         \
-     1,                                                                                            \
-     EMU_MEMORY},                                                                                  \
-    {"flat_atomic_" #name, flat_atomic_##name, {EMU_U64, EMU_U64, EMU_U64}, 1, EMU_MEMORY},
-    ATOMICS(ROWS)
+#define ATOMIC_ROWS(name, bits)                                                                    \
+    ROW(global_atomic_##name, 1, EMU_U64, EMU_U64, EMU_U64, EMU_U64)                               \
+    ROW(flat_atomic_##name, 1, EMU_U64, EMU_U64, EMU_U64)
+#define LDS_ROW(name, bytes, is_signed) ROW(name, 0, EMU_U64, EMU_U64)
+
+/* clang-format off */
+const struct emu_opcode emu_memory_opcodes[] = {
+#include "moves.def"
+    ATOMICS(ATOMIC_ROWS)
+    LDS_LOADS(LDS_ROW)
     {0}};
+/* clang-format on */

@@ -121,13 +121,15 @@ enum emu_flag {
     EMU_WAITS = 1 << 14,
     EMU_CLAMPS = 1 << 15,    /* honours clamp; an opcode without this refuses it (emu_wrap) */
     EMU_OMOD = 1 << 16,      /* honours omod */
-    EMU_OP_SEL = 1 << 17     /* honours op_sel, op_sel_hi, neg_lo, neg_hi as far as it has them */
+    EMU_OP_SEL = 1 << 17,    /* honours op_sel, op_sel_hi, neg_lo, neg_hi as far as it has them */
+    EMU_UNDER_MODE = 1 << 18 /* computes as the host does: emu_run_mode rounds and flushes for it */
 };
 
 /* The registers of an instruction, for track.c to follow which of them hold values. */
 enum { EMU_FLOW_SOURCES = 8, EMU_FLOW_DESTINATIONS = 4 };
 struct emu_flow {
     uint8_t n_vgprs, n_sgprs, n_to_vgprs, n_to_sgprs;
+    bool reads_scc, writes_scc;
     uint16_t vgpr[EMU_FLOW_SOURCES], to_vgpr[EMU_FLOW_DESTINATIONS];
     uint8_t sgpr[EMU_FLOW_SOURCES], to_sgpr[EMU_FLOW_DESTINATIONS];
 };
@@ -163,7 +165,8 @@ void emu_track_prepare(struct emu_insn *insn);
 extern const struct emu_opcode emu_control_opcodes[];    /* branches, barriers, waits */
 extern const struct emu_opcode emu_scalar_opcodes[];     /* SOP1, SOP2, SOPK, SOPC */
 extern const struct emu_opcode emu_vector_opcodes[];     /* VOP integer, logic, moves, lanes */
-extern const struct emu_opcode emu_float_opcodes[];      /* VOP f32, f64, f16, packed */
+extern const struct emu_opcode emu_float_opcodes[];      /* VOP f32, f64 */
+extern const struct emu_opcode emu_half_opcodes[];       /* VOP f16, alone, packed, mixed */
 extern const struct emu_opcode emu_compare_opcodes[];    /* VOPC */
 extern const struct emu_opcode emu_convert_opcodes[];    /* conversions, FP8, bf16 */
 extern const struct emu_opcode emu_elementary_opcodes[]; /* exp, log, rcp, rsq, sqrt, sin, cos */
@@ -172,7 +175,7 @@ extern const struct emu_opcode emu_memory_opcodes[];     /* global and flat */
 extern const struct emu_opcode emu_smem_opcodes[];       /* scalar memory */
 extern const struct emu_opcode emu_scratch_opcodes[];
 extern const struct emu_opcode emu_buffer_opcodes[];
-extern const struct emu_opcode emu_lds_opcodes[];        /* DS, and its cross-lane instructions */
+extern const struct emu_opcode emu_lds_opcodes[]; /* DS, and its cross-lane instructions */
 
 /* By mnemonic, encoding suffix or not; NULL if it is not implemented. */
 const struct emu_opcode *emu_opcode_find(const char *mnemonic);

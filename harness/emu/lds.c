@@ -68,8 +68,21 @@ uint64_t emu_lds_written(const struct emu_wave *w, const struct emu_access *a, u
 void emu_lds_mark(struct emu_wave *w, const struct emu_access *a, uint64_t lanes,
                   uint64_t defined) {
     for (unsigned lane = 0; lane < EMU_LANES; lane++)
-        if (lanes >> lane & 1)
-            memset(shadow(w, a, lane), (int)(defined >> lane & 1), a->bytes);
+        if (lanes >> lane & 1) memset(shadow(w, a, lane), (int)(defined >> lane & 1), a->bytes);
+}
+
+bool emu_lds_direct(struct emu_wave *w, const struct emu_insn *i, const uint32_t *values) {
+    const struct emu_operand m0 = {.kind = EMU_SGPR, .registers = 1, .reg = EMU_M0};
+    struct emu_access a = {.bytes = 4, .active = emu_exec(w)};
+    uint32_t offsets[EMU_LANES];
+    if (!emu_require(w, i, &m0, a.active, "an LDS address in m0")) return false;
+    const uint32_t base = (w->s[EMU_M0] & 0xFFFF) + (uint32_t)i->offset;
+    EMU_EACH_LANE offsets[lane] = base + 4 * lane;
+    if (!emu_lds_resolve(w, i, &a, offsets, a.active, EMU_LDS_WRITE)) return false;
+    for (unsigned lane = 0; lane < EMU_LANES; lane++)
+        if (a.active >> lane & 1) memcpy((uint8_t *)0 + a.at[lane], &values[lane], 4);
+    emu_lds_mark(w, &a, a.active, ~UINT64_C(0));
+    return true;
 }
 
 /* Address register and offset to host addresses. */
@@ -77,8 +90,7 @@ static bool begin(struct emu_wave *w, const struct emu_insn *i, struct emu_acces
                   const struct emu_operand *address, uint32_t offset, enum emu_lds_use use) {
     uint32_t offsets[EMU_LANES];
     a->active = emu_exec(w);
-    if (i->gds || address->kind != EMU_VGPR)
-        return emu_fault(w, i, EMU_UNIMPLEMENTED, -1, "this form of an LDS instruction") != NULL;
+    if (i->gds || !emu_is_vector(address, 4)) return emu_refuse(w, i) != NULL;
     if (!emu_require(w, i, address, a->active, "an LDS address")) return false;
     const uint32_t *const v = w->v[address->reg];
     EMU_EACH_LANE offsets[lane] = v[lane] + offset;
@@ -313,23 +325,119 @@ static const struct emu_insn *ds_nop(struct emu_wave *w, const struct emu_insn *
     return i + 1;
 }
 
-const struct emu_opcode emu_lds_opcodes[] = {
-#define READ_ROW(name, bytes, is_signed, half)                                                     \
-    {#name, name, {EMU_WORDS(bytes), EMU_U32}, 1, EMU_MEMORY},
-#define WRITE_ROW(name, bytes, half) {#name, name, {EMU_U32, EMU_WORDS(bytes)}, 0, EMU_MEMORY},
-#define READ_PAIR_ROW(name, function, bytes, unit)                                                 \
-    {#name, name, {EMU_WORDS(2 * bytes), EMU_U32}, 1, EMU_MEMORY},
+/* ---- lanes to lanes: these need no LDS ---- */
+
+/* The value of lane from[l] for each lane l that executes, 0 where that one does not. */
+static const struct emu_insn *pull(struct emu_wave *w, const struct emu_insn *i,
+                                   const struct emu_operand *source, const uint32_t *from) {
+    const uint64_t active = emu_exec(w), defined = w->v_defined[source->reg] | ~active;
+    const uint32_t *const mask = emu_lane_mask(w), *const v = w->v[source->reg];
+    const unsigned to = i->operand[0].reg;
+    uint32_t masked[EMU_LANES], values[EMU_LANES];
+    uint64_t known = 0;
+    EMU_EACH_LANE masked[lane] = v[lane] & mask[lane];
+    EMU_EACH_LANE values[lane] = masked[from[lane]];
+    if (~defined == 0)
+        known = active;
+    else
+        for (unsigned lane = 0; lane < EMU_LANES; lane++)
+            known |= (defined >> from[lane] & 1 & active >> lane) << lane;
+    emu_store32(w, to, values);
+    w->v_defined[to] = (w->v_defined[to] & ~active) | known;
+    return i + 1;
+}
+
+static bool is_permute(const struct emu_insn *i) {
+    return emu_is_vector(&i->operand[0], 4) && emu_is_vector(&i->operand[1], 4) &&
+           emu_is_vector(&i->operand[2], 4);
+}
+
+static const struct emu_insn *ds_bpermute_b32(struct emu_wave *w, const struct emu_insn *i) {
+    uint32_t from[EMU_LANES];
+    if (!is_permute(i)) return emu_refuse(w, i);
+    if (!emu_require(w, i, &i->operand[1], emu_exec(w), "a lane number")) return NULL;
+    const uint32_t *const v = w->v[i->operand[1].reg];
+    const uint32_t offset = (uint32_t)i->offset;
+    EMU_EACH_LANE from[lane] = (v[lane] + offset) >> 2 & 63;
+    return pull(w, i, &i->operand[2], from);
+}
+
+/* Where several lanes push to one, the highest wins. A lane that nobody pushes to becomes 0. */
+static const struct emu_insn *ds_permute_b32(struct emu_wave *w, const struct emu_insn *i) {
+    const uint64_t active = emu_exec(w);
+    uint32_t values[EMU_LANES] = {0};
+    uint64_t known = ~UINT64_C(0);
+    if (!is_permute(i)) return emu_refuse(w, i);
+    if (!emu_require(w, i, &i->operand[1], active, "a lane number")) return NULL;
+    const uint32_t *const v = w->v[i->operand[1].reg], *const source = w->v[i->operand[2].reg];
+    const uint64_t defined = w->v_defined[i->operand[2].reg];
+    for (unsigned lane = 0; lane < EMU_LANES; lane++) {
+        if ((active >> lane & 1) == 0) continue;
+        const unsigned to = (v[lane] + (uint32_t)i->offset) >> 2 & 63;
+        values[to] = source[lane];
+        known = (known & ~(UINT64_C(1) << to)) | (defined >> lane & 1) << to;
+    }
+    const unsigned reg = i->operand[0].reg;
+    emu_store32(w, reg, values);
+    w->v_defined[reg] = (w->v_defined[reg] & ~active) | (known & active);
+    return i + 1;
+}
+
+static uint32_t reverse5(uint32_t n) {
+    return (n & 1) << 4 | (n & 2) << 2 | (n & 4) | (n & 8) >> 2 | (n & 16) >> 4;
+}
+
+/* The lane that ds_swizzle_b32 reads. */
+static uint32_t swizzled(uint32_t lane, uint32_t pattern) {
+    const uint32_t half = lane & 32, in = lane & 31, mask = pattern & 31;
+    if (pattern >= 0xE000) { /* the order of an FFT's stages */
+        unsigned ones = 0;
+        for (unsigned bit = 0; bit < 5; bit++) ones += mask >> bit & 1;
+        return half | ((reverse5(in) >> ones) | (in & mask));
+    }
+    if (pattern >= 0xC000) { /* a rotation of the bits outside the mask */
+        const uint32_t count = pattern >> 5 & 31, turn = pattern >> 10 & 1 ? 0 - count : count;
+        return half | (((in & mask) | ((in + turn) & ~mask)) & 31);
+    }
+    if (pattern & 0x8000) return (lane & ~3u) | (pattern >> (2 * (lane & 3)) & 3);
+    return half | (((in & mask) | (pattern >> 5 & 31)) ^ (pattern >> 10 & 31));
+}
+
+static const struct emu_insn *ds_swizzle_b32(struct emu_wave *w, const struct emu_insn *i) {
+    const uint32_t pattern = i->immediate;
+    uint32_t from[EMU_LANES];
+    if (!emu_is_vector(&i->operand[0], 4) || !emu_is_vector(&i->operand[1], 4))
+        return emu_refuse(w, i);
+    if (pattern < 0x8000) {
+        const uint32_t keep = pattern & 31, set = pattern >> 5 & 31, flip = pattern >> 10 & 31;
+        EMU_EACH_LANE from[lane] = (lane & 32) | (((lane & keep) | set) ^ flip);
+    } else
+        for (uint32_t lane = 0; lane < EMU_LANES; lane++) from[lane] = swizzled(lane, pattern);
+    return pull(w, i, &i->operand[1], from);
+}
+
+#define ROW(name, to, ...) {#name, name, {__VA_ARGS__}, to, EMU_MEMORY},
+#define READ_ROW(name, bytes, is_signed, half) ROW(name, 1, EMU_WORDS(bytes), EMU_U32)
+#define WRITE_ROW(name, bytes, half) ROW(name, 0, EMU_U32, EMU_WORDS(bytes))
+#define READ_PAIR_ROW(name, function, bytes, unit) ROW(name, 1, EMU_WORDS(2 * bytes), EMU_U32)
 #define WRITE_PAIR_ROW(name, function, bytes, unit)                                                \
-    {#name, name, {EMU_U32, EMU_WORDS(bytes), EMU_WORDS(bytes)}, 0, EMU_MEMORY},
+    ROW(name, 0, EMU_U32, EMU_WORDS(bytes), EMU_WORDS(bytes))
 #define ATOMIC_ROWS(plain, rtn, bits, what, two, is_float)                                         \
-    {#plain, plain, {EMU_U32, EMU_B##bits, EMU_B##bits}, 0, EMU_MEMORY},                           \
-    {#rtn, rtn, {EMU_B##bits, EMU_U32, EMU_B##bits, EMU_B##bits}, 1, EMU_MEMORY},
+    ROW(plain, 0, EMU_U32, EMU_B##bits, EMU_B##bits)                                               \
+    ROW(rtn, 1, EMU_B##bits, EMU_U32, EMU_B##bits, EMU_B##bits)
+
+/* clang-format off */
+const struct emu_opcode emu_lds_opcodes[] = {
     READS(READ_ROW)
     WRITES(WRITE_ROW)
     PAIRS(READ_PAIR_ROW, read)
     PAIRS(WRITE_PAIR_ROW, write)
     ATOMICS(ATOMIC_ROWS)
-    {"ds_wrxchg_rtn_b32", ds_wrxchg_rtn_b32, {EMU_B32, EMU_U32, EMU_B32}, 1, EMU_MEMORY},
-    {"ds_wrxchg_rtn_b64", ds_wrxchg_rtn_b64, {EMU_B64, EMU_U32, EMU_B64}, 1, EMU_MEMORY},
-    {"ds_nop", ds_nop, {0}, 0, EMU_MEMORY},
+    ROW(ds_wrxchg_rtn_b32, 1, EMU_B32, EMU_U32, EMU_B32)
+    ROW(ds_wrxchg_rtn_b64, 1, EMU_B64, EMU_U32, EMU_B64)
+    ROW(ds_bpermute_b32, 1, EMU_B32, EMU_U32, EMU_B32)
+    ROW(ds_permute_b32, 1, EMU_B32, EMU_U32, EMU_B32)
+    ROW(ds_swizzle_b32, 1, EMU_B32, EMU_B32)
+    ROW(ds_nop, 0, EMU_NONE)
     {0}};
+/* clang-format on */

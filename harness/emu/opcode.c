@@ -6,10 +6,10 @@
 #include "insn.h"
 
 static const struct emu_opcode *const tables[] = {
-    emu_control_opcodes, emu_scalar_opcodes,  emu_vector_opcodes,     emu_float_opcodes,
-    emu_compare_opcodes, emu_convert_opcodes, emu_elementary_opcodes, emu_matrix_opcodes,
-    emu_memory_opcodes,  emu_smem_opcodes,    emu_scratch_opcodes,    emu_buffer_opcodes,
-    emu_lds_opcodes,
+    emu_control_opcodes, emu_scalar_opcodes,  emu_vector_opcodes,  emu_float_opcodes,
+    emu_half_opcodes,    emu_compare_opcodes, emu_convert_opcodes, emu_elementary_opcodes,
+    emu_matrix_opcodes,  emu_memory_opcodes,  emu_smem_opcodes,    emu_scratch_opcodes,
+    emu_buffer_opcodes,  emu_lds_opcodes,
 };
 enum { N_TABLES = sizeof tables / sizeof *tables, MAX_OPCODES = 4096 };
 

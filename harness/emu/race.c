@@ -70,8 +70,8 @@ static bool write_byte(struct emu_wave *w, const struct emu_insn *i, unsigned la
     if (s->read_epoch == epoch && (s->readers & ~(UINT32_C(1) << w->index)) != 0) {
         if (s->reading_wave != w->index)
             return report(w, i, lane, byte, s->reader, s->reading_wave, how, "read");
-        return report(w, i, lane, byte, s->reader, emu_first_lane(s->readers & ~(UINT32_C(1) << w->index)),
-                      how, "read");
+        return report(w, i, lane, byte, s->reader,
+                      emu_first_lane(s->readers & ~(UINT32_C(1) << w->index)), how, "read");
     }
     s->atomic = atomic && (s->write_epoch != epoch || s->atomic);
     s->write_epoch = epoch;
@@ -90,8 +90,9 @@ bool emu_race_note(struct emu_wave *w, const struct emu_insn *i, const struct em
         const uint32_t first = (uint32_t)(a->at[lane] - (uint64_t)(uintptr_t)w->group->lds);
         for (uint32_t byte = first; byte < first + a->bytes && byte < race->bytes; byte++) {
             struct shadow *const s = &race->shadow[byte];
-            if (use == EMU_LDS_READ ? !read_byte(w, i, lane, byte, s, epoch)
-                                    : !write_byte(w, i, lane, byte, s, epoch, use == EMU_LDS_ATOMIC))
+            if (use == EMU_LDS_READ
+                    ? !read_byte(w, i, lane, byte, s, epoch)
+                    : !write_byte(w, i, lane, byte, s, epoch, use == EMU_LDS_ATOMIC))
                 return false;
         }
     }

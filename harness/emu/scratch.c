@@ -35,6 +35,9 @@ static bool begin(struct emu_wave *w, const struct emu_insn *i, struct emu_acces
     const uint32_t scalar =
         (uint32_t)i->offset + (saddr->kind == EMU_OFF ? 0 : (uint32_t)emu_scalar(w, saddr));
     a->active = emu_exec(w);
+    if ((vaddr->kind != EMU_OFF && !emu_is_vector(vaddr, 4)) ||
+        (saddr->kind != EMU_OFF && saddr->kind != EMU_SGPR))
+        return emu_refuse(w, i) != NULL;
     if (!emu_require(w, i, vaddr, a->active, "a private address") ||
         !emu_require(w, i, saddr, a->active, "a private address"))
         return false;
@@ -79,10 +82,12 @@ static const struct emu_insn *store(struct emu_wave *w, const struct emu_insn *i
     }
 #include "moves.def"
 
+#define ROW(name, to, ...) {"scratch_" #name, name, {__VA_ARGS__}, to, EMU_MEMORY},
+#define LOAD(name, bytes, is_signed, half) ROW(name, 1, EMU_WORDS(bytes), EMU_U32, EMU_U32)
+#define STORE(name, bytes, half) ROW(name, 0, EMU_U32, EMU_WORDS(bytes), EMU_U32)
+
+/* clang-format off */
 const struct emu_opcode emu_scratch_opcodes[] = {
-#define LOAD(name, bytes, is_signed, half)                                                         \
-    {"scratch_" #name, name, {EMU_WORDS(bytes), EMU_U32, EMU_U32}, 1, EMU_MEMORY},
-#define STORE(name, bytes, half)                                                                   \
-    {"scratch_" #name, name, {EMU_U32, EMU_WORDS(bytes), EMU_U32}, 0, EMU_MEMORY},
 #include "moves.def"
     {0}};
+/* clang-format on */

@@ -245,7 +245,7 @@ static bool near(const struct words *words, const struct list *list, const char 
     uintptr_t distance = reach;
     for (size_t i = 0; i < list->count; i++) {
         const struct emu_region *const r = &list->at[i];
-        const uintptr_t d = words->low >= r->end ? words->low - r->end
+        const uintptr_t d = words->low >= r->end   ? words->low - r->end
                             : r->base > words->low ? r->base - words->low
                                                    : 0;
         if (d < distance) best = r, distance = d;
@@ -253,16 +253,18 @@ static bool near(const struct words *words, const struct list *list, const char 
     if (best == NULL) return false;
     const uintptr_t end = words->low + words->bytes;
     if (words->low >= best->end)
-        snprintf(words->text, words->size, "%zu bytes at 0x%zx begin %zu bytes behind the end of %s%s%s",
-                 words->bytes, words->low, words->low - best->end, prefix, best->name,
+        snprintf(words->text, words->size,
+                 "%zu bytes at 0x%zx begin %zu bytes behind the end of %s%s%s", words->bytes,
+                 words->low, words->low - best->end, prefix, best->name,
                  best->freed ? ", which was freed" : "");
     else if (words->low < best->base)
         snprintf(words->text, words->size, "%zu bytes at 0x%zx begin %zu bytes before %s%s%s",
                  words->bytes, words->low, best->base - words->low, prefix, best->name,
                  best->freed ? ", which was freed" : "");
     else
-        snprintf(words->text, words->size, "%zu bytes at 0x%zx reach %zu bytes beyond the end of %s%s%s",
-                 words->bytes, words->low, end - best->end, prefix, best->name,
+        snprintf(words->text, words->size,
+                 "%zu bytes at 0x%zx reach %zu bytes beyond the end of %s%s%s", words->bytes,
+                 words->low, end - best->end, prefix, best->name,
                  best->freed ? ", which was freed" : "");
     return true;
 }
@@ -271,7 +273,8 @@ static void explain(const struct words *words, bool write) {
     const uintptr_t low = words->low, end = low + words->bytes;
     const struct emu_region *const region = holder(low, end);
     if (region != NULL && region->freed)
-        snprintf(words->text, words->size, "%zu bytes at 0x%zx lie in %s, %zu bytes from its begin, which was freed",
+        snprintf(words->text, words->size,
+                 "%zu bytes at 0x%zx lie in %s, %zu bytes from its begin, which was freed",
                  words->bytes, low, region->name, low - region->base);
     else if (region != NULL && write && !region->writable)
         snprintf(words->text, words->size, "%zu bytes at 0x%zx lie in %s, which is read-only",
@@ -279,7 +282,8 @@ static void explain(const struct words *words, bool write) {
     else if (region != NULL && region->owned && has_tensors(region))
         near(words, &tensors, "tensor ");
     else if (low < 65536)
-        snprintf(words->text, words->size, "%zu bytes at 0x%zx lie in no allocation: a null pointer and an offset?",
+        snprintf(words->text, words->size,
+                 "%zu bytes at 0x%zx lie in no allocation: a null pointer and an offset?",
                  words->bytes, low);
     else if (!near(words, &allocations, "") && !near(words, &others, ""))
         snprintf(words->text, words->size, "%zu bytes at 0x%zx lie in no allocation, nor near one",

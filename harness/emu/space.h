@@ -22,7 +22,7 @@ struct emu_region {
     uintptr_t base, end;
     enum emu_region_kind kind;
     bool writable, freed, owned; /* owned: by emu_space_alloc */
-    char name[48]; /* "allocation 12 of 4096 bytes", a variable's name */
+    char name[48];               /* "allocation 12 of 4096 bytes", a variable's name */
 };
 
 /* Fresh memory, page-aligned, between inaccessible pages. Its contents are undefined: 0xA5 up to 1 MiB, zero beyond, so

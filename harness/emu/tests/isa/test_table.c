@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Every instruction of the table, and random sequences of them, against the formulations of this directory. */
+#include <criterion/criterion.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "build.h"
+
+static void check(struct isa_program *programs, size_t n, size_t allowed_refusals) {
+    const struct isa_program **const list = calloc(n, sizeof *list);
+    struct isa_result result;
+    cr_assert_not_null(list);
+    for (size_t i = 0; i < n; i++) list[i] = &programs[i];
+    cr_assert_eq(isa_execute(&result, list, n), 0, "the instructions were not assembled or loaded");
+    free(list);
+    cr_expect_eq(result.ran, n);
+    cr_expect_leq(result.refused, allowed_refusals, "%zu of %zu are not implemented",
+                  result.refused, n);
+    cr_expect_eq(result.failed, 0, "%zu of %zu differ; the first: %s", result.failed, n,
+                 result.first);
+}
+
+static void check_rows(const struct isa_row *rows) {
+    size_t n = 0;
+    while (rows[n].name != NULL) n++;
+    struct isa_program *const programs = calloc(ISA_PARTS * n, sizeof *programs);
+    cr_assert_not_null(programs);
+    size_t made = 0;
+    for (size_t i = 0; i < n; i++)
+        for (unsigned part = 0; part < ISA_PARTS; part++)
+            if (isa_build_row(&programs[made], &rows[i], part)) made++;
+    check(programs, made, 0);
+    free(programs);
+}
+
+Test(isa, integer) { check_rows(isa_integer_rows); }
+Test(isa, scalar) { check_rows(isa_scalar_rows); }
+Test(isa, floating_point) { check_rows(isa_float_rows); }
+Test(isa, comparisons) { check_rows(isa_compare_rows); }
+Test(isa, conversions) { check_rows(isa_convert_rows); }
+Test(isa, packed) { check_rows(isa_packed_rows); }
+
+enum { RANDOM_PROGRAMS = 200 };
+
+Test(isa, random_sequences) {
+    struct isa_program *const programs = calloc(RANDOM_PROGRAMS, sizeof *programs);
+    cr_assert_not_null(programs);
+    for (size_t i = 0; i < RANDOM_PROGRAMS; i++) isa_build_random(&programs[i], i + 1);
+    check(programs, RANDOM_PROGRAMS, 0);
+    free(programs);
+}
+
+/* A wrong formulation must be seen: subtraction in the place of addition. */
+static void wrong(struct isa_lane *x) { x->d = (uint32_t)(x->a - x->b); }
+
+Test(isa, a_wrong_formulation_is_seen) {
+    const struct isa_row row = {
+        "v_add_u32", VOP2, 0, I32, {I32, I32, NONE},
+            wrong
+    };
+    struct isa_program *const program = calloc(1, sizeof *program);
+    struct isa_result result;
+    cr_assert_not_null(program);
+    isa_build_row(program, &row, ISA_PLAIN);
+    const struct isa_program *const list[] = {program};
+    cr_assert_eq(isa_execute(&result, list, 1), 0);
+    cr_expect_eq(result.failed, 1);
+    cr_expect(strstr(result.first, "v_add_u32") != NULL && strstr(result.first, "want 0x") != NULL,
+              "%s", result.first);
+    free(program);
+}
