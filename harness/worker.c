@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include "../reference/memory.h"
 #include "arena.h"
 #include "file.h"
 #include "measure.h"
