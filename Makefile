@@ -215,7 +215,7 @@ HIP_LINK := $(HIPCC) -shared
 else
 HIPCC ?= clang-19
 HIP_CLANG := PATH=/usr/lib/llvm-19/bin:$$PATH $(HIPCC)
-HIP_FLAGS += -nogpulib -nogpuinc -nostdinc++ --hip-path=/nonexistent
+HIP_FLAGS += -DGPU_NO_ROCM -nogpulib -nogpuinc -nostdinc++ --hip-path=/nonexistent
 HIP_LINK := $(HIP_CLANG) -shared -fuse-ld=lld
 endif
 
