@@ -203,6 +203,9 @@ static void build_dpp(struct isa_program *p, const struct isa_row *row, unsigned
         i->dpp_argument = arguments[i->dpp];
         i->bound_ctrl = k == 1;
         if (k == 2) i->row_mask = 0xa, i->bank_mask = 0x7;
+        /* What the rows before the first target get is not said; compilers mask them off. */
+        if (i->dpp == DPP_BCAST15) i->row_mask = 0xa;
+        if (i->dpp == DPP_BCAST31) i->row_mask = 0xc;
     }
 }
 

@@ -132,6 +132,15 @@ static void mad_i64(struct isa_lane *x) {
     x->open_mask = true;
 }
 
+static void pack(struct isa_lane *x) {
+    D = (uint32_t)HB << 16 | HA;
+    /* Whether it quiets NaNs and flushes denormals is not said. */
+    for (unsigned half = 0; half < 2; half++) {
+        const uint16_t value = half ? HB : HA;
+        if (isa_denormal(F16, value) || isa_nan(F16, value)) x->open = true;
+    }
+}
+
 static void shift_add(struct isa_lane *x) {
     /* Shifts beyond 4 are not specified. */
     if ((B & 63) > 4) x->open = true;
@@ -253,7 +262,6 @@ static void shift_add(struct isa_lane *x) {
     ROW(v_mad_i16, VOP3, 0, I16, I16, I16, I16, D = (uint16_t)(GA * GB + GC))                      \
     ROW(v_sat_pk_u8_i16, VOP2, PLAIN, I32, I32, NONE, NONE,                                        \
         D = saturated((int16_t)A, 0, 255) | saturated((int16_t)(A >> 16), 0, 255) << 8)            \
-    ROW(v_pack_b32_f16, VOP3, OPSEL | NO_MODIFIERS, I32, I16, I16, NONE,                           \
-        D = (uint32_t)HB << 16 | HA)
+    ROW(v_pack_b32_f16, VOP3, OPSEL | NO_MODIFIERS | NO_RANDOM, I32, I16, I16, NONE, pack(x))
 
 DEFINE_ROWS(isa_integer_rows)

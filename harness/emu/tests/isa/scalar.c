@@ -111,8 +111,9 @@ static void absolute(struct isa_lane *x) {
 }
 
 static uint32_t difference(struct isa_lane *x) {
-    const int64_t value = (int64_t)SA - SB;
-    return narrow(x, (uint32_t)(value < 0 ? -value : value));
+    const uint32_t value =
+        A - B; /* the document's examples wrap: 0x80000000 and 1 give 0x7fffffff */
+    return narrow(x, value >> 31 ? 0 - value : value);
 }
 
 #define COMPARE_ROWS(ROW)                                                                          \
