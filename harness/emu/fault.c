@@ -47,6 +47,9 @@ static void place(char *text, size_t size, const struct emu_wave *w, const struc
 
 const struct emu_insn *emu_fault(struct emu_wave *w, const struct emu_insn *i,
                                  enum emu_fault_kind kind, int lane, const char *format, ...) {
+    w->state = EMU_FAULTED;
+    w->next = i;
+    if (w->group == NULL) return NULL; /* a test's bare wave */
     struct emu_launch *const launch = w->group->launch;
     pthread_mutex_lock(&lock);
     if (launch->fault.kind == EMU_NO_FAULT) {
@@ -60,7 +63,5 @@ const struct emu_insn *emu_fault(struct emu_wave *w, const struct emu_insn *i,
         launch->stop = 1;
     }
     pthread_mutex_unlock(&lock);
-    w->state = EMU_FAULTED;
-    w->next = i;
     return NULL;
 }
