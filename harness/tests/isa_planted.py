@@ -32,7 +32,9 @@ PLANTS = [
     ("scratch", "", SCRATCH, "", [], "bytes of scratch"),
     ("software conversion", "/* isa: some_kernel fp8 */\n", SUM, "", [], "no v_cvt_pk_fp8_f32"),
     ("hardware conversion", "/* isa: some_kernel fp8 */\n", FP8, "", [], ""),
-    ("many registers", "", MANY, ", amdgpu_waves_per_eu(1, 1)", [], "the budget is 128"),
+    ("many scalars", "", MANY, ", amdgpu_waves_per_eu(1, 1)", [], "spilled SGPRs, the budget is 0"),
+    ("many registers", "", "x += __builtin_amdgcn_workitem_id_x(); " + MANY, ", amdgpu_waves_per_eu(1, 1)", [],
+     "VGPRs, the budget is 128"),
     ("much LDS", "", "static __attribute__((shared)) float l[10000]; l[n] = x[n]; __builtin_amdgcn_s_barrier(); "
      "x[n] = l[y[n]];", "", [], "40000 bytes of LDS, the budget is 32768"),
     ("allowed LDS", "/* isa: some_kernel lds=40000 */\n", "static __attribute__((shared)) float l[10000]; l[n] = x[n]; "
