@@ -127,12 +127,12 @@ $(B)/tools/%: $(O)/harness/tests/tools/%.o $(call obj,$(ORACLE_SRC)) $(O)/libref
 # The gfx942 emulator: a HIP runtime whose device is an executor of machine code on this CPU. Rounding modes are part of
 # what it computes, hence -frounding-math.
 EMU_SRC := $(wildcard harness/emu/*.c harness/emu/hip/*.c) reference/memory.c
-EMU_TEST_SRC := $(wildcard harness/emu/tests/test_*.c harness/emu/tests/*/*.c)
+EMU_TEST_SRC := $(filter-out harness/emu/tests/tools/%,$(wildcard harness/emu/tests/test_*.c harness/emu/tests/*/*.c))
 LLVM_CONFIG ?= llvm-config-19
 # The disassembler alone, statically where LLVM comes with archives: the shared library takes 10 to 30 ms to load.
 EMU_LLVM = $(shell $(LLVM_CONFIG) --ldflags) $(or $(shell $(LLVM_CONFIG) --link-static --libs amdgpudisassembler 2>/dev/null), \
 	$(shell $(LLVM_CONFIG) --libs))
-EMU_LIBS = -Wl,--gc-sections $(EMU_LLVM) -lstdc++ -ltinfo -ldw -lelf -lmsgpackc -lzstd -lz -ldl -lpthread -lm
+EMU_LIBS = $(EMU_LLVM) -lstdc++ -ltinfo -ldw -lelf -lmsgpackc -lzstd -lz -ldl -lpthread -lm
 $(O)/harness/emu/%.o: CFLAGS_ALL += -frounding-math -isystem $(shell $(LLVM_CONFIG) --includedir)
 # Compilers do not vectorise fma and others under -frounding-math. These files change no rounding mode and compute with no
 # constants that a compiler could fold: their code is the same for every mode.
@@ -142,22 +142,31 @@ $(O)/libemu.a: $(call obj,$(EMU_SRC))
 	@rm -f $@
 	$(Q)ar rcs $@ $^
 
-EMU := $(B)/emu/libamdhip64.so
-$(EMU): $(O)/libemu.a harness/emu/exports.map
+# ROCm 5, 6 and 7 ask for libamdhip64.so.5, .6 and .7: the library is the second, the others are names that need it.
+EMU := $(B)/emu/libamdhip64.so.6 $(B)/emu/libamdhip64.so $(B)/emu/libamdhip64.so.5 $(B)/emu/libamdhip64.so.7
+$(B)/emu/libamdhip64.so.6: $(O)/libemu.a harness/emu/exports.map
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS_ALL) -shared -Wl,-soname,libamdhip64.so.6 -Wl,--version-script=harness/emu/exports.map \
-	-o $@ -Wl,--whole-archive $< -Wl,--no-whole-archive $(EMU_LIBS)
+	$(Q)$(CC) $(CFLAGS_ALL) -shared -Wl,-soname,$(@F) -Wl,--version-script=harness/emu/exports.map \
+	-o $@ -Wl,--gc-sections -Wl,--whole-archive $< -Wl,--no-whole-archive $(EMU_LIBS)
+
+$(B)/emu/libamdhip64.so: $(B)/emu/libamdhip64.so.6
+	@ln -sf $(<F) $@
+
+$(B)/emu/libamdhip64.so.%: harness/emu/names/rocm%.c $(B)/emu/libamdhip64.so.6
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS_ALL) -shared -Wl,-soname,$(@F) -Wl,--version-script=harness/emu/exports.map \
+	-Wl,--no-as-needed -Wl,-rpath,'$$ORIGIN' -o $@ $< $(B)/emu/libamdhip64.so.6
 
 $(B)/tests/emu: $(call obj,$(EMU_TEST_SRC) $(ORACLE_SRC)) $(O)/libemu.a
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS_ALL) -o $@ $^ $(EMU_LIBS) -lcriterion -lmpfr -lgmp
+	$(Q)$(CC) $(CFLAGS_ALL) -o $@ $^ $(EMU_LIBS) -lcriterion -lmpfr -lgmp -Wl,--no-gc-sections # which would drop the tests
 
 $(B)/tools/emu_%: $(O)/harness/emu/tests/tools/emu_%.o $(O)/libemu.a
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS_ALL) -o $@ $^ $(EMU_LIBS)
+	$(Q)$(CC) $(CFLAGS_ALL) -Wl,--gc-sections -o $@ $^ $(EMU_LIBS)
 
 # The determinism matrix: a program without libraries, one build per compiler, optimisation and machine. Its subject is
 # bits; warnings are the other builds' business.
@@ -310,6 +319,7 @@ help: ## print the targets
 	@echo
 	@echo 'ARCH=$(ARCH)   one of: $(ARCHES)'
 	@echo 'OP= CASE= TAG= TIER= DIALECT= IMPL=   narrow check, bench and vectors; ARGS= is passed on'
+	@echo 'MODE=graph   check: capture each call once and replay it over sequences of steps'
 	@echo 'V=1 shows the commands; J=$(J) jobs'
 
 setup: ## install what is missing (Debian, Ubuntu)
@@ -320,7 +330,7 @@ build: $(ARCH_BUILD) ## build dsv4cts and the plug-in of ARCH
 FILTERS = $(if $(OP),--op '$(OP)') $(if $(CASE),--case '$(CASE)') $(if $(TAG),--tag '$(TAG)') \
 	$(if $(TIER),--tier '$(TIER)') $(if $(DIALECT),--dialect '$(DIALECT)')
 IMPL ?= $(lastword $(ARCH_BUILD))
-CHECK = $(B)/dsv4cts check $(FILTERS) $(if $(filter 1,$(V)),--verbose) $(ARGS)
+CHECK = $(B)/dsv4cts check $(FILTERS) $(if $(MODE),--mode $(MODE)) $(if $(filter 1,$(V)),--verbose) $(ARGS)
 
 check: $(ARCH_BUILD) ## replay the smoke cases against the implementation of ARCH
 	$(Q)$(CHECK) --impl '$(IMPL)' --report $(REPORTS)/$(ARCH)

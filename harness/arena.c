@@ -80,6 +80,11 @@ void dsv4_arena_private(struct dsv4_arena *a, const struct dsv4_case *c) {
     find_segments(a, c);
 }
 
+void dsv4_arena_dense(struct dsv4_arena *a) {
+    a->n_segments = 0;
+    add(a, 0, a->bytes);
+}
+
 void dsv4_arena_close(struct dsv4_arena *a) {
     if (a->base != NULL) dsv4_unmap(a->base, (size_t)a->bytes);
     if (a->fd >= 0) close(a->fd);
@@ -133,7 +138,9 @@ static void fill_tensor(unsigned char *data, const struct dsv4_case_tensor *t,
                         const struct dsv4_vector_tensor *golden, enum dsv4_moment moment) {
     const int64_t bytes = dsv4_packed_bytes(t);
     if (golden->in != NULL) dsv4_unpack(data, t, golden->in);
-    if (golden->out == NULL || bytes == 0 || (moment == DSV4_BEFORE && golden->in != NULL)) return;
+    if (golden->out == NULL || bytes == 0 || moment == DSV4_NEXT ||
+        (moment == DSV4_BEFORE && golden->in != NULL))
+        return;
     unsigned char *const packed = dsv4_alloc((size_t)bytes);
     dsv4_pack(packed, t, data);
     const unsigned char flip = moment == DSV4_BEFORE ? 0xFF : 0;
@@ -153,6 +160,11 @@ void dsv4_arena_fill(struct dsv4_arena *a, const struct dsv4_vector *v, uint64_t
         (ftruncate(a->fd, 0) != 0 || ftruncate(a->fd, a->bytes) != 0))
         abort();
     for (size_t i = 0; i < a->n_segments; i++) fill_poison(a->base, &a->segments[i], poison);
+    dsv4_arena_write(a, v, moment);
+}
+
+void dsv4_arena_write(struct dsv4_arena *a, const struct dsv4_vector *v, enum dsv4_moment moment) {
+    assert(a->bytes == v->c.arena_bytes);
     for (size_t s = 0; s < v->c.op->n_slots; s++) {
         const struct dsv4_case_tensor *t = &v->c.tensors[s];
         fill_tensor(a->base + t->offset, t, &v->tensors[s], moment);

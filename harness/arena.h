@@ -30,16 +30,23 @@ int dsv4_arena_attach(struct dsv4_arena *a, const struct dsv4_case *c, int fd,
 void dsv4_arena_private(struct dsv4_arena *a, const struct dsv4_case *c);
 void dsv4_arena_close(struct dsv4_arena *a);
 
+/* Makes one segment of everything: the steps of a sequence have other live rows each. */
+void dsv4_arena_dense(struct dsv4_arena *a);
+
 /* The next stretch of a hole, at or after `from`, that something was written to. false: there is none. */
 bool dsv4_arena_stray(const struct dsv4_arena *a, int64_t from, struct dsv4_segment *stray);
 
 enum dsv4_moment {
     DSV4_BEFORE, /* as the plug-in finds it: answers are inverted, so that writing nothing cannot pass */
     DSV4_AFTER, /* as a right plug-in leaves it */
+    DSV4_NEXT,  /* inputs alone: what the step before it left behind stays */
 };
 
 /* Writes the image of a vector at one moment. The same poison gives the same bytes. */
 void dsv4_arena_fill(struct dsv4_arena *a, const struct dsv4_vector *v, uint64_t poison,
                      enum dsv4_moment moment);
+
+/* The same over what is there: writes tensors and no poison. */
+void dsv4_arena_write(struct dsv4_arena *a, const struct dsv4_vector *v, enum dsv4_moment moment);
 
 #endif

@@ -12,6 +12,7 @@
 #include "known.h"
 #include "options.h"
 #include "plugin.h"
+#include "sequence.h"
 #include "verbs.h"
 
 enum { MAX_IMPLS = 16 };
@@ -27,7 +28,7 @@ struct impl {
 struct check {
     struct dsv4_filter filter;
     struct dsv4_texts names; /* --impl */
-    const char *format, *directory, *vectors;
+    const char *format, *directory, *vectors, *mode;
     int64_t first, device, timeout, poison;
     bool do_dump, verbose, fresh;
     struct dsv4_judge judge;
@@ -49,6 +50,8 @@ static int read_options(struct check *k, int argc, char **argv) {
          "standard output as text, json or junit"                                                        },
         {"--report",  DSV4_OPTION_TEXT,   &k->directory,    "DIR",
          "also write DIR/<impl>.{txt,json,xml,html}"                                                     },
+        {"--mode",    DSV4_OPTION_TEXT,   &k->mode,         "MODE",
+         "eager, or graph: capture each call once and replay it"                                         },
         {"--first",   DSV4_OPTION_NUMBER, &k->first,        "N",    "stop after N failures"              },
         {"--repeat",  DSV4_OPTION_NUMBER, &k->judge.repeat, "N",
          "run each case N times; every run must give the same bytes"                                     },
@@ -73,6 +76,8 @@ static int read_options(struct check *k, int argc, char **argv) {
     if (strcmp(k->format, "text") != 0 && strcmp(k->format, "json") != 0 &&
         strcmp(k->format, "junit") != 0)
         dsv4_fail(&err, "--format: '%.40s' is not text, json or junit", k->format);
+    else if (strcmp(k->mode, "eager") != 0 && strcmp(k->mode, "graph") != 0)
+        dsv4_fail(&err, "--mode: '%.40s' is not eager or graph", k->mode);
     else if (k->judge.repeat < 1)
         dsv4_fail(&err, "--repeat: each case runs at least once");
     else if (k->timeout < 1)
@@ -84,6 +89,7 @@ static int read_options(struct check *k, int argc, char **argv) {
     if (k->names.n == 0) k->names.at[k->names.n++] = "ref";
     if (k->do_dump) k->judge.dump = k->directory != NULL ? k->directory : "reports/dump";
     k->judge.poison = (uint64_t)k->poison;
+    k->judge.graph = strcmp(k->mode, "graph") == 0;
     k->log = strcmp(k->format, "text") == 0 ? stdout : stderr;
     return -1;
 }
@@ -118,6 +124,7 @@ static int start_impl(struct check *k, struct impl *impl, const char *name) {
     snprintf(report->version, sizeof report->version, "%s", DSV4_GENERATOR);
     snprintf(report->path, sizeof report->path, "%s", path);
     report->info = impl->runner.info;
+    report->graph = k->judge.graph;
     set_stem(report);
     dsv4_report_head(report, k->log);
     if (report->info.has_canary && report->info.canary != DSV4_OK) {
@@ -171,19 +178,52 @@ static void apply_known(struct check *k, struct impl *impl, struct dsv4_result *
                         "passes although it is listed as a known failure; remove the entry");
 }
 
-static void run_case(struct check *k, struct impl *impl, const struct dsv4_suite_case *s,
-                     const struct dsv4_vector *v, const struct dsv4_err *broken) {
-    struct dsv4_result *const result = add_result(impl, s);
+/* What is run: a case, or the steps of a sequence. */
+struct subject {
+    const struct dsv4_suite_case *s;
+    const struct dsv4_vector *vector;     /* a case's; NULL: there is none */
+    const struct dsv4_sequence *sequence; /* NULL: a case */
+    const struct dsv4_err *broken;        /* why there are no answers; NULL: there are */
+};
+
+static void judge_steps(struct check *k, struct impl *impl, struct dsv4_result *result,
+                        const struct dsv4_suite_case *s, const struct dsv4_vector *const *vectors,
+                        size_t n) {
+    dsv4_judge_steps(result, &impl->runner, vectors, n, s, &k->judge);
+}
+
+static void judge(struct check *k, struct impl *impl, const struct subject *subject,
+                  struct dsv4_result *result) {
+    const struct dsv4_vector *const v = subject->vector;
+    const bool on_device = strcmp(impl->report.info.device, "cpu") != 0;
+    if (subject->sequence != NULL) {
+        const struct dsv4_sequence *const q = subject->sequence;
+        const struct dsv4_vector **const vectors = dsv4_alloc(q->n * sizeof *vectors);
+        for (size_t i = 0; i < q->n; i++) vectors[i] = &q->vectors[i];
+        judge_steps(k, impl, result, subject->s, vectors, q->n);
+        dsv4_free(vectors);
+    } else if (k->judge.graph && on_device && !v->c.refused) {
+        const struct dsv4_vector *const twice[] = {v, v};
+        judge_steps(k, impl, result, subject->s, twice, 2);
+    } else {
+        dsv4_judge_case(result, &impl->runner, v, subject->s, &k->judge);
+    }
+}
+
+static void run_subject(struct check *k, struct impl *impl, const struct subject *subject) {
+    struct dsv4_result *const result = add_result(impl, subject->s);
+    const struct dsv4_err *const broken = subject->broken;
+    if (subject->sequence != NULL) result->steps = (int)subject->sequence->n;
     if (k->first > 0 && impl->failures >= (size_t)k->first) {
         dsv4_result_say(result, "not run: stopped after %zu failures", impl->failures);
         return;
     }
-    if (v == NULL) {
+    if (broken != NULL) {
         result->verdict = DSV4_BROKEN;
         dsv4_result_say(result, "%s%s%s", broken->file, broken->file[0] != '\0' ? ": " : "",
                         broken->text);
     } else {
-        dsv4_judge_case(result, &impl->runner, v, s, &k->judge);
+        judge(k, impl, subject, result);
         apply_known(k, impl, result);
     }
     if (is_bad(result->verdict)) impl->failures++;
@@ -210,23 +250,48 @@ static void save_now_and_then(struct check *k) {
                              &err); /* the last one tells of errors */
 }
 
+static void run_everywhere(struct check *k, const struct subject *subject) {
+    for (size_t j = 0; j < k->n_impls; j++)
+        if (k->impls[j].start == DSV4_OK) run_subject(k, &k->impls[j], subject);
+    save_now_and_then(k);
+}
+
+static void run_one_case(struct check *k, const struct dsv4_suite_case *s) {
+    struct dsv4_vector v = {0};
+    struct dsv4_err err = {0};
+    const int status = dsv4_answers_get(&k->answers, &v, s, &err);
+    const struct subject subject = {.s = s, .vector = &v, .broken = status != 0 ? &err : NULL};
+    run_everywhere(k, &subject);
+    dsv4_vector_free(&v);
+}
+
+static void run_one_sequence(struct check *k, const struct dsv4_suite_sequence *s) {
+    struct dsv4_sequence q = {0};
+    struct dsv4_err err = {0};
+    const int status = dsv4_sequence_get(&q, &k->answers, &k->suite, s, &err);
+    const struct subject subject = {
+        .s = &s->head, .sequence = &q, .broken = status != 0 ? &err : NULL};
+    run_everywhere(k, &subject);
+    dsv4_sequence_free(&q);
+}
+
 static int run_all(struct check *k) {
-    size_t n = 0;
+    size_t n = 0, n_sequences = 0;
     const struct dsv4_suite_case **const cases = dsv4_filter_select(&k->filter, &k->suite, &n);
-    for (size_t i = 0; i < n; i++) {
-        struct dsv4_vector v = {0};
-        struct dsv4_err err = {0};
-        const int status = dsv4_answers_get(&k->answers, &v, cases[i], &err);
-        for (size_t j = 0; j < k->n_impls; j++)
-            if (k->impls[j].start == DSV4_OK)
-                run_case(k, &k->impls[j], cases[i], status == 0 ? &v : NULL, &err);
-        dsv4_vector_free(&v);
-        save_now_and_then(k);
-        if (!k->verbose) dsv4_progress("case", i + 1, n);
+    const struct dsv4_suite_sequence **const sequences =
+        dsv4_filter_sequences(&k->filter, &k->suite, &n_sequences);
+    const size_t all = n + n_sequences;
+    for (size_t i = 0; i < all; i++) {
+        if (i < n)
+            run_one_case(k, cases[i]);
+        else
+            run_one_sequence(k, sequences[i - n]);
+        if (!k->verbose) dsv4_progress("case", i + 1, all);
     }
     dsv4_free(cases);
-    if (n == 0) fprintf(stderr, "dsv4cts: no case matches these filters\n");
-    return n > 0;
+    dsv4_free(sequences);
+    if (all == 0) fprintf(stderr, "dsv4cts: no case matches these filters\n");
+    return all > 0;
 }
 
 /* Exit codes in the order of what a reader must hear first. */
@@ -244,6 +309,11 @@ static void report_unmatched(const struct check *k) {
         bool fits = entry->used;
         for (size_t j = 0; j < k->suite.n_cases && !fits; j++) {
             const struct dsv4_suite_case *const s = &k->suite.cases[j];
+            snprintf(both, sizeof both, "%.90s/%s", s->op->name, s->name);
+            fits = fnmatch(entry->name, both, FNM_EXTMATCH) == 0;
+        }
+        for (size_t j = 0; j < k->suite.n_sequences && !fits; j++) {
+            const struct dsv4_suite_case *const s = &k->suite.sequences[j].head;
             snprintf(both, sizeof both, "%.90s/%s", s->op->name, s->name);
             fits = fnmatch(entry->name, both, FNM_EXTMATCH) == 0;
         }
@@ -286,6 +356,7 @@ int dsv4_verb_check(int argc, char **argv) {
         .filter = DSV4_FILTER,
         .format = "text",
         .vectors = "vectors",
+        .mode = "eager",
         .timeout = 60,
         .poison = 1,
         .judge = {.repeat = 1, .hint_seconds = 10}

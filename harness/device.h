@@ -41,9 +41,10 @@ struct dsv4_device {
     /* Launches the smallest kernel there is: the yardstick for latency. */
     int (*empty)(void *stream);
 
-    /* Everything between begin and end on this stream becomes one graph. */
-    int (*graph_begin)(void *stream);
-    int (*graph_end)(void *stream, void **graph);
+    /* Everything between begin and end on this stream becomes one graph. strict: synchronising or allocating meanwhile
+     * is an error, as it is in an engine that captures. graph_end says how many nodes there are. */
+    int (*graph_begin)(void *stream, bool strict);
+    int (*graph_end)(void *stream, void **graph, size_t *nodes);
     int (*graph_destroy)(void *graph);
     /* Replays the graph `count` times and times the whole with events. */
     int (*graph_time)(void *graph, void *stream, int count, double *seconds);

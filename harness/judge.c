@@ -6,14 +6,16 @@
 #include "diagnose.h"
 #include "file.h"
 
-/* What one case needs while it is judged. */
+/* What one case, or one step of a sequence, needs while it is judged. */
 struct trial {
     struct dsv4_result *result;
     struct dsv4_runner *r;
     const struct dsv4_vector *v;
     const struct dsv4_judge *judge;
-    struct dsv4_arena want, first; /* first: what run 1 left, kept when there are more runs */
-    int64_t run;                   /* from 1 */
+    struct dsv4_arena want, first;  /* first: what run 1 left, kept when there are more runs */
+    int64_t run;                    /* from 1 */
+    const struct dsv4_arena *stale; /* what earlier steps should have left; NULL: no steps */
+    struct dsv4_request steps;      /* step, last_step, graph of the request */
 };
 
 /* What the plug-in printed last, when that may explain an end without words. */
@@ -62,6 +64,12 @@ static bool judge_status(struct trial *t, const struct dsv4_reply *reply) {
         dsv4_result_say(
             result, "supports() returned %d (%s); it must return DSV4_OK or DSV4_UNSUPPORTED: %s",
             reply->status, status_name(reply->status), why);
+    } else if (reply->stage == DSV4_STAGE_CAPTURE && reply->status != DSV4_OK) {
+        set(t, failed);
+        dsv4_result_say(result,
+                        "run() cannot be captured into a graph, where it must neither synchronise "
+                        "nor allocate nor leave its stream: %s",
+                        why);
     } else if (refused && reply->status == DSV4_OK) {
         set(t, failed);
         dsv4_result_say(result, "the contract refuses this input; run() returned DSV4_OK");
@@ -124,6 +132,21 @@ static void dump(struct trial *t, const struct dsv4_arena *got) {
         if (copy.tensors[s].out != NULL) dsv4_free(copy.tensors[s].out);
 }
 
+/* Says so when every wrong byte of an answer holds what was there before the step: in an output, an earlier answer. */
+static void note_stale(struct trial *t, const struct dsv4_arena *got) {
+    const struct dsv4_comparison compare = {t->v, got, &t->want};
+    struct dsv4_mismatch m;
+    int64_t n = 0, stale = 0;
+    for (int64_t at = 0; dsv4_compare_next(&compare, at, &m); at = m.at + 1) {
+        if (m.fault != DSV4_FAULT_VALUE) continue;
+        n++;
+        stale += got->base[m.at] == t->stale->base[m.at];
+    }
+    if (n > 0 && stale == n)
+        dsv4_notes_add(&t->result->notes, "stale",
+                       "all %lld wrong bytes hold what was there before this step", (long long)n);
+}
+
 static void judge_arena(struct trial *t, const struct dsv4_arena *got) {
     const struct dsv4_comparison compare = {t->v, got, &t->want};
     char summary[1024];
@@ -135,7 +158,23 @@ static void judge_arena(struct trial *t, const struct dsv4_arena *got) {
     if (t->result->message != NULL)
         dsv4_notes_add(&t->result->notes, "status", "%s", t->result->message);
     if (first_fault) dsv4_result_say(t->result, "%s", summary);
+    if (t->stale != NULL && t->steps.step > 0) note_stale(t, got);
     if (t->judge->dump != NULL) dump(t, got);
+}
+
+/* Sends a request about the trial's case and judges what happened. true: the arena is worth a look. */
+static bool ask(struct trial *t, const struct dsv4_request *request, const struct dsv4_arena *got,
+                struct dsv4_reply *reply) {
+    const enum dsv4_outcome outcome = dsv4_runner_ask(t->r, request, got->fd, reply);
+    if (outcome != DSV4_ANSWERED) {
+        set(t, outcome == DSV4_CRASHED ? DSV4_CRASH : DSV4_TIMEOUT);
+        dsv4_result_say(t->result, "%s", t->r->death);
+        note_printed(&t->result->notes, t->r);
+        return false;
+    }
+    const bool look = judge_status(t, reply);
+    if (!look && t->result->verdict != DSV4_DECLINED) note_printed(&t->result->notes, t->r);
+    return look;
 }
 
 /* One run. false: no use to run again. */
@@ -144,17 +183,8 @@ static bool run_once(struct trial *t, struct dsv4_arena *got) {
     struct dsv4_reply reply;
     dsv4_arena_fill(got, t->v, t->judge->poison, DSV4_BEFORE);
     dsv4_request_set(&request, DSV4_REQUEST_RUN, &t->v->c);
-    const enum dsv4_outcome outcome = dsv4_runner_ask(t->r, &request, got->fd, &reply);
-    if (outcome != DSV4_ANSWERED) {
-        set(t, outcome == DSV4_CRASHED ? DSV4_CRASH : DSV4_TIMEOUT);
-        dsv4_result_say(t->result, "%s", t->r->death);
-        note_printed(&t->result->notes, t->r);
-        return false;
-    }
+    if (!ask(t, &request, got, &reply)) return false;
     t->result->seconds = reply.seconds;
-    const bool look = judge_status(t, &reply);
-    if (!look && t->result->verdict != DSV4_DECLINED) note_printed(&t->result->notes, t->r);
-    if (!look) return false;
     if (t->run > 1 && !same_as_first(t, got)) {
         if (t->result->notes.n == 0) judge_arena(t, got);
         return false;
@@ -172,9 +202,87 @@ static void note_end(struct trial *t, const struct dsv4_suite_case *s) {
                        s->tags[i]->link != NULL ? s->tags[i]->link : "",
                        s->tags[i]->link != NULL ? ")" : "");
     }
-    dsv4_notes_add(notes, "again", "dsv4cts check --impl %s --case %s/%s%s%s --dump", t->r->path,
+    dsv4_notes_add(notes, "again", "dsv4cts check --impl %s --case %s/%s%s%s%s --dump", t->r->path,
                    s->op->name, s->name, s->tier != DSV4_SMOKE ? " --tier " : "",
-                   s->tier != DSV4_SMOKE ? dsv4_tier_names[s->tier] : "");
+                   s->tier != DSV4_SMOKE ? dsv4_tier_names[s->tier] : "",
+                   t->judge->graph ? " --mode graph" : "");
+}
+
+static bool knows_rules(struct dsv4_result *result, const struct dsv4_vector *v) {
+    for (size_t i = 0; i < v->c.op->n_slots; i++)
+        if (v->c.tensors[i].compare != DSV4_BITS) {
+            result->verdict = DSV4_BROKEN;
+            dsv4_result_say(result,
+                            "`%s` is not compared as bits; this harness knows no other rule",
+                            v->c.tensors[i].t.name);
+            return false;
+        }
+    result->verdict = DSV4_PASS;
+    return true;
+}
+
+/* One step: `got` and `want` hold what the step before left. */
+static bool run_step(struct trial *t, struct dsv4_arena *got, struct dsv4_arena *stale,
+                     bool repeats) {
+    struct dsv4_request request;
+    struct dsv4_reply reply;
+    const bool first = t->steps.step == 0;
+    if (first)
+        dsv4_arena_fill(got, t->v, t->judge->poison, DSV4_BEFORE);
+    else
+        dsv4_arena_write(got, t->v, repeats ? DSV4_BEFORE : DSV4_NEXT);
+    memcpy(stale->base, got->base, (size_t)got->bytes);
+    if (first)
+        dsv4_arena_fill(&t->want, t->v, t->judge->poison, DSV4_AFTER);
+    else
+        dsv4_arena_write(&t->want, t->v, DSV4_AFTER);
+    dsv4_request_set(&request, DSV4_REQUEST_STEP, &t->v->c);
+    request.step = t->steps.step;
+    request.last_step = t->steps.last_step;
+    request.graph = t->steps.graph;
+    if (!ask(t, &request, got, &reply)) return false;
+    t->result->seconds += reply.seconds;
+    judge_arena(t, got);
+    if (t->result->verdict != DSV4_PASS && reply.graph_nodes == 0)
+        dsv4_notes_add(&t->result->notes, "graph",
+                       "nothing was captured: run() put no work on the stream it was given");
+    return t->result->verdict == DSV4_PASS;
+}
+
+void dsv4_judge_steps(struct dsv4_result *result, struct dsv4_runner *r,
+                      const struct dsv4_vector *const *vectors, size_t n,
+                      const struct dsv4_suite_case *s, const struct dsv4_judge *judge) {
+    struct trial t = {.result = result, .r = r, .judge = judge, .run = 1};
+    struct dsv4_arena got, stale;
+    struct dsv4_err err = {0};
+    for (size_t i = 0; i < n; i++)
+        if (!knows_rules(result, vectors[i])) return;
+    if (dsv4_arena_open(&got, &vectors[0]->c, &err) != 0) {
+        result->verdict = DSV4_BROKEN;
+        dsv4_result_say(result, "%s", err.text);
+        return;
+    }
+    dsv4_arena_private(&t.want, &vectors[0]->c);
+    dsv4_arena_private(&stale, &vectors[0]->c);
+    dsv4_arena_dense(&got);
+    dsv4_arena_dense(&t.want);
+    t.stale = &stale;
+    for (size_t i = 0; i < n; i++) {
+        t.v = vectors[i];
+        t.steps.step = (int)i;
+        t.steps.last_step = i + 1 == n;
+        t.steps.graph = judge->graph;
+        if (run_step(&t, &got, &stale,
+                     i > 0 && strcmp(vectors[i]->c.name, vectors[i - 1]->c.name) == 0))
+            continue;
+        if (result->verdict != DSV4_DECLINED)
+            dsv4_notes_add(&result->notes, "step", "%zu of %zu: %s", i + 1, n, vectors[i]->c.name);
+        break;
+    }
+    dsv4_arena_close(&stale);
+    dsv4_arena_close(&t.want);
+    dsv4_arena_close(&got);
+    if (result->verdict != DSV4_PASS && result->verdict != DSV4_DECLINED) note_end(&t, s);
 }
 
 void dsv4_judge_case(struct dsv4_result *result, struct dsv4_runner *r, const struct dsv4_vector *v,
@@ -182,15 +290,7 @@ void dsv4_judge_case(struct dsv4_result *result, struct dsv4_runner *r, const st
     struct trial t = {.result = result, .r = r, .v = v, .judge = judge};
     struct dsv4_err err = {0};
     t.first.fd = -1;
-    for (size_t i = 0; i < v->c.op->n_slots; i++)
-        if (v->c.tensors[i].compare != DSV4_BITS) {
-            result->verdict = DSV4_BROKEN;
-            dsv4_result_say(result,
-                            "`%s` is not compared as bits; this harness knows no other rule",
-                            v->c.tensors[i].t.name);
-            return;
-        }
-    result->verdict = DSV4_PASS;
+    if (!knows_rules(result, v)) return;
     dsv4_arena_private(&t.want, &v->c);
     dsv4_arena_fill(&t.want, v, judge->poison, v->c.refused ? DSV4_BEFORE : DSV4_AFTER);
     for (t.run = 1; t.run <= judge->repeat; t.run++) {

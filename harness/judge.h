@@ -13,10 +13,20 @@ struct dsv4_judge {
     struct dsv4_runner *suspects; /* a runner without a plug-in: explains failures; NULL: do not */
     double hint_seconds;          /* how long a failure may search for what explains it */
     const char *dump;             /* directory for wrong outputs; NULL: none */
+    bool graph;                   /* capture run() once and replay it; on the CPU it is called */
 };
 
 /* Fills verdict, seconds, message and notes of `result`. The vector must be placed with skew. */
 void dsv4_judge_case(struct dsv4_result *result, struct dsv4_runner *r, const struct dsv4_vector *v,
                      const struct dsv4_suite_case *s, const struct dsv4_judge *judge);
+
+/*
+ * The same over steps that share their buffers. Before each step only its inputs are written; the whole arena is
+ * compared after it. A step that repeats the vector before it finds its outputs inverted, for nothing else could show
+ * that it wrote them. Ends at the first step that is wrong.
+ */
+void dsv4_judge_steps(struct dsv4_result *result, struct dsv4_runner *r,
+                      const struct dsv4_vector *const *vectors, size_t n,
+                      const struct dsv4_suite_case *s, const struct dsv4_judge *judge);
 
 #endif

@@ -5,6 +5,7 @@
 #include "../reference/layout/layout.h"
 #include "../reference/memory.h"
 #include "options.h"
+#include "sequence.h"
 #include "verbs.h"
 
 static const char *const kind_names[] = {"integer", "number", "name"};
@@ -92,6 +93,35 @@ static int list_resolved(const struct dsv4_suite_case *s, struct dsv4_err *err) 
     return status;
 }
 
+static int list_sequences(const struct dsv4_filter *filter) {
+    struct dsv4_err err = {0};
+    struct dsv4_suite suite = {0};
+    size_t n = 0;
+    int status = DSV4_EXIT_PASS;
+    if (dsv4_suite_load(&suite, filter->suites, &err) != 0) {
+        dsv4_suite_free(&suite);
+        return dsv4_err_print(&err);
+    }
+    const struct dsv4_suite_sequence **const sequences = dsv4_filter_sequences(filter, &suite, &n);
+    for (size_t i = 0; status == DSV4_EXIT_PASS && i < n; i++) {
+        const struct dsv4_suite_sequence *const q = sequences[i];
+        if (dsv4_sequence_check(&suite, q, &err) != 0) {
+            status = dsv4_err_print(&err);
+            break;
+        }
+        list_case(&q->head);
+        for (size_t k = 0; k < q->n_steps; k++)
+            printf("        %zu  %s\n", k + 1, suite.cases[q->steps[k]].name);
+    }
+    if (n == 0) {
+        fprintf(stderr, "dsv4cts: no sequence matches\n");
+        status = DSV4_EXIT_NOTHING;
+    }
+    dsv4_free(sequences);
+    dsv4_suite_free(&suite);
+    return status;
+}
+
 static int list_cases(const struct dsv4_filter *filter, bool resolved) {
     struct dsv4_err err = {0};
     struct dsv4_suite suite = {0};
@@ -117,24 +147,27 @@ static int list_cases(const struct dsv4_filter *filter, bool resolved) {
 }
 
 int dsv4_verb_list(int argc, char **argv) {
-    bool cases = false, resolved = false;
+    bool cases = false, resolved = false, sequences = false;
     struct dsv4_filter filter = DSV4_FILTER;
     const struct dsv4_option options[] = {
-        {"--cases",    DSV4_OPTION_FLAG, &cases,    NULL, "the cases of the suites"},
-        {"--resolved", DSV4_OPTION_FLAG, &resolved, NULL,
-         "the cases with seed and every parameter"                                 },
+        {"--cases",     DSV4_OPTION_FLAG, &cases,     NULL, "the cases of the suites"},
+        {"--resolved",  DSV4_OPTION_FLAG, &resolved,  NULL,
+         "the cases with seed and every parameter"                                   },
+        {"--sequences", DSV4_OPTION_FLAG, &sequences, NULL,
+         "the sequences of the suites, with their steps"                             },
     };
     struct dsv4_command command = {.usage = "list [OP] [OPTIONS]",
                                    .options = options,
-                                   .n_options = 2,
+                                   .n_options = sizeof options / sizeof *options,
                                    .filter = &filter,
                                    .max_positional = 1};
     const int status = dsv4_command_start(&command, argc, argv);
     if (status >= 0) return status;
     const bool filtered = filter.op != NULL || filter.name != NULL || filter.tag != NULL ||
                           filter.dialect != NULL || filter.tier != NULL || filter.shard != NULL;
-    if (cases || resolved || filtered) {
+    if (cases || resolved || sequences || filtered) {
         if (command.positional.n > 0) filter.op = command.positional.at[0];
+        if (sequences) return list_sequences(&filter);
         return list_cases(&filter, resolved);
     }
     if (command.positional.n == 0) {

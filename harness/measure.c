@@ -174,13 +174,14 @@ static int time_on_device(struct dsv4_session *w, const struct sets *sets, doubl
                           struct dsv4_reply *reply) {
     const struct dsv4_device *const device = w->device;
     void *graph = NULL;
+    size_t nodes = 0;
     for (int i = 0; i < sets->n; i++) /* the first calls may load code and allocate */
         if (call_once(w, &sets->c[i], reply) != 0) return -1;
     if (device->stream_sync(w->stream) != DSV4_OK) return failed(w, reply, "the device");
-    if (device->graph_begin(w->stream) != DSV4_OK) return 1;
+    if (device->graph_begin(w->stream, false) != DSV4_OK) return 1;
     int status = 0;
     for (int i = 0; i < sets->n && status == 0; i++) status = call_once(w, &sets->c[i], reply);
-    if (device->graph_end(w->stream, &graph) != DSV4_OK || status != 0) {
+    if (device->graph_end(w->stream, &graph, &nodes) != DSV4_OK || status != 0) {
         if (graph != NULL) device->graph_destroy(graph);
         return 1;
     }
@@ -194,10 +195,11 @@ static int time_on_device(struct dsv4_session *w, const struct sets *sets, doubl
 static double time_empty(struct dsv4_session *w) {
     struct dsv4_timing timing = {0};
     void *graph = NULL;
-    if (w->device->graph_begin(w->stream) != DSV4_OK) return 0;
+    size_t nodes = 0;
+    if (w->device->graph_begin(w->stream, false) != DSV4_OK) return 0;
     int status = DSV4_OK;
     for (int i = 0; i < MAX_SETS && status == DSV4_OK; i++) status = w->device->empty(w->stream);
-    if (w->device->graph_end(w->stream, &graph) != DSV4_OK || status != DSV4_OK) return 0;
+    if (w->device->graph_end(w->stream, &graph, &nodes) != DSV4_OK || status != DSV4_OK) return 0;
     status = time_graph(w, graph, MAX_SETS, 0.1, &timing);
     w->device->graph_destroy(graph);
     return status == 0 ? timing.median : 0;

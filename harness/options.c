@@ -215,3 +215,23 @@ const struct dsv4_suite_case **dsv4_filter_select(const struct dsv4_filter *filt
     }
     return cases;
 }
+
+const struct dsv4_suite_sequence **
+dsv4_filter_sequences(const struct dsv4_filter *filter, const struct dsv4_suite *suite, size_t *n) {
+    const struct dsv4_suite_sequence **sequences =
+        dsv4_alloc((suite->n_sequences + 1) * sizeof *sequences);
+    int64_t matched = 0;
+    *n = 0;
+    for (size_t i = 0; i < suite->n_sequences; i++) {
+        /* The dialect is that of the steps, which all have the same. */
+        struct dsv4_suite_case head = suite->sequences[i].head;
+        const struct dsv4_suite_case *const first = &suite->cases[suite->sequences[i].steps[0]];
+        head.params = first->params;
+        head.n_params = first->n_params;
+        if (!dsv4_filter_match(filter, &head)) continue;
+        if (filter->n_shards == 0 || matched % filter->n_shards == filter->shard_index - 1)
+            sequences[(*n)++] = &suite->sequences[i];
+        matched++;
+    }
+    return sequences;
+}

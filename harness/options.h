@@ -69,6 +69,10 @@ bool dsv4_filter_match(const struct dsv4_filter *filter, const struct dsv4_suite
 const struct dsv4_suite_case **dsv4_filter_select(const struct dsv4_filter *filter,
                                                   const struct dsv4_suite *suite, size_t *n);
 
+/* The matching sequences of this shard; dsv4_free() the array. */
+const struct dsv4_suite_sequence **dsv4_filter_sequences(const struct dsv4_filter *filter,
+                                                         const struct dsv4_suite *suite, size_t *n);
+
 /* Leaves out the bench tier, whose answers are never stored. False: nothing but that was asked for.
  */
 bool dsv4_filter_stored(struct dsv4_filter *filter);

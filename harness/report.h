@@ -28,6 +28,7 @@ struct dsv4_result {
     char *file; /* the suite's; NULL: none */
     int line;
     char *tags;    /* "scale-ceil, smoke" */
+    int steps;     /* of a sequence; 0: a case */
     char *message; /* one line; NULL for PASS */
     double seconds;
     struct dsv4_notes notes;
@@ -38,6 +39,7 @@ struct dsv4_report {
     char impl[128];   /* file stem of the plug-in */
     char path[4200];
     struct dsv4_plugin_info info;
+    bool graph; /* calls were captured once and replayed */
     struct dsv4_result *results;
     size_t n_results;
 };

@@ -32,6 +32,7 @@ static json_t *result_json(const struct dsv4_result *result) {
     json_object_set_new(object, "file", text_json(result->file));
     json_object_set_new(object, "line", json_integer(result->line));
     json_object_set_new(object, "tags", text_json(result->tags));
+    json_object_set_new(object, "steps", json_integer(result->steps));
     json_object_set_new(object, "seconds", json_real(result->seconds));
     json_object_set_new(object, "message", text_json(result->message));
     json_object_set_new(object, "notes", notes);
@@ -55,6 +56,7 @@ void dsv4_report_json(const struct dsv4_report *report, FILE *out) {
                                   : report->info.canary == DSV4_OK ? "passed"
                                                                    : "failed"));
     json_object_set_new(root, "canary_text", text_json(report->info.canary_line));
+    json_object_set_new(root, "mode", json_string(report->graph ? "graph" : "eager"));
     json_object_set_new(root, "emulated", json_boolean(report->info.emulated));
     for (int i = 0; i < DSV4_N_VERDICTS; i++)
         json_object_set_new(sums, dsv4_verdict_names[i], json_integer((json_int_t)counts[i]));
@@ -96,6 +98,7 @@ static int read_result(struct dsv4_report *report, const json_t *object, struct 
     result->file = own_text(object, "file");
     result->line = (int)json_integer_value(json_object_get(object, "line"));
     result->tags = own_text(object, "tags");
+    result->steps = (int)json_integer_value(json_object_get(object, "steps"));
     result->message = own_text(object, "message");
     result->seconds = json_number_value(json_object_get(object, "seconds"));
     const char *key;
@@ -110,7 +113,7 @@ static int read_result(struct dsv4_report *report, const json_t *object, struct 
 }
 
 static int read_root(struct dsv4_report *report, const json_t *root, struct dsv4_err *err) {
-    char format[64], canary[16];
+    char format[64], canary[16], mode[8];
     if (copy_text(format, sizeof format, root, "format", err) != 0) return -1;
     if (strcmp(format, FORMAT) != 0)
         return dsv4_fail(err, "the format is '%s', not %s", format, FORMAT);
@@ -124,11 +127,13 @@ static int read_root(struct dsv4_report *report, const json_t *root, struct dsv4
         copy_text(info->version, sizeof info->version, root, "plugin_version", err) != 0 ||
         copy_text(info->device, sizeof info->device, root, "device", err) != 0 ||
         copy_text(info->describe, sizeof info->describe, root, "device_text", err) != 0 ||
+        copy_text(mode, sizeof mode, root, "mode", err) != 0 ||
         copy_text(canary, sizeof canary, root, "canary", err) != 0 ||
         copy_text(info->canary_line, sizeof info->canary_line, root, "canary_text", err) != 0)
         return -1;
     info->has_canary = strcmp(canary, "none") != 0;
     info->canary = strcmp(canary, "failed") == 0 ? DSV4_ERROR : DSV4_OK;
+    report->graph = strcmp(mode, "graph") == 0;
     info->emulated = json_is_true(json_object_get(root, "emulated"));
     for (size_t i = 0; i < json_array_size(results); i++)
         if (read_result(report, json_array_get(results, i), err) != 0) return -1;

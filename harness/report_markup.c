@@ -108,6 +108,7 @@ void dsv4_report_junit(const struct dsv4_report *reports, size_t n, FILE *out) {
         property(out, "plugin-version", report->info.version);
         property(out, "device", report->info.describe);
         property(out, "canary", report->info.has_canary ? report->info.canary_line : "none");
+        property(out, "mode", report->graph ? "graph" : "eager");
         property(out, "emulated", report->info.emulated ? "true" : "false");
         fputs("  </properties>\n", out);
         for (size_t i = 0; i < report->n_results; i++) junit_case(report, &report->results[i], out);

@@ -36,6 +36,12 @@ void dsv4_report_head(const struct dsv4_report *report, FILE *out) {
         dsv4_text_clean(out, info->canary_line, "");
     }
     fputs("\n", out);
+    if (report->graph) {
+        const bool host = strcmp(info->device, "cpu") == 0;
+        fprintf(out, "%smode      graph: %s\n", mark,
+                host ? "there are none on the CPU, sequences are called step by step"
+                     : "each call is captured once and replayed");
+    }
 }
 
 /* Whether the notes say all that the one-line message says. */
@@ -53,7 +59,9 @@ void dsv4_result_text(const struct dsv4_report *report, const struct dsv4_result
     snprintf(name, sizeof name, "%s/%s", result->op, result->name);
     fprintf(out, "%s%-11s %-48s", emulated(report), dsv4_verdict_names[result->verdict], name);
     if (result->verdict == DSV4_PASS) {
-        fprintf(out, " %.1f ms\n", result->seconds * 1e3);
+        fprintf(out, " %.1f ms", result->seconds * 1e3);
+        if (result->steps > 0) fprintf(out, ", %d steps", result->steps);
+        fputc('\n', out);
         return;
     }
     if (result->file != NULL) fprintf(out, " %s:%d", result->file, result->line);

@@ -12,7 +12,8 @@
 static bool same_run(const struct dsv4_report *a, const struct dsv4_report *b) {
     return strcmp(a->impl, b->impl) == 0 && strcmp(a->info.name, b->info.name) == 0 &&
            strcmp(a->info.version, b->info.version) == 0 &&
-           strcmp(a->info.describe, b->info.describe) == 0 && strcmp(a->version, b->version) == 0;
+           strcmp(a->info.describe, b->info.describe) == 0 && strcmp(a->version, b->version) == 0 &&
+           a->graph == b->graph;
 }
 
 static void merge(struct dsv4_report *into, struct dsv4_report *from) {

@@ -105,6 +105,8 @@ static const char *stage_name(enum dsv4_stage stage) {
         "in supports()",
         "in run()",
         "while the device worked",
+        "in run() while its stream was captured",
+        "while the captured graph was replayed",
     };
     return names[stage];
 }
@@ -146,7 +148,7 @@ static void distrust(struct dsv4_reply *reply) {
     info->device[sizeof info->device - 1] = '\0';
     info->describe[sizeof info->describe - 1] = '\0';
     info->canary_line[sizeof info->canary_line - 1] = '\0';
-    if ((unsigned)reply->stage > DSV4_STAGE_SYNC) reply->stage = DSV4_STAGE_LOAD;
+    if ((unsigned)reply->stage > DSV4_STAGE_REPLAY) reply->stage = DSV4_STAGE_LOAD;
 }
 
 /* Waits for the answer while reading what is printed, so that a chatty plug-in cannot block on a full pipe. */

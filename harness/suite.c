@@ -26,7 +26,7 @@ struct reader {
     const char *file;
     yaml_document_t *document;
     struct dsv4_case scratch; /* checks values */
-    size_t first_tag, first_case;
+    size_t first_tag, first_case, first_sequence;
     bool *tag_used;
     struct dsv4_err *err;
 };
@@ -145,6 +145,11 @@ static void grow_tags(struct dsv4_suite *suite, size_t more) {
     for (size_t i = 0; i < suite->n_cases; i++)
         for (size_t t = 0; t < suite->cases[i].n_tags; t++)
             suite->cases[i].tags[t] = tags + (suite->cases[i].tags[t] - suite->tags);
+    for (size_t i = 0; i < suite->n_sequences; i++) {
+        const struct dsv4_suite_case *const head = &suite->sequences[i].head;
+        for (size_t t = 0; t < head->n_tags; t++)
+            head->tags[t] = tags + (head->tags[t] - suite->tags);
+    }
     dsv4_free(suite->tags);
     suite->tags = tags;
 }
@@ -414,10 +419,85 @@ done:
     return status;
 }
 
+/* ---- sequences ---- */
+
+static int read_step(struct reader *r, struct dsv4_suite_sequence *q, const yaml_node_t *node) {
+    size_t i = r->first_case;
+    if (want(r, node, YAML_SCALAR_NODE, "a step") != 0) return -1;
+    while (i < r->suite->n_cases && strcmp(r->suite->cases[i].name, text_of(node)) != 0) i++;
+    if (i == r->suite->n_cases)
+        return FAIL_NODE(r, node, "the step '%.90s' is no case of this file", text_of(node));
+    if (r->suite->cases[i].tier > q->head.tier)
+        return FAIL_NODE(r, node, "the step '%.90s' is of a later tier than the sequence",
+                         text_of(node));
+    q->steps[q->n_steps++] = i;
+    return 0;
+}
+
+static int read_steps(struct reader *r, struct dsv4_suite_sequence *q, const yaml_node_t *node) {
+    if (want(r, node, YAML_SEQUENCE_NODE, "steps") != 0) return -1;
+    if (n_items(node) < 2) return FAIL_NODE(r, node, "a sequence has at least two steps");
+    q->steps = dsv4_alloc(n_items(node) * sizeof *q->steps);
+    for (size_t i = 0; i < n_items(node); i++)
+        if (read_step(r, q, item(r, node, i)) != 0) return -1;
+    return 0;
+}
+
+static int check_new_sequence(const struct reader *r, const yaml_node_t *node, const char *name) {
+    if (strlen(name) >= DSV4_NAME_SIZE || !is_kebab(name))
+        return FAIL_NODE(r, node, "the sequence name '%.90s' is not kebab-case", name);
+    for (size_t i = r->first_case; i < r->suite->n_cases; i++)
+        if (strcmp(r->suite->cases[i].name, name) == 0)
+            return FAIL_NODE(r, node, "'%s' is a case already, in line %d", name,
+                             r->suite->cases[i].line);
+    for (size_t i = r->first_sequence; i + 1 < r->suite->n_sequences; i++)
+        if (strcmp(r->suite->sequences[i].head.name, name) == 0)
+            return FAIL_NODE(r, node, "the sequence '%s' exists already, from line %d", name,
+                             r->suite->sequences[i].head.line);
+    return 0;
+}
+
+static int read_sequence(struct reader *r, const yaml_node_t *node) {
+    static const char *const keys[] = {"name", "tier", "tags", "steps"};
+    const yaml_node_t *values[4];
+    struct dsv4_suite *const suite = r->suite;
+    struct entry e = {.node = node};
+    if (read_map(r, node, "a sequence", keys, 4, 4, values) != 0 ||
+        want(r, values[0], YAML_SCALAR_NODE, "name") != 0)
+        return -1;
+    suite->sequences =
+        dsv4_resize(suite->sequences, (suite->n_sequences + 1) * sizeof *suite->sequences);
+    struct dsv4_suite_sequence *const q = &suite->sequences[suite->n_sequences++];
+    memset(q, 0, sizeof *q);
+    if (check_new_sequence(r, values[0], text_of(values[0])) != 0 ||
+        read_tier(r, &e, values[1]) != 0 || read_case_tags(r, &e, values[2]) != 0) {
+        dsv4_free(e.tags);
+        return -1;
+    }
+    q->head = (struct dsv4_suite_case){.op = r->op,
+                                       .tier = e.tier,
+                                       .n_tags = e.n_tags,
+                                       .file = r->file,
+                                       .line = (int)node->start_mark.line + 1};
+    snprintf(q->head.name, sizeof q->head.name, "%s", text_of(values[0]));
+    q->head.tags = dsv4_alloc(e.n_tags * sizeof *q->head.tags);
+    for (size_t t = 0; t < e.n_tags; t++) q->head.tags[t] = &suite->tags[e.tags[t]];
+    dsv4_free(e.tags);
+    return read_steps(r, q, values[3]);
+}
+
+static int read_sequences(struct reader *r, const yaml_node_t *node) {
+    if (node == NULL) return 0;
+    if (want(r, node, YAML_SEQUENCE_NODE, "sequences") != 0) return -1;
+    for (size_t i = 0; i < n_items(node); i++)
+        if (read_sequence(r, item(r, node, i)) != 0) return -1;
+    return 0;
+}
+
 static int read_root(struct reader *r) {
-    static const char *const keys[] = {"op", "tags", "cases"};
-    const yaml_node_t *values[3], *root = yaml_document_get_root_node(r->document);
-    if (read_map(r, root, "the suite", keys, 3, 3, values) != 0 ||
+    static const char *const keys[] = {"op", "tags", "cases", "sequences"};
+    const yaml_node_t *values[4], *root = yaml_document_get_root_node(r->document);
+    if (read_map(r, root, "the suite", keys, 4, 3, values) != 0 ||
         want(r, values[0], YAML_SCALAR_NODE, "op") != 0)
         return -1;
     if (strcmp(text_of(values[0]), r->op->name) != 0)
@@ -428,6 +508,7 @@ static int read_root(struct reader *r) {
     if (n_items(values[2]) == 0) return FAIL_NODE(r, values[2], "cases is empty");
     for (size_t i = 0; i < n_items(values[2]); i++)
         if (read_case(r, item(r, values[2], i)) != 0) return -1;
+    if (read_sequences(r, values[3]) != 0) return -1;
     return check_tags_used(r, values[1]);
 }
 
@@ -441,6 +522,7 @@ int dsv4_suite_parse(struct dsv4_suite *suite, const struct dsv4_op *op, const u
         .file = suite->files[suite->n_files++],
         .first_tag = suite->n_tags,
         .first_case = suite->n_cases,
+        .first_sequence = suite->n_sequences,
         .err = err,
     };
     yaml_document_t document;
@@ -507,6 +589,10 @@ void dsv4_suite_free(struct dsv4_suite *suite) {
         dsv4_free(s->params);
         dsv4_free(s->tags);
     }
+    for (size_t i = 0; i < suite->n_sequences; i++) {
+        dsv4_free(suite->sequences[i].head.tags);
+        dsv4_free(suite->sequences[i].steps);
+    }
     for (size_t i = 0; i < suite->n_tags; i++) {
         dsv4_free(suite->tags[i].name);
         dsv4_free(suite->tags[i].bug);
@@ -514,6 +600,7 @@ void dsv4_suite_free(struct dsv4_suite *suite) {
     }
     for (size_t i = 0; i < suite->n_files; i++) dsv4_free(suite->files[i]);
     dsv4_free(suite->cases);
+    dsv4_free(suite->sequences);
     dsv4_free(suite->tags);
     dsv4_free(suite->files);
     memset(suite, 0, sizeof *suite);

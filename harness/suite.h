@@ -29,9 +29,22 @@ struct dsv4_suite_case {
     int line;
 };
 
+/*
+ * Cases of one op that run one after the other in the same buffers, with nothing cleared in between, as a captured
+ * graph is replayed over the steps of an engine. Their tensors and call parameters must be alike but for the contents
+ * (dsv4_sequence_check). A step is a case like any other: its golden vector is the sequence's too.
+ */
+struct dsv4_suite_sequence {
+    struct dsv4_suite_case head; /* op, name, tier, tags, file, line */
+    size_t *steps;               /* indices into the suite's cases */
+    size_t n_steps;
+};
+
 struct dsv4_suite {
     struct dsv4_suite_case *cases; /* in registry order, then file order */
     size_t n_cases;
+    struct dsv4_suite_sequence *sequences;
+    size_t n_sequences;
     struct dsv4_tag *tags;
     size_t n_tags;
     char **files;

@@ -3,6 +3,8 @@
 
 #include <stdio.h>
 
+#include "sequence.h"
+
 int dsv4_suspect_run(struct dsv4_runner *r, struct dsv4_arena *a, const struct dsv4_vector *v,
                      const struct dsv4_case *variant, uint64_t poison, int mutant) {
     struct dsv4_request request;
@@ -13,14 +15,8 @@ int dsv4_suspect_run(struct dsv4_runner *r, struct dsv4_arena *a, const struct d
     return dsv4_runner_ask(r, &request, a->fd, &reply) == DSV4_ANSWERED ? reply.status : -1;
 }
 
-static bool same_tensor(const struct dsv4_case_tensor *a, const struct dsv4_case_tensor *b) {
-    if (a->t.ndim != b->t.ndim || a->span != b->span || a->offset != b->offset ||
-        a->n_rows != b->n_rows || a->role != b->role ||
-        dsv4_dtype_bytes(a->t.dtype) != dsv4_dtype_bytes(b->t.dtype))
-        return false;
-    for (int d = 0; d < a->t.ndim; d++)
-        if (a->t.shape[d] != b->t.shape[d] || a->t.stride[d] != b->t.stride[d]) return false;
-    if ((a->rows == NULL) != (b->rows == NULL)) return false;
+static bool same_rows(const struct dsv4_case_tensor *a, const struct dsv4_case_tensor *b) {
+    if (a->n_rows != b->n_rows || (a->rows == NULL) != (b->rows == NULL)) return false;
     return a->rows == NULL || memcmp(a->rows, b->rows, (size_t)a->n_rows * sizeof *a->rows) == 0;
 }
 
@@ -38,7 +34,9 @@ bool dsv4_suspect_dialect(struct dsv4_case *variant, const struct dsv4_case *c, 
     if (dsv4_case_shape(variant, &err) != 0 || variant->refused) return false;
     dsv4_case_place(variant, true);
     for (size_t s = 0; s < c->op->n_slots; s++)
-        if (!same_tensor(&c->tensors[s], &variant->tensors[s])) return false;
+        if (!dsv4_tensors_alike(&c->tensors[s], &variant->tensors[s]) ||
+            !same_rows(&c->tensors[s], &variant->tensors[s]))
+            return false;
     return variant->arena_bytes == c->arena_bytes;
 }
 

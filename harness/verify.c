@@ -9,6 +9,7 @@
 #include "manifest.h"
 #include "meta.h"
 #include "options.h"
+#include "sequence.h"
 #include "store.h"
 #include "vector.h"
 #include "verbs.h"
@@ -147,12 +148,26 @@ static void check_case(struct verify *v, const struct dsv4_suite_case *s) {
     dsv4_vector_free(&made);
 }
 
+static void check_sequences(struct verify *v) {
+    size_t n = 0;
+    const struct dsv4_suite_sequence **const sequences =
+        dsv4_filter_sequences(&v->filter, &v->suite, &n);
+    for (size_t i = 0; i < n; i++) {
+        struct dsv4_err err = {0};
+        if (dsv4_sequence_check(&v->suite, sequences[i], &err) == 0) continue;
+        dsv4_err_print(&err);
+        v->n_faults++;
+    }
+    dsv4_free(sequences);
+}
+
 static int verify_made(struct verify *v, struct dsv4_err *err) {
     for (size_t i = 0; i < v->n_cases; i++) {
         check_case(v, v->cases[i]);
         dsv4_progress("verify-vectors", i + 1, v->n_cases);
     }
     check_list(v);
+    check_sequences(v);
     return dsv4_store_surplus(v->dir, &v->suite, count_surplus, v, err);
 }
 

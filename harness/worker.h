@@ -13,6 +13,7 @@ enum { DSV4_WORKER_CUT = 93 }; /* exit code of a worker that lost its connection
 enum dsv4_request_kind {
     DSV4_REQUEST_OPEN,
     DSV4_REQUEST_RUN,
+    DSV4_REQUEST_STEP, /* one step of a sequence; the steps of a sequence follow each other */
     DSV4_REQUEST_BENCH,
     DSV4_REQUEST_SUSPECT, /* runs the reference as a mutant; needs no plug-in */
 };
@@ -26,17 +27,22 @@ enum dsv4_stage {
     DSV4_STAGE_SUPPORTS,
     DSV4_STAGE_RUN,
     DSV4_STAGE_SYNC,
+    DSV4_STAGE_CAPTURE, /* run() while its stream is captured */
+    DSV4_STAGE_REPLAY,
 };
 
 struct dsv4_request {
     enum dsv4_request_kind kind;
     int device;      /* OPEN */
     char path[4200]; /* OPEN: the plug-in */
-    /* RUN, BENCH, SUSPECT: the case. RUN and SUSPECT carry the arena's file descriptor beside the message. */
+    /* RUN, STEP, BENCH, SUSPECT: the case. RUN, STEP and SUSPECT carry the arena's file descriptor beside the message. */
     char op[64], name[DSV4_NAME_SIZE];
     uint64_t seed;
     char params[DSV4_MAX_PARAMS][DSV4_WORD_SIZE];
     int mutant;           /* SUSPECT: 0 is the truth */
+    int step;             /* STEP: from 0 */
+    bool last_step;       /* STEP */
+    bool graph;           /* STEP: capture at step 0, replay at every step; ignored on the CPU */
     double bench_seconds; /* BENCH: how long to measure, about */
 };
 
@@ -70,6 +76,7 @@ struct dsv4_reply {
     char text[1024];              /* why, when status is not DSV4_OK */
     struct dsv4_plugin_info info; /* OPEN */
     struct dsv4_timing timing;    /* BENCH */
+    long graph_nodes;             /* STEP 0: what was captured; -1: no graph */
 };
 
 /* The hidden verb: serves requests on the file descriptor until the other end closes. */

@@ -26,6 +26,7 @@ typedef cudaEvent_t gpu_event;
 #define GPU_TO_DEVICE cudaMemcpyHostToDevice
 #define GPU_TO_HOST cudaMemcpyDeviceToHost
 #define GPU_ON_DEVICE cudaMemcpyDeviceToDevice
+#define GPU_CAPTURE_GLOBAL cudaStreamCaptureModeGlobal
 #define GPU_CAPTURE_RELAXED cudaStreamCaptureModeRelaxed
 
 #elif defined(DSV4_HIP)
@@ -37,7 +38,8 @@ typedef struct gpu_stream_handle *gpu_stream;
 typedef struct gpu_graph_handle *gpu_graph;
 typedef struct gpu_graph_exec_handle *gpu_graph_exec;
 typedef struct gpu_event_handle *gpu_event;
-enum { GPU_TO_DEVICE = 1, GPU_TO_HOST = 2, GPU_ON_DEVICE = 3, GPU_CAPTURE_RELAXED = 2 };
+enum { GPU_TO_DEVICE = 1, GPU_TO_HOST = 2, GPU_ON_DEVICE = 3 };
+enum { GPU_CAPTURE_GLOBAL = 0, GPU_CAPTURE_RELAXED = 2 };
 
 /* The part of HIP's C ABI that is used: stable since ROCm 5. */
 #define HIP_FUNCTIONS(F)                                                                           \
@@ -60,6 +62,7 @@ enum { GPU_TO_DEVICE = 1, GPU_TO_HOST = 2, GPU_ON_DEVICE = 3, GPU_CAPTURE_RELAXE
     F(StreamBeginCapture, (gpu_stream, int))                                                       \
     F(StreamEndCapture, (gpu_stream, gpu_graph *))                                                 \
     F(GraphInstantiateWithFlags, (gpu_graph_exec *, gpu_graph, unsigned long long))                \
+    F(GraphGetNodes, (gpu_graph, void *, size_t *))                                                \
     F(GraphDestroy, (gpu_graph))                                                                   \
     F(GraphExecDestroy, (gpu_graph_exec))                                                          \
     F(GraphLaunch, (gpu_graph_exec, gpu_stream))                                                   \
@@ -333,10 +336,11 @@ struct graph {
     gpu_event start, stop;
 };
 
-static int gpu_graph_begin(void *stream) {
+static int gpu_graph_begin(void *stream, bool strict) {
     if (gpu_warm() != DSV4_OK)
         return DSV4_ERROR; /* what empty() needs cannot be made while capturing */
-    return check(GPU(StreamBeginCapture)(stream, GPU_CAPTURE_RELAXED), NAME "StreamBeginCapture");
+    return check(GPU(StreamBeginCapture)(stream, strict ? GPU_CAPTURE_GLOBAL : GPU_CAPTURE_RELAXED),
+                 NAME "StreamBeginCapture");
 }
 
 static int gpu_graph_destroy(void *handle) {
@@ -350,9 +354,10 @@ static int gpu_graph_destroy(void *handle) {
     return check(error, "destroying a graph");
 }
 
-static int gpu_graph_end(void *stream, void **handle) {
+static int gpu_graph_end(void *stream, void **handle, size_t *nodes) {
     struct graph *const g = dsv4_alloc(sizeof *g);
     if (check(GPU(StreamEndCapture)(stream, &g->graph), NAME "StreamEndCapture") == DSV4_OK &&
+        check(GPU(GraphGetNodes)(g->graph, NULL, nodes), NAME "GraphGetNodes") == DSV4_OK &&
         check(GPU(GraphInstantiateWithFlags)(&g->exec, g->graph, 0), NAME "GraphInstantiate") ==
             DSV4_OK &&
         check(GPU(EventCreate)(&g->start), NAME "EventCreate") == DSV4_OK &&

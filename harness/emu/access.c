@@ -108,6 +108,15 @@ static uint32_t narrow(uint64_t address, unsigned bytes, bool is_signed) {
     return is_signed ? (uint32_t)(int16_t)pair : pair;
 }
 
+void emu_fetch(const struct emu_access *a, bool is_signed, uint32_t *values) {
+    for (unsigned lane = 0; lane < EMU_LANES; lane++) {
+        values[lane] = 0;
+        if ((a->active >> lane & 1) == 0) continue;
+        values[lane] =
+            a->bytes == 4 ? read32(a->at[lane]) : narrow(a->at[lane], a->bytes, is_signed);
+    }
+}
+
 static void load_narrow(struct emu_wave *w, const struct emu_access *a, unsigned reg,
                         bool is_signed, enum emu_half half) {
     uint32_t values[EMU_LANES];

@@ -78,6 +78,9 @@ void emu_load(struct emu_wave *w, const struct emu_access *a, unsigned reg, bool
               enum emu_half half);
 void emu_store(struct emu_wave *w, const struct emu_access *a, unsigned reg, enum emu_half half);
 
+/* 1, 2 or 4 bytes of each active lane, extended to a word; 0 in the others. */
+void emu_fetch(const struct emu_access *a, bool is_signed, uint32_t *values);
+
 /*
  * LDS: offsets of 64 lanes (of inactive ones: any), from the workgroup's LDS on. emu_lds_resolve checks the range, and
  * races where the detector is on, and fills in a->at of the active lanes.
@@ -89,6 +92,9 @@ bool emu_lds_resolve(struct emu_wave *w, const struct emu_insn *i, struct emu_ac
 uint64_t emu_lds_written(const struct emu_wave *w, const struct emu_access *a, uint64_t lanes);
 /* Notes a write, of defined data in the lanes of `defined`. */
 void emu_lds_mark(struct emu_wave *w, const struct emu_access *a, uint64_t lanes, uint64_t defined);
+
+/* What loads "to LDS" do with their words: lane l's goes to M0[15:0] + offset: + 4 l. False after a fault. */
+bool emu_lds_direct(struct emu_wave *w, const struct emu_insn *i, const uint32_t *values);
 
 /* Scratch: the same, at byte offsets of the lane's own memory. */
 bool emu_scratch_resolve(struct emu_wave *w, const struct emu_insn *i, struct emu_access *a,

@@ -57,8 +57,10 @@ static struct emu_block *decode(struct emu_code *code, const struct emu_function
             emu_decode(&b->insns[n], text, pc, length);
             pc += length;
         } else {
-            b->insns[n] =
-                (struct emu_insn){.run = run_no_instruction, .pc = (uint32_t)pc, .bytes = 4};
+            b->insns[n] = (struct emu_insn){.run = run_no_instruction,
+                                            .checked = run_no_instruction,
+                                            .pc = (uint32_t)pc,
+                                            .bytes = 4};
             pc += 4;
         }
     }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Minimum, maximum and median of floats as bits, for each width. -0 is less than +0. */
+/* Minimum, maximum and median of floats as bits, for each width, in integer arithmetic. -0 is less than +0. */
 #ifndef DSV4_EMU_CHOOSE_H
 #define DSV4_EMU_CHOOSE_H
 
@@ -7,22 +7,36 @@
 
 static inline float emu_value16(uint32_t x) { return emu_float(emu_f16_to_f32(x, true)); }
 
+/* Signed integers in the order of the numbers. */
+static inline int32_t emu_order16(uint32_t x) {
+    return (int32_t)(x & 0x8000 ? 0 - (x & 0x7fff) - 1 : x & 0x7fff);
+}
+static inline int32_t emu_order32(uint32_t x) {
+    return (int32_t)(x ^ ((uint32_t)((int32_t)x >> 31) & 0x7fffffff));
+}
+static inline int64_t emu_order64(uint64_t x) {
+    return (int64_t)(x ^ ((uint64_t)((int64_t)x >> 63) & UINT64_C(0x7fffffffffffffff)));
+}
+
 /*
- * A number wins over a quiet NaN. With MODE's IEEE bit a signalling NaN comes out quiet. Equal values have equal bits
- * unless both are zero, whence | and &.
+ * A number wins over a quiet NaN. With MODE's IEEE bit a signalling NaN comes out quiet, the first one first. The median
+ * is the greatest of the two others, the greatest being taken away; with a NaN it is the minimum.
  */
-#define EMU_CHOOSE(width, type, value, quiet)                                                      \
+#define EMU_CHOOSE(width, type, magnitude, quiet)                                                  \
+    static inline type emu_number##width(type a, type b, type chosen, bool ieee) {                 \
+        const type first = emu_is_nan##width(b) ? a : chosen;                                      \
+        const type number = emu_is_nan##width(a) ? b : first;                                      \
+        const type other = ieee & emu_is_signalling##width(b) ? b | (quiet) : number;              \
+        return ieee & emu_is_signalling##width(a) ? a | (quiet) : other;                           \
+    }                                                                                              \
     static inline type emu_minimum##width(type a, type b, bool ieee) {                             \
-        const type smaller = value(a) < value(b) ? a : value(a) == value(b) ? a | b : b;           \
-        const type number = emu_is_nan##width(b) && !emu_is_nan##width(a) ? a : smaller;           \
-        const type other = ieee && emu_is_signalling##width(b) ? b | quiet : number;               \
-        return ieee && emu_is_signalling##width(a) ? a | quiet : other;                            \
+        return emu_number##width(a, b, emu_order##width(a) < emu_order##width(b) ? a : b, ieee);   \
     }                                                                                              \
     static inline type emu_maximum##width(type a, type b, bool ieee) {                             \
-        const type larger = value(a) > value(b) ? a : value(a) == value(b) ? a & b : b;            \
-        const type number = emu_is_nan##width(b) && !emu_is_nan##width(a) ? a : larger;            \
-        const type other = ieee && emu_is_signalling##width(b) ? b | quiet : number;               \
-        return ieee && emu_is_signalling##width(a) ? a | quiet : other;                            \
+        return emu_number##width(a, b, emu_order##width(a) > emu_order##width(b) ? a : b, ieee);   \
+    }                                                                                              \
+    static inline bool emu_equal##width(type a, type b) {                                          \
+        return (a == b) | (((a | b) & (magnitude)) == 0);                                          \
     }                                                                                              \
     static inline type emu_median##width(type a, type b, type c, bool ieee) {                      \
         const type least = emu_minimum##width(emu_minimum##width(a, b, ieee), c, ieee);            \
@@ -30,15 +44,14 @@ static inline float emu_value16(uint32_t x) { return emu_float(emu_f16_to_f32(x,
         const type without_a = emu_maximum##width(b, c, ieee);                                     \
         const type without_b = emu_maximum##width(a, c, ieee);                                     \
         const type without_c = emu_maximum##width(a, b, ieee);                                     \
-        const type middle = value(most) == value(a)   ? without_a                                  \
-                            : value(most) == value(b) ? without_b                                  \
-                                                      : without_c;                                 \
-        return emu_is_nan##width(a) || emu_is_nan##width(b) || emu_is_nan##width(c) ? least        \
-                                                                                    : middle;      \
+        const type later = emu_equal##width(most, b) ? without_b : without_c;                      \
+        const type middle = emu_equal##width(most, a) ? without_a : later;                         \
+        const bool nan = emu_is_nan##width(a) | emu_is_nan##width(b) | emu_is_nan##width(c);       \
+        return nan ? least : middle;                                                               \
     }
 
-EMU_CHOOSE(16, uint32_t, emu_value16, 0x200u)
-EMU_CHOOSE(32, uint32_t, emu_float, 0x400000u)
-EMU_CHOOSE(64, uint64_t, emu_double, UINT64_C(0x8000000000000))
+EMU_CHOOSE(16, uint32_t, 0x7fffu, 0x200u)
+EMU_CHOOSE(32, uint32_t, 0x7fffffffu, 0x400000u)
+EMU_CHOOSE(64, uint64_t, UINT64_C(0x7fffffffffffffff), UINT64_C(0x8000000000000))
 
 #endif

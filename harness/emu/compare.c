@@ -127,9 +127,9 @@ static void set_mask(struct emu_wave *w, const struct emu_insn *i, uint64_t mask
     BOTH(relation, u64, U64, 0)
 /* clamp only decides on exceptions, which nobody sees. */
 #define FLOATS(relation, ...)                                                                      \
-    BOTH(relation, f16, F16, EMU_FLOAT | EMU_CLAMPS)                                               \
-    BOTH(relation, f32, F32, EMU_FLOAT | EMU_CLAMPS)                                               \
-    BOTH(relation, f64, F64, EMU_FLOAT | EMU_CLAMPS)
+    BOTH(relation, f16, F16, EMU_FLOAT | EMU_UNDER_MODE | EMU_CLAMPS)                              \
+    BOTH(relation, f32, F32, EMU_FLOAT | EMU_UNDER_MODE | EMU_CLAMPS)                              \
+    BOTH(relation, f64, F64, EMU_FLOAT | EMU_UNDER_MODE | EMU_CLAMPS)
 #define CLASS(width, is_nan, sign, infinity, normal, quiet, type, T)                               \
     EMU_ROW(v_cmp_class_f##width, 1, 0, EMU_MASK, EMU_##T, EMU_B32)                                \
     EMU_ROW(v_cmpx_class_f##width, 1, 0, EMU_MASK, EMU_##T, EMU_B32)

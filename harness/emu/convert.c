@@ -3,7 +3,7 @@
  * Conversions between number formats.
  *
  * To integers: truncation (or the rounding in the name), saturation, NaN gives 0; a result is never affected by MODE's
- * rounding. rpi is floor(x + 0.5) with the sum exact. To f32: MODE.ROUND_32 and the f32 denormal bits; to f16: ROUND_16_64
+ * rounding. rpi is floor(x + 0.5) with the sum exact. To f32: MODE.ROUND_32 and the f32 denormal bits, from f64 ROUND_16_64; to f16: ROUND_16_64
  * and the f16 bits. Results of 16 bits clear the upper half of their register.
  *
  * FP8 and BF8 are the FNUZ formats. Down: nearest even (or random), neither MODE.ROUND nor denormal bits; MODE.FP16_OVFL
@@ -189,7 +189,7 @@ CONVERT_64_32(cvt_f64_u32, emu_bits64((double)(int64_t)x))
 CONVERT_32_32(cvt_f16_f32, emu_f32_to_f16(emu_flush32(x, m.in32), m.round16, m.out16, m.saturate),
               emu_output16)
 CONVERT_32_32(cvt_f32_f16, f16_value(x, m.in16), emu_output32)
-CONVERT_32_64(cvt_f32_f64_in_mode, emu_f64_to_f32(x, m.round32, m.in16, m.out32), emu_output32)
+CONVERT_32_64(cvt_f32_f64_in_mode, emu_f64_to_f32(x, m.round16, m.in16, m.out32), emu_output32)
 CONVERT_32_64(cvt_f32_f64_nearest, emu_bits((float)emu_double(x)), emu_output32)
 CONVERT_64_32(cvt_f64_f32, emu_f32_to_f64(x, m.in32))
 CONVERT_32_32(cvt_f16_u16,
@@ -201,7 +201,7 @@ CONVERT_32_32(cvt_u16_f16, f32_to_u16(f16_value(x, true)), no_output32)
 CONVERT_32_32(cvt_i16_f16, f32_to_i16(f16_value(x, true)), no_output32)
 /* The host rounds to nearest even, keeps denormals and quiets a NaN as the hardware does. */
 static bool as_host(const struct emu_wave *w) {
-    const uint32_t rounding = 3u << EMU_ROUND_32,
+    const uint32_t rounding = 3u << EMU_ROUND_32 | 3u << EMU_ROUND_16_64,
                    denormals = 3u << EMU_DENORM_32 | 3u << EMU_DENORM_16_64;
     return (w->mode & (rounding | denormals)) == denormals;
 }

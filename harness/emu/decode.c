@@ -73,8 +73,8 @@ static void note_immediate(struct emu_insn *i, const char *mnemonic, struct emu_
     int64_t n;
     if (!emu_integer(p, &n)) return;
     const unsigned type = i->operand[i->n_operands].type;
-    if (type == EMU_NONE ||
-        (mnemonic[0] == 's' && (type == EMU_I16 || type == EMU_U16 || type == EMU_B16)))
+    if (starts(mnemonic, "s_") &&
+        (type == EMU_NONE || type == EMU_I16 || type == EMU_U16 || type == EMU_B16))
         i->immediate = (uint32_t)n;
 }
 
@@ -110,7 +110,7 @@ static bool complete(const struct emu_insn *i) {
         if (i->opcode->types[n] != EMU_NONE) return false;
     for (unsigned n = 0; n < i->n_operands; n++) {
         const struct emu_operand *const o = &i->operand[n];
-        if (o->kind != EMU_VGPR && o->kind != EMU_SGPR) continue;
+        if (o->kind != EMU_VGPR && o->kind != EMU_SGPR && o->kind != EMU_SCC) continue;
         if (o->registers < emu_type_registers((enum emu_type)o->type)) return false;
     }
     return true;

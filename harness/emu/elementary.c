@@ -66,7 +66,8 @@ static void exp_lanes(double *y, const double *x) {
         const double limited = number > 1000.0 ? 1000.0 : number < -1000.0 ? -1000.0 : number;
         const double n = nearest(limited), r = limited - n;
         POLYNOMIAL(p, r, exp_terms);
-        y[lane] = p * emu_double((uint64_t)((int64_t)n + 1023) << 52);
+        const double value = p * emu_double((uint64_t)((int64_t)n + 1023) << 52);
+        y[lane] = x[lane] != x[lane] ? x[lane] : value;
     }
 }
 static long double exp_again(double x) { return exp2l((long double)x); }
@@ -187,17 +188,20 @@ ROUND_LANES(round_f16, to_f16)
 /* ---- the ends of the bound ---- */
 
 /*
- * The lowest (way < 0) or highest number of `fraction` bits and least exponent `lowest` within ulp last places of y.
- * Zeros, infinities and NaNs stay as they are.
+ * The lowest (way < 0) or highest f32 that is within ulp last places of y in a format of `fraction` bits and least exponent
+ * `lowest`, and on y's side of zero. Zeros, infinities and NaNs stay as they are.
  */
-static double end_of_bound(double y, double ulp, int way, int fraction, int lowest) {
-    if (y == 0 || y - y != 0) return y;
-    int exponent;
-    frexp(y, &exponent);
-    exponent = exponent - 1 < lowest ? lowest : exponent - 1;
-    const double place = ldexp(1.0, exponent - fraction);
-    const double moved = y / place + way * ulp;
-    return (way < 0 ? ceil(moved) : floor(moved)) * place;
+static uint32_t end_of_bound(double y, double ulp, int way, int fraction, int lowest) {
+    double moved = y;
+    if (y != 0 && y - y == 0) {
+        int exponent; /* of the lower binade, if y is at the border of two */
+        frexp(nextafter(y, 0), &exponent);
+        exponent = exponent - 1 < lowest ? lowest : exponent - 1;
+        moved = y + way * ulp * ldexp(1.0, exponent - fraction);
+        if ((moved > 0) != (y > 0)) moved = copysign(0.0, y);
+    }
+    const struct emu_rounding inwards = {.up = way < 0 ? ~0u : 0, .down = way < 0 ? 0 : ~0u};
+    return emu_f64_to_f32(emu_bits64(moved), inwards, true, true);
 }
 
 static double bound_of(const struct emu_insn *i) {
@@ -219,7 +223,8 @@ static inline const struct emu_insn *run_f32(struct emu_wave *w, const struct em
     const int way = emu_options()->approximate;
     const double ulp = way == 0 ? 0 : bound_of(i);
     for (unsigned lane = 0; way != 0 && lane < EMU_LANES; lane++)
-        result[lane] = to_f32(end_of_bound(y[lane], ulp, way, 23, -126));
+        if ((result[lane] & 0x7fffffffu) < 0x7f800000u)
+            result[lane] = end_of_bound(y[lane], ulp, way, 23, -126);
     EMU_EACH_LANE {
         const uint32_t nan =
             (source[lane] & 0x7fffffffu) > 0x7f800000u ? source[lane] | 0x400000u : 0x7fc00000u;
@@ -242,8 +247,11 @@ static inline const struct emu_insn *run_f16(struct emu_wave *w, const struct em
     round_f16(result, x, y, f);
     const int way = emu_options()->approximate;
     const double ulp = way == 0 ? 0 : bound_of(i);
+    const struct emu_rounding inwards = {.up = way < 0 ? ~0u : 0, .down = way < 0 ? 0 : ~0u};
     for (unsigned lane = 0; way != 0 && lane < EMU_LANES; lane++)
-        result[lane] = to_f16(end_of_bound(y[lane], ulp, way, 10, -14));
+        if ((result[lane] & 0x7fff) < 0x7c00)
+            result[lane] =
+                emu_f32_to_f16(end_of_bound(y[lane], ulp, way, 10, -14), inwards, true, false);
     const bool saturate = w->mode >> EMU_FP16_OVFL & 1;
     EMU_EACH_LANE {
         const uint32_t magnitude = source[lane] & 0x7fff;

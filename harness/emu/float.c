@@ -463,15 +463,15 @@ FUNCTION(v_div_fmas_f64) {
 #undef PK_F32_3
 #undef OTHER
 
-#define MODIFIED (EMU_FLOAT | EMU_CLAMPS | EMU_OMOD)
-#define PACKED_FLAGS (EMU_FLOAT | EMU_CLAMPS | EMU_OP_SEL)
+#define MODIFIED (EMU_FLOAT | EMU_UNDER_MODE | EMU_CLAMPS | EMU_OMOD)
+#define PACKED_FLAGS (EMU_FLOAT | EMU_UNDER_MODE | EMU_CLAMPS | EMU_OP_SEL)
 #define F32_1(name, ...) EMU_ROW(name, 1, MODIFIED, EMU_F32, EMU_F32)
 #define F32_2(name, ...) EMU_ROW(name, 1, MODIFIED, EMU_F32, EMU_F32, EMU_F32)
 #define F32_3(name, ...) EMU_ROW(name, 1, MODIFIED, EMU_F32, EMU_F32, EMU_F32, EMU_F32)
 #define F32_ACCUMULATE(name, ...)                                                                  \
     EMU_ROW(name, 1, MODIFIED | EMU_PARTIAL, EMU_F32, EMU_F32, EMU_F32)
 #define F32_SCALE(name, ...) EMU_ROW(name, 1, MODIFIED, EMU_F32, EMU_F32, EMU_I32)
-#define F32_EXPONENT(name, ...) EMU_ROW(name, 1, EMU_FLOAT, EMU_I32, EMU_F32)
+#define F32_EXPONENT(name, ...) EMU_ROW(name, 1, EMU_FLOAT | EMU_UNDER_MODE, EMU_I32, EMU_F32)
 #define F32_CHOOSE2 F32_2
 #define F32_CHOOSE3 F32_3
 #define F64_1(name, ...) EMU_ROW(name, 1, MODIFIED, EMU_F64, EMU_F64)
@@ -480,13 +480,13 @@ FUNCTION(v_div_fmas_f64) {
 #define F64_ACCUMULATE(name, ...)                                                                  \
     EMU_ROW(name, 1, MODIFIED | EMU_PARTIAL, EMU_F64, EMU_F64, EMU_F64)
 #define F64_SCALE(name) EMU_ROW(name, 1, MODIFIED, EMU_F64, EMU_F64, EMU_I32)
-#define F64_EXPONENT(name, ...) EMU_ROW(name, 1, EMU_FLOAT, EMU_I32, EMU_F64)
+#define F64_EXPONENT(name, ...) EMU_ROW(name, 1, EMU_FLOAT | EMU_UNDER_MODE, EMU_I32, EMU_F64)
 #define F64_CHOOSE2 F64_2
 #define F64_CHOOSE3 F64_3
 #define PK_F32_2(name, ...) EMU_ROW(name, 1, PACKED_FLAGS, EMU_2F32, EMU_2F32, EMU_2F32)
 #define PK_F32_3(name, ...) EMU_ROW(name, 1, PACKED_FLAGS, EMU_2F32, EMU_2F32, EMU_2F32, EMU_2F32)
 #define OTHER(name, destinations, flags, ...)                                                      \
-    EMU_ROW(name, destinations, EMU_FLOAT | (flags), __VA_ARGS__)
+    EMU_ROW(name, destinations, EMU_FLOAT | EMU_UNDER_MODE | (flags), __VA_ARGS__)
 
 const struct emu_opcode emu_float_opcodes[] = {
 #include "float.def"

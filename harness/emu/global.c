@@ -51,6 +51,31 @@ static const struct emu_insn *global_store(struct emu_wave *w, const struct emu_
     return i + 1;
 }
 
+static const struct emu_insn *global_load_lds(struct emu_wave *w, const struct emu_insn *i,
+                                              unsigned bytes, bool is_signed) {
+    struct emu_access a = {.bytes = bytes};
+    uint32_t values[EMU_LANES];
+    if (emu_exec(w) == 0) return i + 1;
+    if (!begin(w, i, &a, &i->operand[0], &i->operand[1]) || !emu_check_global(w, i, &a, false))
+        return NULL;
+    emu_fetch(&a, is_signed, values);
+    return emu_lds_direct(w, i, values) ? i + 1 : NULL;
+}
+
+/* X(name, bytes, signed) */
+#define LDS_LOADS(X)                                                                               \
+    X(global_load_lds_ubyte, 1, false)                                                             \
+    X(global_load_lds_sbyte, 1, true)                                                              \
+    X(global_load_lds_ushort, 2, false)                                                            \
+    X(global_load_lds_sshort, 2, true)                                                             \
+    X(global_load_lds_dword, 4, false)
+
+#define LDS_LOAD(name, bytes, is_signed)                                                           \
+    static const struct emu_insn *name(struct emu_wave *w, const struct emu_insn *i) {             \
+        return global_load_lds(w, i, bytes, is_signed);                                            \
+    }
+LDS_LOADS(LDS_LOAD)
+
 /* Where the lanes of a flat access go. */
 struct flat {
     int64_t offsets[EMU_LANES];
@@ -232,10 +257,12 @@ ATOMICS(HANDLERS)
 #define ATOMIC_ROWS(name, bits)                                                                    \
     ROW(global_atomic_##name, 1, EMU_U64, EMU_U64, EMU_U64, EMU_U64)                               \
     ROW(flat_atomic_##name, 1, EMU_U64, EMU_U64, EMU_U64)
+#define LDS_ROW(name, bytes, is_signed) ROW(name, 0, EMU_U64, EMU_U64)
 
 /* clang-format off */
 const struct emu_opcode emu_memory_opcodes[] = {
 #include "moves.def"
     ATOMICS(ATOMIC_ROWS)
+    LDS_LOADS(LDS_ROW)
     {0}};
 /* clang-format on */

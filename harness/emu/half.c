@@ -13,20 +13,32 @@
 #define FUNCTION(name)                                                                             \
     static const struct emu_insn *name(struct emu_wave *w, const struct emu_insn *i)
 
-/* How results become f16. */
+/* How results become f16, as masks. */
 struct narrowing {
-    struct emu_rounding rounding;
-    bool saturate, nearest;
+    uint32_t overflow; /* where FP16_OVFL turns overflow to infinity into 65504 */
+    uint32_t nearest;
 };
 
 static struct narrowing narrowing(const struct emu_wave *w) {
-    return (struct narrowing){.rounding = emu_rounding(w->mode, EMU_ROUND_16_64),
-                              .saturate = w->mode >> EMU_FP16_OVFL & 1,
-                              .nearest = (w->mode >> EMU_ROUND_16_64 & 3) == 0};
+    return (struct narrowing){.overflow = w->mode >> EMU_FP16_OVFL & 1 ? ~0u : 0,
+                              .nearest = w->mode >> EMU_ROUND_16_64 & 3 ? 0 : ~0u};
 }
 
+/*
+ * To f16, rounding as the host does: adding and subtracting a power of two rounds at its last place, and what lies beyond
+ * the largest finite number rounds as if there were one more exponent. Not for NaNs.
+ */
 static inline uint32_t narrow(float x, struct narrowing r) {
-    return emu_f32_to_f16(emu_bits(x), r.rounding, true, r.saturate);
+    const uint32_t bits = emu_bits(x), sign = bits & 0x80000000, magnitude = bits & 0x7fffffff;
+    const uint32_t limited = magnitude > 0x477fffff ? 0x477fffff : magnitude; /* below 65536 */
+    const uint32_t field = limited >> 23, exponent = field < 113 ? 113 : field;
+    const float step = emu_float((exponent + 13) << 23 | sign);
+    const uint32_t rounded = emu_bits((emu_float(limited | sign) + step) - step) & 0x7fffffff;
+    const uint32_t small = (uint32_t)(int32_t)(emu_float(rounded) * 0x1p24f);
+    const uint32_t finite = rounded < 0x38800000 ? small : (rounded >> 13) - (112u << 10);
+    const uint32_t top = finite - (finite >> 10 == 31 ? r.overflow & 1 : 0);
+    const uint32_t special = magnitude > 0x7f800000 ? EMU_NAN16 : 0x7c00;
+    return sign >> 16 | (magnitude >= 0x7f800000 ? special : top);
 }
 
 static inline uint32_t canonical(uint32_t result, uint32_t a, uint32_t b, uint32_t c) {
@@ -46,15 +58,14 @@ static inline uint32_t fma16(uint32_t a, uint32_t b, uint32_t c, struct narrowin
     const double sum = product + term, part = sum - product;
     const double error = (product - (sum - part)) + (term - part);
     const uint64_t bits = emu_bits64(sum);
-    const bool inexact = r.nearest && error != 0 && !(bits & 1) && !emu_is_nan64(emu_bits64(error));
-    const uint64_t step = (error > 0) == (sum > 0) ? 1 : UINT64_MAX;
-    const uint64_t odd = inexact ? bits + step : bits;
-    /* Cut to f32 with a sticky last bit. */
-    const uint32_t sticky = (odd & 0x1fffffff) != 0;
-    const double cut = emu_double(odd & ~UINT64_C(0x1fffffff));
-    const uint32_t single = emu_bits((float)cut);
-    const uint32_t finite = r.nearest ? single | sticky : emu_bits((float)sum);
-    return emu_f32_to_f16(finite, r.rounding, true, r.saturate);
+    /* An even sum steps to the odd neighbour on the side of the error. */
+    const uint64_t away = emu_bits64(error * sum) >> 63 ? UINT64_MAX : 1;
+    const uint64_t odd = error > 0 || error < 0 ? (bits & 1 ? bits : bits + away) : bits;
+    /* Cut to f32, whose last bit says whether anything was cut. */
+    const uint32_t sticky = odd & 0x1fffffff ? 1 : 0;
+    const uint32_t single = emu_bits((float)emu_double(odd & ~UINT64_C(0x1fffffff))) | sticky;
+    const uint32_t directed = emu_bits((float)sum);
+    return narrow(emu_float((single & r.nearest) | (directed & ~r.nearest)), r);
 }
 
 /* ---- functions of one number; f32 holds every f16 with room to spare ---- */
@@ -233,7 +244,11 @@ static void mixed_half(struct emu_wave *w, const struct emu_insn *i, unsigned sh
     uint32_t result[EMU_LANES];
     const struct narrowing r = narrowing(w);
     mixed_fma(w, i, result);
-    EMU_EACH_LANE result[lane] = emu_f32_to_f16(result[lane], r.rounding, true, r.saturate);
+    EMU_EACH_LANE {
+        const uint32_t x = result[lane];
+        const uint32_t nan = (x >> 16 & 0x8000) | 0x7e00 | (x >> 13 & 0x1ff);
+        result[lane] = emu_is_nan32(x) ? nan : narrow(emu_float(x), r);
+    }
     if (i->clamp) emu_output16(w, i, result);
     const uint32_t *const mask = emu_lane_mask(w);
     uint32_t *const to = w->v[i->operand[0].reg];
@@ -280,22 +295,22 @@ FUNCTION(v_pack_b32_f16) {
 #undef PK_F16_ACCUMULATE
 #undef OTHER
 
-#define MODIFIED (EMU_FLOAT | EMU_CLAMPS | EMU_OMOD)
+#define MODIFIED (EMU_FLOAT | EMU_UNDER_MODE | EMU_CLAMPS | EMU_OMOD)
 #define CHOSEN (MODIFIED | EMU_OP_SEL | EMU_PARTIAL)
-#define PACKED (EMU_FLOAT | EMU_CLAMPS | EMU_OP_SEL)
+#define PACKED (EMU_FLOAT | EMU_UNDER_MODE | EMU_CLAMPS | EMU_OP_SEL)
 #define F16_1(name, ...) EMU_ROW(name, 1, MODIFIED, EMU_F16, EMU_F16)
 #define F16_2(name, ...) EMU_ROW(name, 1, MODIFIED, EMU_F16, EMU_F16, EMU_F16)
 #define F16_SCALE(name, ...) EMU_ROW(name, 1, MODIFIED, EMU_F16, EMU_F16, EMU_I16)
-#define F16_EXPONENT(name, ...) EMU_ROW(name, 1, EMU_FLOAT, EMU_I16, EMU_F16)
+#define F16_EXPONENT(name, ...) EMU_ROW(name, 1, EMU_FLOAT | EMU_UNDER_MODE, EMU_I16, EMU_F16)
 #define F16_CHOOSE2 F16_2
 #define F16_CHOOSE3(name, ...) EMU_ROW(name, 1, CHOSEN, EMU_F16, EMU_F16, EMU_F16, EMU_F16)
 #define F16_FMA(name) F16_CHOOSE3(name, 0)
 #define PK_F16_2(name, ...) EMU_ROW(name, 1, PACKED, EMU_2F16, EMU_2F16, EMU_2F16)
 #define PK_F16_3(name, ...) EMU_ROW(name, 1, PACKED, EMU_2F16, EMU_2F16, EMU_2F16, EMU_2F16)
 #define PK_F16_ACCUMULATE(name, ...)                                                               \
-    EMU_ROW(name, 1, EMU_FLOAT | EMU_PARTIAL, EMU_2F16, EMU_2F16, EMU_2F16)
+    EMU_ROW(name, 1, EMU_FLOAT | EMU_UNDER_MODE | EMU_PARTIAL, EMU_2F16, EMU_2F16, EMU_2F16)
 #define OTHER(name, destinations, flags, ...)                                                      \
-    EMU_ROW(name, destinations, EMU_FLOAT | (flags), __VA_ARGS__)
+    EMU_ROW(name, destinations, EMU_FLOAT | EMU_UNDER_MODE | (flags), __VA_ARGS__)
 
 const struct emu_opcode emu_half_opcodes[] = {
 #include "half.def"

@@ -119,15 +119,17 @@ enum emu_flag {
         1
         << 13, /* a lane's result depends on other lanes: definedness is the handler's own affair */
     EMU_WAITS = 1 << 14,
-    EMU_CLAMPS = 1 << 15, /* honours clamp; an opcode without this refuses it (emu_wrap) */
-    EMU_OMOD = 1 << 16,   /* honours omod */
-    EMU_OP_SEL = 1 << 17  /* honours op_sel, op_sel_hi, neg_lo, neg_hi as far as it has them */
+    EMU_CLAMPS = 1 << 15,    /* honours clamp; an opcode without this refuses it (emu_wrap) */
+    EMU_OMOD = 1 << 16,      /* honours omod */
+    EMU_OP_SEL = 1 << 17,    /* honours op_sel, op_sel_hi, neg_lo, neg_hi as far as it has them */
+    EMU_UNDER_MODE = 1 << 18 /* computes as the host does: emu_run_mode rounds and flushes for it */
 };
 
 /* The registers of an instruction, for track.c to follow which of them hold values. */
 enum { EMU_FLOW_SOURCES = 8, EMU_FLOW_DESTINATIONS = 4 };
 struct emu_flow {
     uint8_t n_vgprs, n_sgprs, n_to_vgprs, n_to_sgprs;
+    bool reads_scc, writes_scc;
     uint16_t vgpr[EMU_FLOW_SOURCES], to_vgpr[EMU_FLOW_DESTINATIONS];
     uint8_t sgpr[EMU_FLOW_SOURCES], to_sgpr[EMU_FLOW_DESTINATIONS];
 };

@@ -71,6 +71,20 @@ void emu_lds_mark(struct emu_wave *w, const struct emu_access *a, uint64_t lanes
         if (lanes >> lane & 1) memset(shadow(w, a, lane), (int)(defined >> lane & 1), a->bytes);
 }
 
+bool emu_lds_direct(struct emu_wave *w, const struct emu_insn *i, const uint32_t *values) {
+    const struct emu_operand m0 = {.kind = EMU_SGPR, .registers = 1, .reg = EMU_M0};
+    struct emu_access a = {.bytes = 4, .active = emu_exec(w)};
+    uint32_t offsets[EMU_LANES];
+    if (!emu_require(w, i, &m0, a.active, "an LDS address in m0")) return false;
+    const uint32_t base = (w->s[EMU_M0] & 0xFFFF) + (uint32_t)i->offset;
+    EMU_EACH_LANE offsets[lane] = base + 4 * lane;
+    if (!emu_lds_resolve(w, i, &a, offsets, a.active, EMU_LDS_WRITE)) return false;
+    for (unsigned lane = 0; lane < EMU_LANES; lane++)
+        if (a.active >> lane & 1) memcpy((uint8_t *)0 + a.at[lane], &values[lane], 4);
+    emu_lds_mark(w, &a, a.active, ~UINT64_C(0));
+    return true;
+}
+
 /* Address register and offset to host addresses. */
 static bool begin(struct emu_wave *w, const struct emu_insn *i, struct emu_access *a,
                   const struct emu_operand *address, uint32_t offset, enum emu_lds_use use) {

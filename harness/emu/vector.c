@@ -212,7 +212,7 @@ static inline int64_t limited(int64_t x, int64_t lowest, int64_t highest) {
             result[lane] = (uint32_t)(clamp ? limited(x, lowest, highest) : x) & 0xffff;           \
         }                                                                                          \
         /* op_sel's bit of the destination comes after those of the sources. */                    \
-        emu_store16(w, i, 3, result);                                                              \
+        emu_store16(w, i, sources, result);                                                        \
         return i + 1;                                                                              \
     }
 #define HALF2(name, A, lowest, highest, type, ...) HALF(name, lowest, highest, type, 2, __VA_ARGS__)

@@ -98,7 +98,7 @@ struct emu_wave {
     uint64_t *v_defined;           /* per VGPR: lanes that hold a value somebody wrote */
     uint32_t s[EMU_SREGS];         /* write through emu_write_sreg: exec is among them */
     uint32_t s_defined[EMU_SREGS]; /* bit by bit */
-    uint32_t lane_mask[EMU_LANES]; /* ~0 where exec is set; valid unless lanes_stale */
+    _Alignas(64) uint32_t lane_mask[EMU_LANES]; /* ~0 where exec is set; valid unless lanes_stale */
     bool lanes_stale;
     bool scc, scc_defined;
     uint32_t mode;
@@ -108,7 +108,7 @@ struct emu_wave {
     enum emu_state state;
     const struct emu_insn *next; /* where it resumes */
     uint64_t steps;
-    uint32_t temporary[8][EMU_LANES]; /* operands made by DPP, SDWA and MODE wrappers */
+    _Alignas(64) uint32_t temporary[8][EMU_LANES]; /* operands made by DPP, SDWA and MODE wrappers */
 };
 
 static inline uint64_t emu_s64(const struct emu_wave *w, unsigned reg) {

@@ -80,3 +80,47 @@ Test(device, bench_replays_a_graph) {
     ASSERT_HAS(output, "calls");
     cr_assert_eq(run("bench --time 50", "hipGraphLaunch", ""), 1, "%s", output);
 }
+
+/* The suite of a sequence, against the fake runtime in graph mode; `wrong` is what the plug-in does. */
+static int run_steps(const char *wrong, const char *rest) {
+    char suites[64], line[9000], root[4100], plugin[4100];
+    support_suites(suites);
+    support_write(suites, "kv_quantize_insert.yaml",
+                  "op: kv_quantize_insert\ntags:\n  plain:\n    bug: any\ncases:\n"
+                  "  - name: step-{batch}\n    tier: smoke\n    tags: [plain]\n"
+                  "    sweep: {batch: [\"1@9x4\", \"1@2x3\", \"0@0\"]}\n"
+                  "    with: {room: \"1@9x4\", block_size: 2}\n"
+                  "sequences:\n  - name: there-and-back\n    tier: smoke\n    tags: [plain]\n"
+                  "    steps: [step-1-9x4, step-1-2x3, step-0-0, step-1-9x4]\n");
+    support_build(root, sizeof root, "tests/fake");
+    support_build(plugin, sizeof plugin, "tests/fake/hip_plugin.so");
+    cr_assert_eq(setenv("ROCM_PATH", root, 1), 0);
+    cr_assert_eq(setenv("DSV4_FAKE_HIP", "", 1), 0);
+    cr_assert_eq(setenv("DSV4_FAKE_PLUGIN", wrong, 1), 0);
+    snprintf(line, sizeof line,
+             "check --fresh --suites %s --impl %s --op kv_quantize_insert --mode graph %s", suites,
+             plugin, rest);
+    return support_run(output, OUTPUT, line);
+}
+
+Test(device, a_graph_is_captured_once_and_replayed) {
+    cr_assert_eq(run_steps("", "--verbose"), 0, "%s", output);
+    ASSERT_HAS(output, "each call is captured once and replayed");
+    ASSERT_HAS(output, "4 passed");
+    ASSERT_HAS(output, "4 steps");
+}
+
+Test(device, what_a_capture_forbids_is_named) {
+    cr_assert_eq(run_steps("synchronises", ""), 1, "%s", output);
+    ASSERT_HAS(output, "run() cannot be captured into a graph");
+    ASSERT_HAS(output, "operation failed due to a previous error during capture");
+    cr_assert_eq(run_steps("allocates", ""), 1, "%s", output);
+    ASSERT_HAS(output, "nor allocate nor leave its stream: hipMalloc failed");
+}
+
+Test(device, a_graph_that_holds_host_values_fails_at_the_next_step) {
+    cr_assert_eq(run_steps("bakes", "--case there-and-back"), 1, "%s", output);
+    ASSERT_HAS(output, "2 of 4: step-1-2x3");
+    cr_assert_eq(run_steps("direct", "--case there-and-back"), 1, "%s", output);
+    ASSERT_HAS(output, "nothing was captured");
+}

@@ -6,6 +6,7 @@
 
 #include "../../reference/memory.h"
 #include "../options.h"
+#include "../sequence.h"
 #include "../suite.h"
 #include "toy_op.h"
 
@@ -285,4 +286,39 @@ Test(suite, filters) {
     cr_assert_eq(n, 7);
     cr_assert_eq(count(&suite, (struct dsv4_filter){.shard_index = 1, .n_shards = 3}), 3);
     dsv4_suite_free(&suite);
+}
+
+static void expect_sequence_error(const char *sequences, const char *wanted) {
+    char text[2000];
+    struct dsv4_suite suite = {0};
+    struct dsv4_err err = {0};
+    const struct dsv4_op *const op = dsv4_op_find("kv_quantize_insert");
+    snprintf(text, sizeof text,
+             "op: kv_quantize_insert\ntags:\n  plain:\n    bug: any\ncases:\n"
+             "  - name: small\n    tier: smoke\n    tags: [plain]\n"
+             "  - name: wide\n    tier: smoke\n    tags: [plain]\n    with: {batch: \"5@5\"}\n"
+             "  - name: late\n    tier: full\n    tags: [plain]\n"
+             "sequences:\n%s",
+             sequences);
+    int status = dsv4_suite_parse(&suite, op, (const unsigned char *)text, strlen(text),
+                                  "planted.yaml", &err);
+    if (status == 0) status = dsv4_sequence_check(&suite, &suite.sequences[0], &err);
+    cr_assert_eq(status, -1, "accepted: %s", sequences);
+    cr_assert_not_null(strstr(err.text, wanted), "\"%s\" is not in: %s", wanted, err.text);
+    cr_assert_str_eq(err.file, "planted.yaml");
+    cr_assert_gt(err.line, 14);
+    dsv4_suite_free(&suite);
+}
+
+#define SEQUENCE(steps) "  - name: both\n    tier: smoke\n    tags: [plain]\n    steps: " steps "\n"
+
+Test(suite, sequences_that_cannot_be_replayed_are_refused) {
+    expect_sequence_error(SEQUENCE("[small]"), "at least two steps");
+    expect_sequence_error(SEQUENCE("[small, nobody]"), "is no case of this file");
+    expect_sequence_error(SEQUENCE("[small, late]"), "of a later tier than the sequence");
+    expect_sequence_error(SEQUENCE("[small, wide]"), "give them the same `room`");
+    expect_sequence_error("  - name: small\n    tier: smoke\n    tags: [plain]\n"
+                          "    steps: [small, small]\n",
+                          "is a case already");
+    expect_sequence_error(SEQUENCE("[small, small]") SEQUENCE("[small, small]"), "exists already");
 }

@@ -64,7 +64,7 @@ static int64_t graph_rows(int64_t n) {
 }
 
 static void lay_out(struct dsv4_case *c, struct dsv4_batch *batch) {
-    batch->n_rows = batch->n_tokens;
+    batch->n_rows = batch->room != NULL ? batch->room->n_tokens : batch->n_tokens;
     if (dsv4_case_int(c, "graph_padding") != 0) batch->n_rows = graph_rows(batch->n_rows);
     batch->n_rows += dsv4_case_int(c, "padding");
     const size_t rows = (size_t)batch->n_rows, requests = (size_t)batch->n_requests;
@@ -87,25 +87,58 @@ static void lay_out(struct dsv4_case *c, struct dsv4_batch *batch) {
     }
 }
 
-int dsv4_batch_make(struct dsv4_case *c, struct dsv4_batch *batch, struct dsv4_err *err) {
-    const char *const text = dsv4_case_word(c, "batch");
+/* Reads the list of requests that parameter `name` holds. */
+static int read_requests(struct dsv4_case *c, const char *name, struct dsv4_batch *batch,
+                         int64_t room, struct dsv4_err *err) {
+    const char *const text = dsv4_case_word(c, name);
     const char *at = text;
     const int64_t most = count_requests(text);
-    memset(batch, 0, sizeof *batch);
-    if (most > MAX_REQUESTS) return dsv4_fail(err, "batch: '%s' has too many requests", text);
-    batch->requests = dsv4_case_alloc(c, (size_t)most * sizeof *batch->requests);
+    if (most > MAX_REQUESTS) return dsv4_fail(err, "%s: '%s' has too many requests", name, text);
+    batch->requests =
+        dsv4_case_alloc(c, (size_t)(most > room ? most : room) * sizeof *batch->requests);
     do {
         if (read_item(c, batch, &at) != 0 || (*at != '\0' && *at != ','))
             return dsv4_fail(err,
-                             "batch: '%s' is not a list of Q@C or Q@CxN (numbers up to %lld, ~ "
+                             "%s: '%s' is not a list of Q@C or Q@CxN (numbers up to %lld, ~ "
                              "before one draws up to it)",
-                             text, (long long)MAX_TOKENS);
+                             name, text, (long long)MAX_TOKENS);
     } while (*at++ == ',');
+    return 0;
+}
+
+static int make_room(struct dsv4_case *c, struct dsv4_batch *batch, struct dsv4_err *err) {
+    struct dsv4_batch *const room = dsv4_case_alloc(c, sizeof *room);
+    if (read_requests(c, "room", room, 0, err) != 0) return -1;
+    batch->room = room;
+    return 0;
+}
+
+int64_t dsv4_batch_longest(const struct dsv4_batch *batch) {
+    int64_t longest = batch->room != NULL ? dsv4_batch_longest(batch->room) : 0;
+    for (int64_t r = 0; r < batch->n_requests; r++) {
+        const int64_t n = batch->requests[r].context + batch->requests[r].query;
+        longest = n > longest ? n : longest;
+    }
+    return longest;
+}
+
+int dsv4_batch_make(struct dsv4_case *c, struct dsv4_batch *batch, struct dsv4_err *err) {
+    memset(batch, 0, sizeof *batch);
+    if (!dsv4_case_is(c, "room", "-") && make_room(c, batch, err) != 0) return -1;
+    const struct dsv4_batch *const room = batch->room;
+    if (read_requests(c, "batch", batch, room != NULL ? room->n_requests : 0, err) != 0) return -1;
+    if (room != NULL && (batch->n_requests > room->n_requests || batch->n_tokens > room->n_tokens ||
+                         dsv4_batch_longest(batch) > dsv4_batch_longest(room)))
+        return dsv4_fail(err, "room: '%s' has fewer requests or tokens, or shorter ones, than '%s'",
+                         dsv4_case_word(c, "room"), dsv4_case_word(c, "batch"));
     for (int64_t r = 0; r < batch->n_requests; r++)
         if (batch->requests[r].context < dsv4_case_int(c, "prefix"))
             return dsv4_fail(err,
                              "prefix: request %lld has a context of %lld, shorter than the prefix",
                              (long long)r, (long long)batch->requests[r].context);
+    /* Requests of a padded batch: no tokens, and a length of 0. */
+    while (room != NULL && batch->n_requests < room->n_requests)
+        batch->requests[batch->n_requests++] = (struct dsv4_request){0};
     lay_out(c, batch);
     return 0;
 }
@@ -210,11 +243,11 @@ static void fill_row(struct dsv4_paging *paging, struct pages *pages, int64_t r,
     }
 }
 
-void dsv4_paging_make(struct dsv4_case *c, struct dsv4_paging *paging,
-                      const struct dsv4_batch *batch, const struct dsv4_paging_rule *rule) {
-    struct pages pages = {.key = c->seed, .stream = STREAM_PAGES + 2 * rule->stream};
-    const int64_t prefix = dsv4_case_int(c, "prefix");
-    int64_t needed = 0, widest = 0;
+/* Pages that a batch takes at most, and the widest row of its table. */
+static int64_t count_pages(const struct dsv4_batch *batch, const struct dsv4_paging_rule *rule,
+                           int64_t *widest) {
+    int64_t needed = 0;
+    *widest = 0;
     for (int64_t r = 0; r < batch->n_requests; r++) {
         const struct dsv4_request *request = &batch->requests[r];
         const int64_t rows = (request->context + request->query) / rule->ratio;
@@ -223,7 +256,20 @@ void dsv4_paging_make(struct dsv4_case *c, struct dsv4_paging *paging,
             request->query / rule->ratio + rule->window + 2 * rule->block_size;
         const int64_t live = pages_of(live_rows, rule->block_size) + 1;
         needed += rule->window > 0 && live < used ? live : used;
-        widest = used > widest ? used : widest;
+        *widest = used > *widest ? used : *widest;
+    }
+    return needed;
+}
+
+void dsv4_paging_make(struct dsv4_case *c, struct dsv4_paging *paging,
+                      const struct dsv4_batch *batch, const struct dsv4_paging_rule *rule) {
+    struct pages pages = {.key = c->seed, .stream = STREAM_PAGES + 2 * rule->stream};
+    const int64_t prefix = dsv4_case_int(c, "prefix");
+    int64_t widest = 0, room_widest = 0, needed = count_pages(batch, rule, &widest);
+    if (batch->room != NULL) {
+        const int64_t room = count_pages(batch->room, rule, &room_widest);
+        needed = needed > room ? needed : room;
+        widest = widest > room_widest ? widest : room_widest;
     }
     memset(paging, 0, sizeof *paging);
     paging->block_size = rule->block_size;

@@ -26,6 +26,7 @@ struct dsv4_batch {
     int64_t *positions;
     int32_t *token_to_req;
     int32_t *seq_lens;
+    const struct dsv4_batch *room; /* whose buffers this step runs in: NULL: its own */
 };
 
 #define DSV4_BATCH_PARAMS(initial)                                                                 \
@@ -36,10 +37,16 @@ struct dsv4_batch {
         DSV4_PARAM_INT("graph_padding", INPUT, 0, 0, 1,                                            \
                        "1: pad the rows up to the next CUDA graph batch size as well"),            \
         DSV4_PARAM_INT("prefix", INPUT, 0, 0, 1 << 20,                                             \
-                       "tokens of a prefix that all requests share, page by page")
+                       "tokens of a prefix that all requests share, page by page"),                \
+        DSV4_PARAM_TEXT("room", INPUT, "-",                                                        \
+                        "the largest batch that the step's persistent buffers are made for: its "  \
+                        "rows, requests, pages and table widths; what is left over is padding")
 
-/* Reads the batch parameters and lays the step out. */
+/* Reads the batch parameters and lays the step out. With `room`, rows and requests beyond the batch are padding. */
 int dsv4_batch_make(struct dsv4_case *c, struct dsv4_batch *batch, struct dsv4_err *err);
+
+/* The longest sequence, the batch's or its room's. */
+int64_t dsv4_batch_longest(const struct dsv4_batch *batch);
 
 /* One paged cache of a batch. */
 struct dsv4_paging {

@@ -58,10 +58,11 @@ static int shape(struct dsv4_case *c, struct dsv4_err *err) {
     if (dsv4_batch_make(c, &step->batch, err) != 0) return -1;
     const int64_t requests = step->batch.n_requests;
     int64_t longest = 0;
-    for (int64_t r = 0; r < requests; r++) {
-        const int64_t n = gather_len(c, &step->batch.requests[r]);
-        longest = n > longest ? n : longest;
-    }
+    for (const struct dsv4_batch *b = &step->batch; b != NULL; b = b->room)
+        for (int64_t r = 0; r < b->n_requests; r++) {
+            const int64_t n = gather_len(c, &b->requests[r]);
+            longest = n > longest ? n : longest;
+        }
     kv_shape_cache(c, CACHE, KV_DS_MLA, 1, dsv4_case_is(c, "gather", "all") ? 0 : 128);
     kv_shape_rows(c, SEQ_LENS, DSV4_I32, requests);
     if (dsv4_case_is(c, "gather", "all"))

@@ -112,6 +112,8 @@ int kv_shape_rope(struct dsv4_case *c, size_t slot, int64_t ratio, struct dsv4_e
     const int64_t rows = step->batch.n_rows;
     int64_t *positions = dsv4_case_alloc(c, (size_t)(rows + 1) * sizeof *positions);
     int64_t most = dsv4_case_int(c, "max_position"), n = 0, last = 127;
+    if (step->batch.room != NULL && dsv4_batch_longest(&step->batch) > last)
+        last = dsv4_batch_longest(&step->batch);
     for (int64_t t = 0; t < rows; t++) {
         const int64_t p = step->batch.positions[t];
         last = p > last ? p : last;

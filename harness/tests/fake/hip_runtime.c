@@ -20,6 +20,24 @@ static int fails(const char *function) {
     int name arguments;                                                                            \
     int name arguments
 
+/* Host functions are the only work here: done at once, or recorded while the stream is captured. */
+struct node {
+    void (*work)(void *);
+    void *data;
+};
+static struct graph {
+    struct node nodes[16];
+    size_t n;
+} * capturing;
+static int broken; /* the capture was invalidated */
+
+enum { NOT_WHILE_CAPTURING = 900, INVALIDATED = 901 };
+
+static int refuse_capture(void) {
+    broken |= capturing != NULL;
+    return capturing != NULL ? NOT_WHILE_CAPTURING : 0;
+}
+
 FUNCTION(hipGetDeviceCount, (int *count)) {
     const char *const wanted = getenv("DSV4_FAKE_HIP");
     *count = wanted != NULL && strcmp(wanted, "no-device") == 0 ? 0 : 2;
@@ -47,8 +65,8 @@ FUNCTION(hipGetDevicePropertiesR0600, (void *properties, int device)) {
     strcpy((char *)properties + 1160, "gfx942:sramecc+");
     return 0;
 }
-FUNCTION(hipDeviceSynchronize, (void)) { return fails("hipDeviceSynchronize"); }
 FUNCTION(hipMalloc, (void **memory, size_t bytes)) {
+    if (refuse_capture() != 0) return NOT_WHILE_CAPTURING;
     if (fails("hipMalloc")) return 2;
     *memory = aligned_alloc(4096, (bytes + 4095) / 4096 * 4096);
     if (*memory != NULL) memset(*memory, 0xC3, bytes < 1 << 20 ? bytes : 1 << 20);
@@ -83,20 +101,47 @@ FUNCTION(hipStreamDestroy, (void *stream)) {
     free(stream);
     return 0;
 }
+
+FUNCTION(hipLaunchHostFunc, (void *stream, void (*work)(void *), void *data)) {
+    (void)stream;
+    if (capturing == NULL)
+        work(data);
+    else if (capturing->n < 16)
+        capturing->nodes[capturing->n++] = (struct node){work, data};
+    return 0;
+}
+FUNCTION(hipDeviceSynchronize, (void)) {
+    if (refuse_capture() != 0) return NOT_WHILE_CAPTURING;
+    return fails("hipDeviceSynchronize");
+}
 FUNCTION(hipStreamSynchronize, (void *stream)) {
+    if (refuse_capture() != 0) return NOT_WHILE_CAPTURING;
     return stream != NULL ? fails("hipStreamSynchronize") : 400;
 }
 FUNCTION(hipStreamBeginCapture, (void *stream, int mode)) {
-    (void)mode;
-    return stream != NULL ? fails("hipStreamBeginCapture") : 400;
+    if (fails("hipStreamBeginCapture") != 0) return 719;
+    if (stream == NULL) return 400;
+    capturing = calloc(1, sizeof *capturing);
+    broken = 0;
+    return mode == 0 || mode == 2 ? 0 : 1;
 }
 FUNCTION(hipStreamEndCapture, (void *stream, void **graph)) {
-    *graph = malloc(1);
+    *graph = broken ? NULL : capturing;
+    if (broken) free(capturing);
+    capturing = NULL;
+    if (broken) return INVALIDATED;
     return stream != NULL ? fails("hipStreamEndCapture") : 400;
 }
 FUNCTION(hipGraphInstantiateWithFlags, (void **exec, void *graph, unsigned long long flags)) {
-    *exec = malloc(1);
-    return graph != NULL && flags == 0 ? fails("hipGraphInstantiateWithFlags") : 400;
+    if (graph == NULL || flags != 0) return 400;
+    *exec = malloc(sizeof(struct graph));
+    memcpy(*exec, graph, sizeof(struct graph));
+    return fails("hipGraphInstantiateWithFlags");
+}
+FUNCTION(hipGraphGetNodes, (void *graph, void *nodes, size_t *count)) {
+    if (graph == NULL || nodes != NULL) return 400;
+    *count = ((const struct graph *)graph)->n;
+    return fails("hipGraphGetNodes");
 }
 FUNCTION(hipGraphDestroy, (void *graph)) {
     free(graph);
@@ -108,6 +153,8 @@ FUNCTION(hipGraphExecDestroy, (void *exec)) {
 }
 FUNCTION(hipGraphLaunch, (void *exec, void *stream)) {
     launches++;
+    for (size_t i = 0; exec != NULL && i < ((const struct graph *)exec)->n; i++)
+        ((const struct graph *)exec)->nodes[i].work(((const struct graph *)exec)->nodes[i].data);
     return exec != NULL && stream != NULL ? fails("hipGraphLaunch") : 400;
 }
 FUNCTION(hipEventCreate, (void **event)) {
@@ -133,5 +180,7 @@ const char *hipGetErrorString(int error);
 const char *hipGetErrorString(int error) {
     return error == 2     ? "out of memory"
            : error == 719 ? "unspecified launch failure"
+           : error == 900 ? "operation not permitted when stream is capturing"
+           : error == 901 ? "operation failed due to a previous error during capture"
                           : "some error";
 }

@@ -39,8 +39,8 @@ void *isa_assemble(const char *source, size_t *bytes) {
     char command[1024], output[256];
     snprintf(output, sizeof output, "%s.co", source);
     snprintf(command, sizeof command,
-             "%s --target=amdgcn-amd-amdhsa -mcpu=gfx942 -nogpulib -x assembler %s -o %s", path,
-             source, output);
+             "%s --target=amdgcn-amd-amdhsa -mcpu=gfx942 -x assembler %s -o %s", path, source,
+             output);
     void *const data = run(command, output, bytes);
     if (data != NULL) unlink(source);
     return data;

@@ -243,35 +243,36 @@ static void build_scalar(struct isa_program *p, const struct isa_row *row, unsig
     }
 }
 
-void isa_build_row(struct isa_program *p, const struct isa_row *row) {
+static void build_short(struct isa_program *p, const struct isa_row *row, unsigned *d) {
+    const bool literal_form = (row->flags & (LITERAL_K | LITERAL_M)) != 0;
+    append(p, row, literal_form ? "" : "_e32", d);
+    if ((row->flags & (PLAIN | CARRY_IN)) == 0 && isa_bits(row->s[0]) == 32)
+        append(p, row, "_e32", d)->s[0] = literal(row->s[0], (uint32_t)isa_value(row->s[0], 4, 5));
+}
+
+bool isa_build_row(struct isa_program *p, const struct isa_row *row, enum isa_part part) {
     unsigned d = is_scalar(row) ? 24 : 8;
+    static const char *const parts[] = {"", " sdwa", " dpp"};
     memset(p, 0, sizeof *p);
-    snprintf(p->name, sizeof p->name, "%s", row->name);
+    snprintf(p->name, sizeof p->name, "%s%s", row->name, parts[part]);
     p->fill = isa_fill;
     p->waves = is_scalar(row) ? 900 : 40;
-    if (is_scalar(row)) {
+    if (part == ISA_SDWA && (row->flags & WRITES_EXEC) == 0)
+        build_sdwa(p, row, &d);
+    else if (part == ISA_DPP)
+        build_dpp(p, row, &d);
+    else if (part == ISA_PLAIN && is_scalar(row))
         build_scalar(p, row, &d);
-        return;
-    }
-    if (row->form == VOP3P) {
+    else if (part == ISA_PLAIN && row->form == VOP3P)
         build_packed(p, row, &d);
-        return;
+    else if (part == ISA_PLAIN) {
+        if (row->form != VOP3) build_short(p, row, &d);
+        if ((row->flags & WRITES_EXEC) != 0)
+            p->n = 1;
+        else if ((row->flags & (LITERAL_K | LITERAL_M | NO_E64)) == 0)
+            build_long(p, row, &d);
     }
-    if (row->form != VOP3) {
-        struct isa_instance *const i =
-            append(p, row, row->flags & (LITERAL_K | LITERAL_M) ? "" : "_e32", &d);
-        if (row->form == VOPC) i->mask_out = ISA_VCC;
-        if ((row->flags & (PLAIN | CARRY_IN)) == 0 && isa_bits(row->s[0]) == 32)
-            append(p, row, "_e32", &d)->s[0] =
-                literal(row->s[0], (uint32_t)isa_value(row->s[0], 4, 5));
-    }
-    if ((row->flags & WRITES_EXEC) != 0) {
-        p->n = 1;
-        return;
-    }
-    if ((row->flags & (LITERAL_K | LITERAL_M | NO_E64)) == 0) build_long(p, row, &d);
-    build_sdwa(p, row, &d);
-    build_dpp(p, row, &d);
+    return p->n > 0;
 }
 
 static struct isa_operand random_source(const struct isa_row *row, unsigned n, uint64_t r,

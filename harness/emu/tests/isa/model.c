@@ -97,8 +97,9 @@ static uint32_t placed(const struct isa_instance *i, uint32_t old, uint32_t valu
     const enum isa_type type = i->row->d;
     if (type == I16 || type == F16) value &= 0xffff;
     if (strcmp(i->suffix, "_sdwa") != 0 || i->dst_sel == 6) {
-        if ((i->row->flags & OPSEL) != 0 && (i->op_sel & 8) != 0 && type == I16)
-            return (old & 0xffff) | value << 16;
+        /* GFX9's own 16-bit VOP3 instructions keep the other half; those that VI had clear it. */
+        if (i->row->form == VOP3 && (type == I16 || type == F16))
+            return i->op_sel & 8 ? (old & 0xffff) | value << 16 : (old & 0xffff0000) | value;
         return value;
     }
     const unsigned bits = i->dst_sel < 4 ? 8 : 16;

@@ -249,11 +249,14 @@ uint64_t isa_minimum(enum isa_type type, uint32_t mode, uint64_t a, uint64_t b) 
     return extreme(type, mode, a, b, -1);
 }
 
+/* As the document's text computes it: which zero comes out follows from that order. */
 uint64_t isa_median(enum isa_type type, uint32_t mode, uint64_t a, uint64_t b, uint64_t c) {
     if (isa_nan(type, a) || isa_nan(type, b) || isa_nan(type, c))
         return isa_minimum(type, mode, isa_minimum(type, mode, a, b), c);
-    const uint64_t ab_low = isa_minimum(type, mode, a, b), ab_high = isa_maximum(type, mode, a, b);
-    return isa_maximum(type, mode, ab_low, isa_minimum(type, mode, ab_high, c));
+    const uint64_t most = isa_maximum(type, mode, isa_maximum(type, mode, a, b), c);
+    if (isa_order(type, mode, most, a) == 0) return isa_maximum(type, mode, b, c);
+    if (isa_order(type, mode, most, b) == 0) return isa_maximum(type, mode, a, c);
+    return isa_maximum(type, mode, a, b);
 }
 
 /* a - floor(a); where that rounds to 1 documents differ. */

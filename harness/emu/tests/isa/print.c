@@ -100,7 +100,7 @@ static void put_modifiers(struct text *t, const struct isa_instance *i) {
     const unsigned n = row->s[2] != NONE ? 3 : row->s[1] != NONE ? 2 : 1;
     if (row->form == VOP3P) {
         put_bits(t, "op_sel", i->op_sel, n, false, 0);
-        put_bits(t, "op_sel_hi", i->op_sel_hi, n, false, (1u << n) - 1);
+        put_bits(t, "op_sel_hi", i->op_sel_hi & ((1u << n) - 1), n, false, (1u << n) - 1);
         put_bits(t, "neg_lo", i->neg_lo, n, false, 0);
         put_bits(t, "neg_hi", i->neg_hi, n, false, 0);
     } else if ((row->flags & OPSEL) != 0 && i->op_sel != 0) {

@@ -111,8 +111,9 @@ static void absolute(struct isa_lane *x) {
 }
 
 static uint32_t difference(struct isa_lane *x) {
-    const int64_t value = (int64_t)SA - SB;
-    return narrow(x, (uint32_t)(value < 0 ? -value : value));
+    /* The manual's examples wrap: 0x80000000 and 1 give 0x7fffffff. */
+    const uint32_t value = (uint32_t)(A - B);
+    return narrow(x, value >> 31 ? ~value + 1 : value);
 }
 
 #define COMPARE_ROWS(ROW)                                                                          \

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Sequences: cases that share buffers, one after the other. */
+#ifndef DSV4_SEQUENCE_H
+#define DSV4_SEQUENCE_H
+
+#include "answers.h"
+
+/* Whether two tensors lie at the same place with the same shape, strides and element size; live rows may differ. */
+bool dsv4_tensors_alike(const struct dsv4_case_tensor *a, const struct dsv4_case_tensor *b);
+
+/* The vectors of a sequence's steps, each placed with skew. */
+struct dsv4_sequence {
+    struct dsv4_vector *vectors; /* one per step; a case that comes again has its own copy */
+    size_t n;
+};
+
+/* Gets the vectors and checks that the steps are alike in everything that a captured graph fixes. Free it in either
+ * outcome. */
+int dsv4_sequence_get(struct dsv4_sequence *q, const struct dsv4_answers *answers,
+                      const struct dsv4_suite *suite, const struct dsv4_suite_sequence *s,
+                      struct dsv4_err *err);
+void dsv4_sequence_free(struct dsv4_sequence *q);
+
+/* The check alone, on shapes: no answers are made. */
+int dsv4_sequence_check(const struct dsv4_suite *suite, const struct dsv4_suite_sequence *s,
+                        struct dsv4_err *err);
+
+#endif
