@@ -29,25 +29,31 @@ static inline int64_t emu_order64(uint64_t x) {
         const type other = ieee & emu_is_signalling##width(b) ? b | (quiet) : number;              \
         return ieee & emu_is_signalling##width(a) ? a | (quiet) : other;                           \
     }                                                                                              \
-    static inline type emu_minimum##width(type a, type b, bool ieee) {                             \
-        return emu_number##width(a, b, emu_order##width(a) < emu_order##width(b) ? a : b, ieee);   \
+    static inline type emu_lower##width(type a, type b) {                                          \
+        return emu_order##width(a) < emu_order##width(b) ? a : b;                                  \
     }                                                                                              \
-    static inline type emu_maximum##width(type a, type b, bool ieee) {                             \
-        return emu_number##width(a, b, emu_order##width(a) > emu_order##width(b) ? a : b, ieee);   \
+    static inline type emu_upper##width(type a, type b) {                                          \
+        return emu_order##width(a) > emu_order##width(b) ? a : b;                                  \
     }                                                                                              \
     static inline bool emu_equal##width(type a, type b) {                                          \
         return (a == b) | (((a | b) & (magnitude)) == 0);                                          \
     }                                                                                              \
+    static inline type emu_middle##width(type a, type b, type c) {                                 \
+        const type most = emu_upper##width(emu_upper##width(a, b), c);                             \
+        const type later =                                                                         \
+            emu_equal##width(most, b) ? emu_upper##width(a, c) : emu_upper##width(a, b);           \
+        return emu_equal##width(most, a) ? emu_upper##width(b, c) : later;                         \
+    }                                                                                              \
+    static inline type emu_minimum##width(type a, type b, bool ieee) {                             \
+        return emu_number##width(a, b, emu_lower##width(a, b), ieee);                              \
+    }                                                                                              \
+    static inline type emu_maximum##width(type a, type b, bool ieee) {                             \
+        return emu_number##width(a, b, emu_upper##width(a, b), ieee);                              \
+    }                                                                                              \
     static inline type emu_median##width(type a, type b, type c, bool ieee) {                      \
-        const type least = emu_minimum##width(emu_minimum##width(a, b, ieee), c, ieee);            \
-        const type most = emu_maximum##width(emu_maximum##width(a, b, ieee), c, ieee);             \
-        const type without_a = emu_maximum##width(b, c, ieee);                                     \
-        const type without_b = emu_maximum##width(a, c, ieee);                                     \
-        const type without_c = emu_maximum##width(a, b, ieee);                                     \
-        const type later = emu_equal##width(most, b) ? without_b : without_c;                      \
-        const type middle = emu_equal##width(most, a) ? without_a : later;                         \
         const bool nan = emu_is_nan##width(a) | emu_is_nan##width(b) | emu_is_nan##width(c);       \
-        return nan ? least : middle;                                                               \
+        const type least = emu_minimum##width(emu_minimum##width(a, b, ieee), c, ieee);            \
+        return nan ? least : emu_middle##width(a, b, c);                                           \
     }
 
 EMU_CHOOSE(16, uint32_t, 0x7fffu, 0x200u)
