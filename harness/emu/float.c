@@ -205,7 +205,7 @@ static inline uint64_t fixup64(uint64_t a, uint64_t b, uint64_t c) {
     }
 
 /* One rule for numbers, another where a source is a NaN, which is rare. */
-#define F32_CHOOSE(name, n, numbers, any)                                                          \
+#define F32_CHOOSE(name, n, numbers, rare, any)                                                    \
     FUNCTION(name) {                                                                               \
         uint32_t space[3][EMU_LANES], result[EMU_LANES], nans = 0;                                 \
         const uint32_t *const s0 = SOURCE32(0), *const s1 = SOURCE32(1);                           \
@@ -214,7 +214,7 @@ static inline uint64_t fixup64(uint64_t a, uint64_t b, uint64_t c) {
                                                      lane++) {                                     \
             const uint32_t ia = s0[lane], ib = s1[lane], ic = s2[lane];                            \
             result[lane] = ((void)ic, numbers);                                                    \
-            nans |= emu_is_nan32(ia) | emu_is_nan32(ib) | emu_is_nan32(ic);                        \
+            nans |= emu_is_nan32(ia) | emu_is_nan32(ib) | emu_is_nan32(ic) | (rare);               \
         }                                                                                          \
         const bool ieee = ieee_mode(w);                                                            \
         for (unsigned lane = 0; nans && lane < EMU_LANES; lane++) {                                \
@@ -224,8 +224,12 @@ static inline uint64_t fixup64(uint64_t a, uint64_t b, uint64_t c) {
         finish32(w, i, i->operand[0].reg, result);                                                 \
         return i + 1;                                                                              \
     }
-#define F32_CHOOSE2(name, numbers, any) F32_CHOOSE(name, 2, numbers, any)
-#define F32_CHOOSE3(name, numbers, any) F32_CHOOSE(name, 3, numbers, any)
+/* Its rule for zeros of both signs matters where none is greater. */
+#define F32_MEDIAN(name)                                                                           \
+    F32_CHOOSE(name, 3, emu_between32(ia, ib, ic), emu_upper32(emu_upper32(ia, ib), ic) == 0,      \
+               emu_median32(ia, ib, ic, ieee))
+#define F32_CHOOSE2(name, numbers, any) F32_CHOOSE(name, 2, numbers, 0, any)
+#define F32_CHOOSE3(name, numbers, any) F32_CHOOSE(name, 3, numbers, 0, any)
 
 #define COMPUTE64(...)                                                                             \
     uint32_t nans = 0;                                                                             \
@@ -479,6 +483,7 @@ FUNCTION(v_div_fmas_f64) {
 #undef F32_CHOOSE2
 #undef F32_CHOOSE3
 #undef F32_SELECT3
+#undef F32_MEDIAN
 #undef F64_1
 #undef F64_2
 #undef F64_3
@@ -503,6 +508,7 @@ FUNCTION(v_div_fmas_f64) {
 #define F32_CHOOSE2 F32_2
 #define F32_CHOOSE3 F32_3
 #define F32_SELECT3 F32_3
+#define F32_MEDIAN(name) F32_3(name, 0)
 #define F64_1(name, ...) EMU_ROW(name, 1, MODIFIED, EMU_F64, EMU_F64)
 #define F64_2(name, ...) EMU_ROW(name, 1, MODIFIED, EMU_F64, EMU_F64, EMU_F64)
 #define F64_3(name, ...) EMU_ROW(name, 1, MODIFIED, EMU_F64, EMU_F64, EMU_F64, EMU_F64)
