@@ -40,6 +40,17 @@ static void canonical64(uint64_t *result, const uint64_t *a, const uint64_t *b, 
     }
 }
 
+static void canonical_wide(uint64_t *result, struct emu_wide a, struct emu_wide b,
+                           struct emu_wide c) {
+    uint64_t values[3][EMU_LANES];
+    EMU_EACH_LANE {
+        values[0][lane] = emu_wide_value(a, lane);
+        values[1][lane] = emu_wide_value(b, lane);
+        values[2][lane] = emu_wide_value(c, lane);
+    }
+    canonical64(result, values[0], values[1], values[2]);
+}
+
 static void modify32(const struct emu_wave *w, const struct emu_insn *i, uint32_t *result) {
     emu_output32(w, i, result);
 }
@@ -235,21 +246,22 @@ static inline uint64_t fixup64(uint64_t a, uint64_t b, uint64_t c) {
     uint32_t nans = 0;                                                                             \
     uint64_t result[EMU_LANES];                                                                    \
     _Pragma("omp simd reduction(| : nans)") for (unsigned lane = 0; lane < EMU_LANES; lane++) {    \
-        const double a = emu_double(s0[lane]), b = emu_double(s1[lane]), c = emu_double(s2[lane]); \
+        const double a = emu_double(emu_wide_value(s0, lane));                                     \
+        const double b = emu_double(emu_wide_value(s1, lane));                                     \
+        const double c = emu_double(emu_wide_value(s2, lane));                                     \
         const uint64_t bits = ((void)b, (void)c, emu_bits64(__VA_ARGS__));                         \
         result[lane] = bits;                                                                       \
         nans |= emu_is_nan64(bits);                                                                \
     }
 #define F64(name, n1, n2, ...)                                                                     \
     FUNCTION(name) {                                                                               \
-        uint64_t space[3][EMU_LANES];                                                              \
-        const uint64_t *const s0 = space[0], *const s1 = space[(n1) ? 1 : 0];                      \
-        const uint64_t *const s2 = space[(n2) ? 2 : 0];                                            \
-        emu_source64(w, &i->operand[1], space[0]);                                                 \
-        if (n1) emu_source64(w, &i->operand[2], space[1]);                                         \
-        if (n2) emu_source64(w, &i->operand[(n2) == 4 ? 0 : 3], space[2]);                         \
+        uint32_t wide[3][2][EMU_LANES];                                                            \
+        const struct emu_wide s0 = emu_wide_source(w, &i->operand[1], wide[0]);                    \
+        const struct emu_wide s1 = (n1) ? emu_wide_source(w, &i->operand[2], wide[1]) : s0;        \
+        const struct emu_wide s2 =                                                                 \
+            (n2) ? emu_wide_source(w, &i->operand[(n2) == 4 ? 0 : 3], wide[2]) : s0;               \
         COMPUTE64(__VA_ARGS__)                                                                     \
-        if (nans) canonical64(result, s0, s1, s2);                                                 \
+        if (nans) canonical_wide(result, s0, s1, s2);                                              \
         finish64(w, i, result);                                                                    \
         return i + 1;                                                                              \
     }
