@@ -161,6 +161,11 @@ static const struct emu_insn *write_one(struct emu_wave *w, const struct emu_ins
     return i + 1;
 }
 
+/* Whether the second of two elements lies behind the first: then they are one of twice the size. */
+static bool adjoining(const struct emu_insn *i, unsigned bytes, unsigned unit) {
+    return unit == bytes && i->offset1 == i->offset + 1;
+}
+
 /* Two elements at offset0 and offset1, in units of the element, or of 64 elements. */
 static const struct emu_insn *read_two(struct emu_wave *w, const struct emu_insn *i, unsigned bytes,
                                        unsigned unit) {
@@ -168,6 +173,12 @@ static const struct emu_insn *read_two(struct emu_wave *w, const struct emu_insn
     const struct emu_operand *const to = &i->operand[0], *const address = &i->operand[1];
     if (!emu_is_vector(to, 2 * bytes)) return emu_refuse(w, i);
     if (emu_exec(w) == 0) return i + 1;
+    if (adjoining(i, bytes, unit)) {
+        a.bytes = 2 * bytes;
+        if (!begin(w, i, &a, address, (uint32_t)i->offset * unit, EMU_LDS_READ)) return NULL;
+        load(w, &a, to->reg, false, EMU_WHOLE);
+        return i + 1;
+    }
     if (!begin(w, i, &a, address, (uint32_t)i->offset * unit, EMU_LDS_READ) ||
         !begin(w, i, &b, address, (uint32_t)i->offset1 * unit, EMU_LDS_READ))
         return NULL;
@@ -183,6 +194,12 @@ static const struct emu_insn *write_two(struct emu_wave *w, const struct emu_ins
     if (!emu_is_vector(&i->operand[1], bytes) || !emu_is_vector(&i->operand[2], bytes))
         return emu_refuse(w, i);
     if (emu_exec(w) == 0) return i + 1;
+    if (adjoining(i, bytes, unit) && i->operand[2].reg == i->operand[1].reg + bytes / 4) {
+        a.bytes = 2 * bytes;
+        if (!begin(w, i, &a, address, (uint32_t)i->offset * unit, EMU_LDS_WRITE)) return NULL;
+        store(w, &a, i->operand[1].reg, EMU_WHOLE);
+        return i + 1;
+    }
     if (!begin(w, i, &a, address, (uint32_t)i->offset * unit, EMU_LDS_WRITE) ||
         !begin(w, i, &b, address, (uint32_t)i->offset1 * unit, EMU_LDS_WRITE))
         return NULL;
