@@ -261,6 +261,12 @@ $(B)/$(1)/num_exhaustive: harness/tests/tools/num_exhaustive.cu impl/common/num.
 	@mkdir -p $$(@D)
 	$$(Q)$(HIP_CLANG) $(call HIP_FLAGS,$(1)) -o $$@ $$<
 
+# What the gates of `make isa` compare with: the same sources, where nothing may be contracted.
+$(B)/$(1)/isa/%.ll: impl/hip/%.hip $(GPU_HEADERS)
+	$$(call say,HIP,$$@)
+	@mkdir -p $$(@D)
+	$$(Q)$(HIP_CLANG) $(call HIP_FLAGS,$(1)) -ffp-contract=off --cuda-device-only -emit-llvm -S -o $$@ $$<
+
 $(B)/$(1)/hip.so: $(call HIP_OBJ,$(1)) impl/common/exports.map
 	$$(call say,LD,$$@)
 	$$(Q)$(HIP_LINK) -Wl,--version-script=impl/common/exports.map -o $$@ $$(filter %.o,$$^)
@@ -375,10 +381,20 @@ IMPL ?= $(lastword $(ARCH_BUILD))
 CHECK = $(B)/dsv4cts check $(FILTERS) $(if $(MODE),--mode $(MODE)) $(if $(filter 1,$(V)),--verbose) $(ARGS)
 
 check: $(ARCH_BUILD) ## replay the smoke cases against the implementation of ARCH
-	$(Q)$(CHECK) --impl '$(IMPL)' --report $(REPORTS)/$(ARCH)
+	$(if $(filter hip,$(ARCH_IMPL)),+)$(Q)status=0; $(if $(filter hip,$(ARCH_IMPL)),$(MAKE) --no-print-directory isa || status=1;) \
+	$(CHECK) --impl '$(IMPL)' --report $(REPORTS)/$(ARCH) && exit $$status
 
 check-emulated: $(CPU_BUILD) $(EMULATED) ## replay the smoke cases against the GPU kernels, emulated on the CPU
 	$(Q)$(CHECK) $(EMULATED:%=--impl %) --report $(REPORTS)/emulated
+
+# The disassembler that knows what the compiler made: ROCm's where hipcc is, else the distribution's.
+ISA_LLVM ?= $(if $(ROCM_PATH),$(ROCM_PATH)/llvm/bin,/usr/lib/llvm-19/bin)
+ISA = python3 harness/isa.py --arch $(ARCH) --llvm $(ISA_LLVM) --work $(B)/$(ARCH)/isa $(addprefix --source ,$(wildcard impl/hip/*.hip))
+isa: $(if $(filter hip,$(ARCH_IMPL)),$(B)/$(ARCH)/hip.so $(patsubst impl/hip/%.hip,$(B)/$(ARCH)/isa/%.ll,$(wildcard impl/hip/*.hip))) ## hold the machine code of ARCH's HIP kernels to its rules: contraction, scratch, FP8, budgets
+	@test '$(ARCH_IMPL)' = hip || { echo 'make isa reads HIP kernels: set ARCH to one of $(HIP_ARCHES)' >&2; exit 2; }
+	@mkdir -p $(REPORTS)/$(ARCH)
+	$(Q)$(ISA) $(B)/$(ARCH)/hip.so $(filter %.ll,$^) >$(REPORTS)/$(ARCH)/isa.txt; status=$$?; \
+	$(if $(filter 1,$(V)),cat,grep -v '^  ') $(REPORTS)/$(ARCH)/isa.txt; exit $$status
 
 check-canary: $(CPU_BUILD) $(B)/emulated/contracted.so ## see a build that contracts a * b + c refused by its canary
 	$(Q)$(B)/dsv4cts check --op kv_save_partial_states --impl $(B)/emulated/contracted.so >$(B)/canary.log 2>&1; \

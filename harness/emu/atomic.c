@@ -2,7 +2,8 @@
 /*
  * Floating-point atomics round to nearest even and keep denormals, whatever MODE says (gfx942's L2 does; its LDS obeys
  * MODE's denormal bits, hence lds.c refuses other settings). A NaN operand comes out quieted, memory's first. Minimum
- * and maximum are IEEE 754-2008's minNum and maxNum, with -0 below +0, as LLVM's atomicrmw fmin takes them to be.
+ * and maximum take the other operand where one is a NaN (of either kind), the quieted data where both are, and -0 lies
+ * below +0: the rule that LLVM expects and that later generations document.
  */
 #include "atomic.h"
 
@@ -67,22 +68,22 @@ static bool less64(uint64_t a, uint64_t b) {
 }
 
 static uint32_t min_f32(uint32_t old, uint32_t data) {
-    if (is_nan32(old)) return is_nan32(data) ? old | 0x00400000 : data;
+    if (is_nan32(old)) return is_nan32(data) ? data | 0x00400000 : data;
     return !is_nan32(data) && less32(data, old) ? data : old;
 }
 
 static uint32_t max_f32(uint32_t old, uint32_t data) {
-    if (is_nan32(old)) return is_nan32(data) ? old | 0x00400000 : data;
+    if (is_nan32(old)) return is_nan32(data) ? data | 0x00400000 : data;
     return !is_nan32(data) && less32(old, data) ? data : old;
 }
 
 static uint64_t min_f64(uint64_t old, uint64_t data) {
-    if (is_nan64(old)) return is_nan64(data) ? old | UINT64_C(1) << 51 : data;
+    if (is_nan64(old)) return is_nan64(data) ? data | UINT64_C(1) << 51 : data;
     return !is_nan64(data) && less64(data, old) ? data : old;
 }
 
 static uint64_t max_f64(uint64_t old, uint64_t data) {
-    if (is_nan64(old)) return is_nan64(data) ? old | UINT64_C(1) << 51 : data;
+    if (is_nan64(old)) return is_nan64(data) ? data | UINT64_C(1) << 51 : data;
     return !is_nan64(data) && less64(old, data) ? data : old;
 }
 

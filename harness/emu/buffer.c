@@ -4,8 +4,8 @@
  * the end give zero, stores and atomics are dropped. Wide accesses are checked word by word, atomics as a whole.
  *
  * Without idxen, or with stride 0, the size counts bytes; with both, records. Where documents disagree, what depends on
- * it is a fault: an access that only its scalar offset takes beyond the end, and one that straddles the end. Swizzled
- * descriptors and thread ids added to the index are refused.
+ * it is a fault: an access that only its scalar offset takes beyond the end, one that straddles the end, and one that
+ * leaves its record. Swizzled descriptors and thread ids added to the index are refused.
  */
 #include <stdatomic.h>
 
@@ -50,16 +50,14 @@ static bool read_resource(struct emu_wave *w, const struct emu_insn *i, struct r
 
 /* Index and offset registers: none, one, or index and offset. */
 static bool read_offsets(struct emu_wave *w, const struct emu_insn *i,
-                         const struct emu_operand *vaddr, const struct resource *r,
-                         uint64_t *indices, uint64_t *offsets) {
-    const uint64_t fixed = (uint32_t)i->offset, stride = r->stride;
+                         const struct emu_operand *vaddr, uint64_t *indices, uint64_t *offsets) {
+    const uint64_t fixed = (uint32_t)i->offset;
     const unsigned needed = (unsigned)i->idxen + (unsigned)i->offen;
     if (needed > 0 && !emu_is_vector(vaddr, 4 * needed)) return emu_refuse(w, i) != NULL;
     if (!emu_require(w, i, vaddr, emu_exec(w), "a buffer address")) return false;
     for (unsigned lane = 0; lane < EMU_LANES; lane++) {
         indices[lane] = i->idxen ? w->v[vaddr->reg][lane] : 0;
-        offsets[lane] = fixed + (i->offen ? w->v[vaddr->reg + (i->idxen ? 1 : 0)][lane] : 0) +
-                        stride * indices[lane];
+        offsets[lane] = fixed + (i->offen ? w->v[vaddr->reg + (i->idxen ? 1 : 0)][lane] : 0);
     }
     return true;
 }
@@ -68,7 +66,8 @@ enum verdict { INSIDE, OUTSIDE, UNCLEAR };
 
 static enum verdict range_check(const struct emu_insn *i, const struct resource *r, uint64_t index,
                                 uint64_t offset, unsigned bytes) {
-    if (i->idxen && r->stride) return index < r->size ? INSIDE : OUTSIDE;
+    if (i->idxen && r->stride)
+        return index >= r->size ? OUTSIDE : offset + bytes <= r->stride ? INSIDE : UNCLEAR;
     if (offset >= r->size) return OUTSIDE;
     return offset + bytes + r->scalar_offset <= r->size ? INSIDE : UNCLEAR;
 }
@@ -82,7 +81,7 @@ static bool begin(struct emu_wave *w, const struct emu_insn *i, struct buffer *b
     b->words = bytes / unit;
     b->all = true;
     if (!read_resource(w, i, &r, vaddr + 1, vaddr + 2) ||
-        !read_offsets(w, i, vaddr, &r, indices, offsets))
+        !read_offsets(w, i, vaddr, indices, offsets))
         return false;
     for (unsigned k = 0; k < b->words; k++) {
         b->inside[k] = 0;
@@ -93,15 +92,16 @@ static bool begin(struct emu_wave *w, const struct emu_insn *i, struct buffer *b
             b->inside[k] |= (uint64_t)(verdict == INSIDE) << lane;
             if (verdict != UNCLEAR) continue;
             emu_fault(w, i, EMU_BAD_ADDRESS, (int)lane,
-                      "%u bytes at byte %llu of a buffer of %llu bytes, with scalar offset %llu, "
-                      "lie partly beyond its end",
+                      "%u bytes at byte %llu of record %llu, with scalar offset %llu, lie partly "
+                      "beyond the end of a record or buffer (stride %u, size %llu)",
                       unit, (unsigned long long)(offsets[lane] + k * unit),
-                      (unsigned long long)r.size, (unsigned long long)r.scalar_offset);
+                      (unsigned long long)indices[lane], (unsigned long long)r.scalar_offset,
+                      r.stride, (unsigned long long)r.size);
             return false;
         }
         b->all &= b->inside[k] == a->active;
     }
-    EMU_EACH_LANE a->at[lane] = r.base + r.scalar_offset + offsets[lane];
+    EMU_EACH_LANE a->at[lane] = r.base + r.scalar_offset + offsets[lane] + r.stride * indices[lane];
     emu_fill_inactive(a);
     return true;
 }

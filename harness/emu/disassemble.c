@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <pthread.h>
+#include <stdbool.h>
+#include <string.h>
 
 #include <llvm-c/Disassembler.h>
 #include <llvm-c/Target.h>
@@ -33,8 +35,25 @@ void emu_disassembler_free(struct emu_disassembler *d) {
     dsv4_free(d);
 }
 
+/*
+ * SDWA fields with reserved values are no instruction; LLVM takes its compiler's word for it that they do not occur, and
+ * crashes. SDWA is source 0 of VOP1, VOP2 and VOPC set to 249.
+ */
+static bool is_reserved(const uint8_t *bytes, size_t size) {
+    uint32_t words[2];
+    if (size < sizeof words) return false;
+    memcpy(words, bytes, sizeof words);
+    if (words[0] >> 31 != 0 || (words[0] & 0x1ff) != 249) return false;
+    const bool compares = words[0] >> 25 == 0x3e;
+    const uint32_t selects[] = {compares ? 0 : words[1] >> 8, words[1] >> 16, words[1] >> 24};
+    for (unsigned i = 0; i < 3; i++)
+        if ((selects[i] & 7) == 7) return true;
+    return !compares && (words[1] >> 11 & 3) == 3;
+}
+
 size_t emu_disassemble(struct emu_disassembler *d, const uint8_t *bytes, size_t size, uint64_t pc,
                        char *text, size_t text_size) {
+    if (is_reserved(bytes, size)) return 0;
     /* LLVM reads only; its parameter is older than const. */
     return LLVMDisasmInstruction(d->context, (uint8_t *)(uintptr_t)bytes, size, pc, text,
                                  text_size);

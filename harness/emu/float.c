@@ -4,8 +4,10 @@
  *
  * Assumed where the documents are silent: a NaN result is the first NaN source in the order of the operands, made quiet,
  * and 0x7fc00000 for an invalid operation. clamp makes -0 a +0. v_div_fmas scales by 2^64 or 2^-64 (f64: 128) after the
- * exponent of its third source, as the division sequence needs, and rounds once; v_div_scale takes 1/S1 as denormal
- * where that is so in its own format.
+ * exponent of its third source, as the division sequence needs, and rounds once. v_div_scale takes 1/S1 as denormal where
+ * that is so in its own format, and then makes a denominator smaller where the quotient is denormal, too (the documents
+ * say greater, which would make it infinite). v_div_fixup takes a quotient that came out NaN from other numbers for an
+ * overflow. With all that, test_division.c shows, the sequence divides correctly.
  */
 #include "choose.h"
 #include "output.h"
@@ -127,7 +129,7 @@ static inline uint32_t fixup32(uint32_t a, uint32_t b, uint32_t c) {
     if (under == 0 || over == infinity) return sign | infinity;
     if (under == infinity || over == 0) return sign;
     if ((int32_t)(over >> 23) - (int32_t)(under >> 23) < -150) return sign;
-    return sign | (a & 0x7fffffff);
+    return sign | (emu_is_nan32(a) ? infinity : a & 0x7fffffff);
 }
 
 static inline uint64_t fixup64(uint64_t a, uint64_t b, uint64_t c) {
@@ -140,7 +142,7 @@ static inline uint64_t fixup64(uint64_t a, uint64_t b, uint64_t c) {
     if (under == 0 || over == infinity) return sign | infinity;
     if (under == infinity || over == 0) return sign;
     if ((int32_t)(over >> 52) - (int32_t)(under >> 52) < -1075) return sign;
-    return sign | (a & ~top);
+    return sign | (emu_is_nan64(a) ? infinity : a & ~top);
 }
 
 /* ---- generated functions ---- */
@@ -314,14 +316,15 @@ static uint32_t div_scale32(uint32_t s0, uint32_t s1, uint32_t s2, bool *post) {
     const bool quotient = emu_is_denormal32(emu_bits(over / under));
     const bool denominator = emu_float(s0) == under, numerator = emu_float(s0) == over;
     const uint32_t up = emu_bits(scale32(emu_float(s0), 64));
+    const uint32_t down = emu_bits(scale32(emu_float(s0), (uint32_t)-64));
     const int32_t over_exponent = (int32_t)(s2 >> 23 & 0xff);
     const int32_t distance = over_exponent - (int32_t)(s1 >> 23 & 0xff);
     *post = false;
     if (over == 0 || under == 0) return EMU_NAN32;
     if (distance >= 96) return *post = true, denominator ? up : s0;
     if (emu_is_denormal32(s1)) return up;
-    if (inverse && quotient) return *post = true, denominator ? up : s0;
-    if (inverse) return emu_bits(scale32(emu_float(s0), (uint32_t)-64));
+    if (inverse && quotient) return *post = true, denominator ? down : s0;
+    if (inverse) return down;
     if (quotient) return *post = true, numerator ? up : s0;
     return over_exponent <= 23 ? up : s0;
 }
@@ -332,14 +335,15 @@ static uint64_t div_scale64(uint64_t s0, uint64_t s1, uint64_t s2, bool *post) {
     const bool quotient = emu_is_denormal64(emu_bits64(over / under));
     const bool denominator = emu_double(s0) == under, numerator = emu_double(s0) == over;
     const uint64_t up = emu_bits64(emu_double(s0) * 0x1p128);
+    const uint64_t down = emu_bits64(emu_double(s0) * 0x1p-128);
     const int32_t over_exponent = (int32_t)(s2 >> 52 & 0x7ff);
     const int32_t distance = over_exponent - (int32_t)(s1 >> 52 & 0x7ff);
     *post = false;
     if (over == 0 || under == 0) return EMU_NAN64;
     if (distance >= 768) return *post = true, denominator ? up : s0;
     if (emu_is_denormal64(s1)) return up;
-    if (inverse && quotient) return *post = true, denominator ? up : s0;
-    if (inverse) return emu_bits64(emu_double(s0) * 0x1p-128);
+    if (inverse && quotient) return *post = true, denominator ? down : s0;
+    if (inverse) return down;
     if (quotient) return *post = true, numerator ? up : s0;
     return over_exponent <= 53 ? up : s0;
 }

@@ -222,17 +222,65 @@ static const struct emu_insn *vector_slowly(struct emu_wave *w, const struct emu
     return i->run(w, i);
 }
 
-static const struct emu_insn *vector(struct emu_wave *w, const struct emu_insn *i) {
+/* Whether all sources are defined; if so the results are marked. */
+static inline bool vector_fast(struct emu_wave *w, const struct emu_insn *i) {
     const struct emu_flow *const flow = &i->flow;
     const uint64_t exec = emu_exec(w);
     uint64_t lanes = UINT64_MAX;
     uint32_t bits = UINT32_MAX;
     for (unsigned n = 0; n < flow->n_vgprs; n++) lanes &= w->v_defined[flow->vgpr[n]];
     for (unsigned n = 0; n < flow->n_sgprs; n++) bits &= w->s_defined[flow->sgpr[n]];
-    if ((exec & ~lanes) != 0 || bits != UINT32_MAX) return vector_slowly(w, i);
+    if ((exec & ~lanes) != 0 || bits != UINT32_MAX) return false;
     for (unsigned n = 0; n < flow->n_to_vgprs; n++) w->v_defined[flow->to_vgpr[n]] |= exec;
     for (unsigned n = 0; n < flow->n_to_sgprs; n++) w->s_defined[flow->to_sgpr[n]] = UINT32_MAX;
+    return true;
+}
+
+static const struct emu_insn *vector(struct emu_wave *w, const struct emu_insn *i) {
+    return vector_fast(w, i) ? i->run(w, i) : vector_slowly(w, i);
+}
+
+/* Packed pairs of words: op_sel and op_sel_hi say which word of each source makes the low and the high result; the other
+ * words are not read. v_pk_mov_b32 takes its low word from the first source, its high word from the second. */
+static bool is_pair(const struct emu_insn *i) {
+    const uint8_t type = i->opcode->types[0];
+    return i->opcode->n_destinations == 1 && (type == EMU_2F32 || type == EMU_2B32);
+}
+
+static bool is_pair_move(const struct emu_insn *i) { return i->opcode->types[0] == EMU_2B32; }
+
+/* The one register of source n that goes into a word of the result; false if none does. */
+static bool pair_source(const struct emu_insn *i, unsigned n, unsigned word,
+                        struct emu_operand *source) {
+    *source = i->operand[n];
+    if (source->registers < 2) return true;
+    unsigned select = word == 0 ? i->op_sel : i->op_sel_hi;
+    if (is_pair_move(i)) {
+        if (n != word + 1) return false;
+        select = i->op_sel;
+    }
+    source->reg = (uint16_t)(source->reg + (select >> (n - 1) & 1));
+    source->registers = 1;
+    return true;
+}
+
+static const struct emu_insn *pair_slowly(struct emu_wave *w, const struct emu_insn *i) {
+    uint64_t lanes[2] = {UINT64_MAX, UINT64_MAX};
+    struct emu_operand o;
+    for (unsigned word = 0; word < 2; word++)
+        for (unsigned n = 1; n < i->n_operands; n++)
+            if (pair_source(i, n, word, &o)) lanes[word] &= emu_defined_lanes(w, &o);
+    for (unsigned word = 0; word < 2; word++) {
+        o = i->operand[0];
+        o.reg = (uint16_t)(o.reg + word);
+        o.registers = 1;
+        emu_define_lanes(w, &o, lanes[word]);
+    }
     return i->run(w, i);
+}
+
+static const struct emu_insn *pair(struct emu_wave *w, const struct emu_insn *i) {
+    return vector_fast(w, i) ? i->run(w, i) : pair_slowly(w, i);
 }
 
 /* ---- branches, and the few others that use what they read ---- */
@@ -277,6 +325,16 @@ static bool list(struct emu_flow *flow, const struct emu_operand *o, bool source
     return true;
 }
 
+static bool list_pair(struct emu_insn *i) {
+    struct emu_operand o;
+    i->flow = (struct emu_flow){0};
+    bool fits = list(&i->flow, &i->operand[0], false);
+    for (unsigned word = 0; word < 2; word++)
+        for (unsigned n = 1; n < i->n_operands; n++)
+            if (pair_source(i, n, word, &o)) fits &= list(&i->flow, &o, true);
+    return fits;
+}
+
 static bool list_all(struct emu_insn *i) {
     const struct emu_operand vcc = {.kind = EMU_SGPR, .registers = 2, .reg = EMU_VCC};
     const uint32_t flags = i->opcode->flags;
@@ -302,6 +360,10 @@ void emu_track_prepare(struct emu_insn *insn) {
     const bool own_affair =
         (flags & (EMU_MEMORY | EMU_CROSS_LANE)) != 0 || insn->dpp != EMU_DPP_NONE;
     if (own_affair) return;
+    if ((flags & EMU_VALU) != 0 && is_pair(insn)) {
+        insn->checked = list_pair(insn) ? pair : pair_slowly;
+        return;
+    }
     const bool fits = list_all(insn);
     if ((flags & EMU_CONTROL) != 0) {
         if ((flags & EMU_READS_SCC) != 0)

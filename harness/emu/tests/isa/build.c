@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include "../../insn.h"
+
 static struct isa_operand v(unsigned reg) {
     return (struct isa_operand){.kind = ISA_V, .reg = reg, .select = 6};
 }
@@ -192,7 +194,8 @@ static void build_dpp(struct isa_program *p, const struct isa_row *row, unsigned
                                                  [DPP_ROW_SHR] = 1,
                                                  [DPP_ROW_ROR] = 5,
                                                  [DPP_NEWBCAST] = 9};
-    if ((row->flags & PLAIN) != 0 || row->form != VOP2) return;
+    /* The carry of a lane that DPP switches off is not said. */
+    if ((row->flags & (PLAIN | CARRY_OUT)) != 0 || row->form != VOP2) return;
     for (unsigned n = 0; n < 3; n++)
         if (row->s[n] != NONE && isa_bits(row->s[n]) == 64) return;
     if (isa_bits(row->d) == 64) return;
@@ -203,6 +206,9 @@ static void build_dpp(struct isa_program *p, const struct isa_row *row, unsigned
         i->dpp_argument = arguments[i->dpp];
         i->bound_ctrl = k == 1;
         if (k == 2) i->row_mask = 0xa, i->bank_mask = 0x7;
+        /* What the rows before the first target get is not said; compilers mask them off. */
+        if (i->dpp == DPP_BCAST15) i->row_mask = 0xa;
+        if (i->dpp == DPP_BCAST31) i->row_mask = 0xc;
     }
 }
 
@@ -257,6 +263,7 @@ bool isa_build_row(struct isa_program *p, const struct isa_row *row, enum isa_pa
     snprintf(p->name, sizeof p->name, "%s%s", row->name, parts[part]);
     p->fill = isa_fill;
     p->waves = is_scalar(row) ? 900 : 40;
+    p->default_mode = (row->flags & USUAL_MODE) != 0;
     if (part == ISA_SDWA && (row->flags & WRITES_EXEC) == 0)
         build_sdwa(p, row, &d);
     else if (part == ISA_DPP)
@@ -292,7 +299,7 @@ static struct isa_operand random_source(const struct isa_row *row, unsigned n, u
 
 static bool usable(const struct isa_row *row) {
     return (row->flags & (NO_RANDOM | LITERAL_K | LITERAL_M | NO_E64 | VCC_IN)) == 0 &&
-           row->form != SOPK;
+           row->form != SOPK && emu_opcode_find(row->name) != NULL;
 }
 
 void isa_build_random(struct isa_program *p, uint64_t seed) {
@@ -302,10 +309,11 @@ void isa_build_random(struct isa_program *p, uint64_t seed) {
     snprintf(p->name, sizeof p->name, "random sequence %llu", (unsigned long long)seed);
     p->fill = isa_fill;
     p->waves = 8;
+    p->default_mode = seed % 2 == 0;
     for (uint64_t draw = 0; p->n < ISA_MAX_PROGRAM; draw++) {
         const uint64_t r = isa_random(seed, draw);
         const struct isa_row *const row = isa_row_at(r % n_rows);
-        if (!usable(row)) continue;
+        if (!usable(row) || ((row->flags & USUAL_MODE) != 0 && !p->default_mode)) continue;
         unsigned d = is_scalar(row) ? ISA_FIRST_S + 2 * (unsigned)((r >> 20) % 16)
                                     : ISA_FIRST_V + 2 * (unsigned)((r >> 20) % 29);
         struct isa_instance *const i = append(

@@ -35,7 +35,8 @@ enum isa_flag {
     OPSEL_B = 1 << 17,  /* op_sel's third and fourth bit choose its byte */
     NO_E64 = 1 << 18,
     BYTES = 1 << 19, /* SDWA with a byte, or a word, of the source and nothing else */
-    WORDS = 1 << 20
+    WORDS = 1 << 20,
+    USUAL_MODE = 1 << 21 /* tried with MODE's default rounding and denormals only */
 };
 
 /* One lane of a vector instruction, or the one lane of a scalar one, as a formulation sees it. */
@@ -153,6 +154,7 @@ void isa_fill(struct isa_state *state, const struct isa_program *program, unsign
 /* Assembles the programs, runs them on the emulator, compares. Returns how many programs differ; reports to stderr. */
 struct isa_result {
     size_t ran, failed, refused; /* refused: the emulator does not implement an instruction of it */
+    size_t forms;                /* of those: the instruction is implemented, this form is not */
     char first[1024];
 };
 int isa_execute(struct isa_result *result, const struct isa_program *const *programs, size_t n);
