@@ -123,7 +123,7 @@ def rule_allocation(tree, args):
     """memory comes from reference/memory.c"""
     call = re.compile(r"\b(malloc|calloc|realloc|reallocarray|aligned_alloc|posix_memalign|mmap|strdup|strndup|asprintf)\s*\(")
     for path in tree.c_files:
-        if path == pathlib.Path("reference/memory.c") or under(path, "harness/tests") \
+        if path == pathlib.Path("reference/memory.c") or under(path, "harness/tests", "harness/emu/tests") \
                 or not under(path, "reference", "harness"):
             continue
         for n, line in enumerate(tree.code(path).split("\n"), 1):
@@ -182,7 +182,7 @@ def rule_generic(tree, args):
     """the harness knows no op by name"""
     names = re.compile(r"\b(?:" + "|".join(tree.ops) + r")\b")
     for path in tree.sources:
-        if under(path, "harness") and not under(path, "harness/tests"):
+        if under(path, "harness") and not under(path, "harness/tests", "harness/emu/tests"):
             for n, line in tree.lines(path):
                 if match := names.search(line):
                     yield path, n, f"names the op {match[0]}; the harness reads the registry"
