@@ -220,18 +220,18 @@ GPU_DEVICE gpu_f4 attn_f4(const float *x) {
 
 /* N floats of shared memory, N 2, 4 or 8. */
 template <int N> GPU_DEVICE void attn_read(float *x, const float *from) {
-    if (N == 2) {
+    if constexpr (N == 2) {
         const gpu_f2 v = *(const gpu_f2 *)from;
         x[0] = v.x;
         x[1] = v.y;
-        return;
-    }
-    GPU_UNROLL for (int i = 0; i + 4 <= N; i += 4) {
-        const gpu_f4 v = *(const gpu_f4 *)(from + i);
-        x[i] = v.x;
-        x[i + 1] = v.y;
-        x[i + 2] = v.z;
-        x[i + 3] = v.w;
+    } else {
+        GPU_UNROLL for (int i = 0; i < N; i += 4) {
+            const gpu_f4 v = *(const gpu_f4 *)(from + i);
+            x[i] = v.x;
+            x[i + 1] = v.y;
+            x[i + 2] = v.z;
+            x[i + 3] = v.w;
+        }
     }
 }
 
