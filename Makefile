@@ -191,6 +191,11 @@ $(B)/fuzzers/%: $(O)/harness/tests/fuzz/fuzz_%.o $(O)/libharness.a $(O)/libref.a
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS_ALL) -fsanitize=fuzzer -o $@ $^ $(LIBS)
 
+$(B)/fuzzers/code: $(O)/harness/tests/fuzz/fuzz_code.o $(O)/libemu.a
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS_ALL) -fsanitize=fuzzer -o $@ $^ $(EMU_LIBS)
+
 .SECONDARY:
 -include $(shell find $(O) -name '*.d' 2>/dev/null)
 
@@ -434,8 +439,8 @@ matrix: $(CPU_BUILD) $(MATRIX:%=$(B)/matrix/%/stream) ## get the same bits from 
 	$(Q)harness/tests/matrix.sh $(B) $(or $(TIER),smoke) $(if $(OP),--op '$(OP)') $(if $(CASE),--case '$(CASE)')
 
 FUZZ_SECONDS ?= 20
-FUZZERS := suite manifest meta entry vector
-fuzz: ## fuzz the readers of suites, MANIFEST and vectors, FUZZ_SECONDS=20 each
+FUZZERS := suite manifest meta entry vector code
+fuzz: ## fuzz the readers of suites, MANIFEST, vectors and code objects, FUZZ_SECONDS=20 each
 	$(Q)$(MAKE) --no-print-directory CONFIG=fuzz CC=clang-19 OPT=-O1 MARCH= \
 	CFLAGS='-fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=undefined -w $(CFLAGS)' fuzz-run
 

@@ -48,8 +48,8 @@ void emu_define_lanes(struct emu_wave *w, const struct emu_operand *o, uint64_t 
 }
 
 static bool report(struct emu_wave *w, const struct emu_insn *i, int lane, const char *what) {
-    emu_fault(w, i, EMU_UNINITIALISED, lane,
-              "the %s depends on a register that nothing has written", what);
+    emu_fault(w, i, EMU_UNINITIALISED, lane, "%s depends on a register that nothing has written",
+              what);
     return false;
 }
 
@@ -128,7 +128,7 @@ static bool writes_exec(const struct emu_operand *o) {
     return o->kind == EMU_SGPR && o->reg + o->registers > EMU_EXEC;
 }
 
-static const char exec_mask[] = "set of lanes that go on (exec)";
+static const char exec_mask[] = "the set of lanes that go on (exec)";
 
 static const struct emu_insn *scalar_by_rule(struct emu_wave *w, const struct emu_insn *i,
                                              const struct emu_scalar_rule *rule) {
@@ -205,8 +205,29 @@ static uint64_t result_lanes(const struct emu_wave *w, const struct emu_insn *i)
 
 static bool is_cmpx(const struct emu_insn *i) { return strncmp(i->opcode->name, "v_cmpx", 6) == 0; }
 
+/* Sums, products and left shifts of 64 bits: their low word comes from low words alone, and compilers leave the upper
+ * ones undefined where nobody looks at the result's. */
+static bool flows_upwards(const struct emu_insn *i) {
+    static const char *const names[] = {"v_mad_u64_u32", "v_mad_i64_i32", "v_lshl_add_u64",
+                                        "v_lshlrev_b64"};
+    for (size_t n = 0; n < sizeof names / sizeof *names; n++)
+        if (strcmp(i->opcode->name, names[n]) == 0) return true;
+    return false;
+}
+
+static uint64_t low_word_lanes(const struct emu_wave *w, const struct emu_insn *i) {
+    uint64_t lanes = UINT64_MAX;
+    for (unsigned n = i->opcode->n_destinations; n < i->n_operands; n++) {
+        struct emu_operand low = i->operand[n];
+        low.registers = 1;
+        lanes &= emu_defined_lanes(w, &low);
+    }
+    return lanes;
+}
+
 static const struct emu_insn *vector_slowly(struct emu_wave *w, const struct emu_insn *i) {
     const uint64_t lanes = result_lanes(w, i), undefined = emu_exec(w) & ~lanes;
+    const uint64_t low = flows_upwards(i) ? low_word_lanes(w, i) : lanes;
     bool exec = is_cmpx(i);
     for (unsigned n = 0; n < i->opcode->n_destinations; n++) exec |= writes_exec(&i->operand[n]);
     if (exec && undefined != 0) {
@@ -215,6 +236,11 @@ static const struct emu_insn *vector_slowly(struct emu_wave *w, const struct emu
     }
     for (unsigned n = 0; n < i->opcode->n_destinations; n++)
         emu_define_lanes(w, &i->operand[n], lanes);
+    if (low != lanes) {
+        struct emu_operand to = i->operand[0];
+        to.registers = 1;
+        emu_define_lanes(w, &to, low);
+    }
     if ((i->opcode->flags & EMU_WRITES_VCC) != 0) {
         w->s_defined[EMU_VCC] = (uint32_t)~undefined;
         w->s_defined[EMU_VCC + 1] = (uint32_t)(~undefined >> 32);
@@ -287,20 +313,20 @@ static const struct emu_insn *pair(struct emu_wave *w, const struct emu_insn *i)
 
 static const struct emu_insn *branch_on_scc(struct emu_wave *w, const struct emu_insn *i) {
     if (w->scc_defined) return i->run(w, i);
-    report(w, i, -1, "branch condition (scc)");
+    report(w, i, -1, "the branch condition (scc)");
     return NULL;
 }
 
 static const struct emu_insn *branch_on_vcc(struct emu_wave *w, const struct emu_insn *i) {
     const uint64_t defined = bits_as_lanes(w, EMU_VCC);
     if (defined == UINT64_MAX || (emu_s64(w, EMU_VCC) & defined) != 0) return i->run(w, i);
-    report(w, i, lowest(~defined), "branch condition (vcc)");
+    report(w, i, lowest(~defined), "the branch condition (vcc)");
     return NULL;
 }
 
 static const struct emu_insn *control(struct emu_wave *w, const struct emu_insn *i) {
     for (unsigned n = i->opcode->n_destinations; n < i->n_operands; n++)
-        if (!emu_require_defined(w, i, &i->operand[n], "operand")) return NULL;
+        if (!emu_require_defined(w, i, &i->operand[n], "an operand")) return NULL;
     for (unsigned n = 0; n < i->opcode->n_destinations; n++) define_scalar(w, &i->operand[n], 0);
     return i->run(w, i);
 }

@@ -209,29 +209,29 @@ GPU_DEVICE void attn_values(float *x, gpu_u4 raw, gpu_u2 scales, int channel, in
     }
 }
 
-GPU_DEVICE gpu_f4 attn_f4(const float *x) {
+GPU_DEVICE void attn_put4(void *to, const float *x) {
     gpu_f4 v;
     v.x = x[0];
     v.y = x[1];
     v.z = x[2];
     v.w = x[3];
-    return v;
+    *(gpu_f4 *)to = v;
 }
 
 /* N floats of shared memory, N 2, 4 or 8. */
 template <int N> GPU_DEVICE void attn_read(float *x, const float *from) {
-    if (N == 2) {
+    if constexpr (N == 2) {
         const gpu_f2 v = *(const gpu_f2 *)from;
         x[0] = v.x;
         x[1] = v.y;
-        return;
-    }
-    GPU_UNROLL for (int i = 0; i + 4 <= N; i += 4) {
-        const gpu_f4 v = *(const gpu_f4 *)(from + i);
-        x[i] = v.x;
-        x[i + 1] = v.y;
-        x[i + 2] = v.z;
-        x[i + 3] = v.w;
+    } else {
+        GPU_UNROLL for (int i = 0; i < N; i += 4) {
+            const gpu_f4 v = *(const gpu_f4 *)(from + i);
+            x[i] = v.x;
+            x[i + 1] = v.y;
+            x[i + 2] = v.z;
+            x[i + 3] = v.w;
+        }
     }
 }
 
@@ -252,88 +252,133 @@ GPU_DEVICE gpu_u2 attn_load_query(const struct attn_query &q, int head, int chan
     return raw;
 }
 
-/*
- * Scores of W * 64 positions (W 2 or 4) from `tile` on. A lane loads P pieces of 8 channels of one row per slice; a team
- * computes 8 * W positions.
- */
+/* What a lane loads of a slice of D channels for W * 64 positions: P pieces of one row, and four channels of q. */
+template <int R, int D, int W> struct attn_slice {
+    enum { HEADS = 4 * R, ROWS = 64 * W, P = D / 8 * W / 4 };
+    int row, piece, q_head, q_channel;
+    bool loads_q;
+    struct attn_place place;
+    gpu_u2 scales, q;
+    gpu_u4 raw[P];
+};
+
+template <int R, int D, int W>
+GPU_DEVICE void attn_slice_start(struct attn_slice<R, D, W> &slice, struct attn_place place) {
+    typedef struct attn_slice<R, D, W> S;
+    const int thread = (int)gpu_thread();
+    slice.row = thread % S::ROWS;
+    slice.piece = thread / S::ROWS * S::P;
+    slice.q_head = thread % S::HEADS;
+    slice.q_channel = thread / S::HEADS * 4;
+    slice.loads_q = slice.q_channel < D;
+    slice.place = place;
+}
+
+template <int R, int D, int W, bool PAGED>
+GPU_DEVICE void attn_slice_load(struct attn_slice<R, D, W> &slice, const struct attn_query &q,
+                                int channel) {
+    typedef struct attn_slice<R, D, W> S;
+    GPU_UNROLL for (int p = 0; p < S::P; p++) {
+        slice.raw[p] = attn_load<PAGED>(slice.place, channel + 8 * (slice.piece + p));
+    }
+    if (slice.loads_q) slice.q = attn_load_query(q, slice.q_head, channel + slice.q_channel);
+}
+
+/* To shared memory, channel by channel. */
+template <int R, int D, int W, bool PAGED>
+GPU_DEVICE void attn_slice_put(const struct attn_slice<R, D, W> &slice, float *rows, int channel,
+                               int scrub) {
+    typedef struct attn_slice<R, D, W> S;
+    GPU_UNROLL for (int p = 0; p < S::P; p++) {
+        const int first = 8 * (slice.piece + p);
+        float x[8];
+        attn_values<PAGED>(x, slice.raw[p], slice.scales, channel + first, slice.place.fp8, scrub);
+        GPU_UNROLL for (int i = 0; i < 8; i++) { rows[(first + i) * S::ROWS + slice.row] = x[i]; }
+    }
+    if (slice.loads_q) {
+        float *const queries = rows + D * ATTN_TILE + slice.q_channel * S::HEADS + slice.q_head;
+        queries[0] = num_bf16_low(slice.q.x);
+        queries[S::HEADS] = num_bf16_high(slice.q.x);
+        queries[2 * S::HEADS] = num_bf16_low(slice.q.y);
+        queries[3 * S::HEADS] = num_bf16_high(slice.q.y);
+    }
+}
+
+/* The chains of R heads and W positions over a slice. */
+template <int R, int D, int W>
+GPU_DEVICE void attn_slice_dot(float (*chain)[W], const float *rows, int head, int column) {
+    const float *const queries = rows + D * ATTN_TILE + head;
+    GPU_UNROLL for (int d = 0; d < D; d++) {
+        float x[R], k[W];
+        attn_read<R>(x, queries + d * 4 * R);
+        attn_read<W>(k, rows + d * 64 * W + column);
+        GPU_UNROLL for (int h = 0; h < R; h++) {
+            GPU_UNROLL for (int i = 0; i < W; i++) {
+                chain[h][i] = gpu_fma(x[h], k[i], chain[h][i]);
+            }
+        }
+    }
+}
+
+/* total += chain; chain = 0. */
+template <int R, int W> GPU_DEVICE void attn_end_block(float (*total)[W], float (*chain)[W]) {
+    GPU_UNROLL for (int h = 0; h < R; h++) {
+        GPU_UNROLL for (int i = 0; i < W; i++) {
+            total[h][i] += chain[h][i];
+            chain[h][i] = 0.0f;
+        }
+    }
+}
+
+template <int R, int W> GPU_DEVICE void attn_clear(float (*x)[W]) {
+    GPU_UNROLL for (int h = 0; h < R; h++) {
+        GPU_UNROLL for (int i = 0; i < W; i++) { x[h][i] = 0.0f; }
+    }
+}
+
+template <int R, int W>
+GPU_DEVICE void attn_put_scores(float *s, const float (*total)[W], float scale,
+                                const uint8_t *valid) {
+    const float none = -gpu_float(0x7F800000u);
+    GPU_UNROLL for (int i = 0; i < W; i++) {
+        float made[R];
+        GPU_UNROLL for (int h = 0; h < R; h++) { made[h] = valid[i] ? total[h][i] * scale : none; }
+        GPU_UNROLL for (int h = 0; h < R; h += 4) { attn_put4(s + i * 4 * R + h, made + h); }
+    }
+}
+
+/* Scores of W * 64 positions (W 2 or 4) from `tile` on; a team computes 8 * W of them. */
 template <int R, int D, int BUFFERS, bool PAGED, int W>
 GPU_DEVICE void attn_scores(const struct attn_args &a, const struct attn_lists &lists,
                             const struct attn_query &q, int tile, float *s, char *slices,
                             uint8_t *valid) {
-    enum { HEADS = 4 * R, ROWS = 64 * W, P = D / 8 * W / 4, SLICES = KV_HEAD / D };
-    const int thread = (int)gpu_thread(), lane = gpu_lane();
-    const int row = thread % ROWS, piece = thread / ROWS * P;
-    const int entry = attn_entry(lists, tile + row);
-    const struct attn_place place = attn_place_of<PAGED>(a, lists, tile + row, entry);
-    const gpu_u2 scales = attn_load_scales<PAGED>(place);
-    const bool loads_q = thread < D / 4 * HEADS;
-    const int q_head = thread % HEADS, q_channel = thread / HEADS * 4;
-    const int head = lane / 8 * R, column = gpu_team() * 8 * W + lane % 8 * W;
-    /* Teams beyond the list, and heads beyond the last, have nothing to compute. */
-    const bool computes =
-        gpu_team() * 8 * W % ATTN_BLOCK <
-            attn_filled(lists, tile + gpu_team() * 8 * W / ATTN_BLOCK * ATTN_BLOCK) &&
-        q.first + head < q.heads;
-    gpu_u4 raw[P];
-    gpu_u2 q_raw;
+    enum { SLICES = KV_HEAD / D };
+    struct attn_slice<R, D, W> slice;
     float chain[R][W], total[R][W];
-    GPU_UNROLL for (int p = 0; p < P; p++) raw[p] = attn_load<PAGED>(place, 8 * (piece + p));
-    q_raw.x = q_raw.y = 0;
-    if (loads_q) q_raw = attn_load_query(q, q_head, q_channel);
-    GPU_UNROLL for (int h = 0; h < R; h++) {
-        GPU_UNROLL for (int i = 0; i < W; i++) chain[h][i] = total[h][i] = 0.0f;
-    }
-    if (thread < ROWS) valid[thread] = place.data != NULL;
-    GPU_NO_UNROLL for (int slice = 0; slice < SLICES; slice++) {
-        float *const rows = (float *)(slices + slice % BUFFERS * ATTN_SLICE_BYTES(D, R));
-        float *const queries = rows + D * ATTN_TILE;
+    const int row = tile + (int)gpu_thread() % (64 * W);
+    const int head = gpu_lane() / 8 * R, own = gpu_team() * 8 * W,
+              column = own + gpu_lane() % 8 * W;
+    /* Teams beyond the list, and heads beyond the last, have nothing to compute. */
+    const int block = own / ATTN_BLOCK * ATTN_BLOCK;
+    const bool computes =
+        own - block < attn_filled(lists, tile + block) && q.first + head < q.heads;
+    attn_slice_start(slice, attn_place_of<PAGED>(a, lists, row, attn_entry(lists, row)));
+    slice.scales = attn_load_scales<PAGED>(slice.place);
+    attn_slice_load<R, D, W, PAGED>(slice, q, 0);
+    attn_clear<R, W>(chain);
+    attn_clear<R, W>(total);
+    if (gpu_thread() < 64 * W) valid[gpu_thread()] = slice.place.data != NULL;
+    GPU_NO_UNROLL for (int i = 0; i < SLICES; i++) {
+        float *const rows = (float *)(slices + i % BUFFERS * ATTN_SLICE_BYTES(D, R));
         if (BUFFERS == 1) gpu_barrier();
-        GPU_UNROLL for (int p = 0; p < P; p++) {
-            float x[8];
-            attn_values<PAGED>(x, raw[p], scales, slice * D + 8 * (piece + p), place.fp8, a.scrub);
-            GPU_UNROLL for (int i = 0; i < 8; i++) rows[(8 * (piece + p) + i) * ROWS + row] = x[i];
-        }
-        if (loads_q) {
-            queries[q_channel * HEADS + q_head] = num_bf16_low(q_raw.x);
-            queries[(q_channel + 1) * HEADS + q_head] = num_bf16_high(q_raw.x);
-            queries[(q_channel + 2) * HEADS + q_head] = num_bf16_low(q_raw.y);
-            queries[(q_channel + 3) * HEADS + q_head] = num_bf16_high(q_raw.y);
-        }
+        attn_slice_put<R, D, W, PAGED>(slice, rows, i * D, a.scrub);
         gpu_barrier();
-        if (slice + 1 < SLICES) {
-            const int next = (slice + 1) * D;
-            GPU_UNROLL for (int p = 0; p < P; p++) raw[p] =
-                attn_load<PAGED>(place, next + 8 * (piece + p));
-            if (loads_q) q_raw = attn_load_query(q, q_head, next + q_channel);
-        }
-        if (computes) {
-            GPU_UNROLL for (int d = 0; d < D; d++) {
-                float x[R], k[W];
-                attn_read<R>(x, queries + d * HEADS + head);
-                attn_read<W>(k, rows + d * ROWS + column);
-                GPU_UNROLL for (int h = 0; h < R; h++) {
-                    GPU_UNROLL for (int i = 0; i < W; i++) chain[h][i] =
-                        gpu_fma(x[h], k[i], chain[h][i]);
-                }
-            }
-            if ((slice + 1) * D % ATTN_BLOCK == 0) {
-                GPU_UNROLL for (int h = 0; h < R; h++) {
-                    GPU_UNROLL for (int i = 0; i < W; i++) {
-                        total[h][i] += chain[h][i];
-                        chain[h][i] = 0.0f;
-                    }
-                }
-            }
-        }
+        if (i + 1 < SLICES) attn_slice_load<R, D, W, PAGED>(slice, q, (i + 1) * D);
+        if (!computes) continue;
+        attn_slice_dot<R, D, W>(chain, rows, head, column);
+        if ((i + 1) * D % ATTN_BLOCK == 0) attn_end_block<R, W>(total, chain);
     }
-    const float none = -gpu_float(0x7F800000u);
-    GPU_UNROLL for (int i = 0; i < W; i++) {
-        const bool counts = valid[column + i] != 0;
-        float made[R];
-        GPU_UNROLL for (int h = 0; h < R; h++) made[h] = counts ? total[h][i] * a.scale : none;
-        GPU_UNROLL for (int h = 0; h < R; h += 4) *
-            (gpu_f4 *)(s + (column + i) * HEADS + head + h) = attn_f4(made + h);
-    }
+    attn_put_scores<R, W>(s + column * 4 * R + head, total, a.scale, valid + column);
     gpu_barrier();
 }
 
@@ -414,57 +459,64 @@ GPU_DEVICE void attn_finish_load(const struct attn_loader<D> &loader, float *row
         const int eight = p * attn_loader<D>::LANES + loader.lane;
         float x[8];
         attn_values<PAGED>(x, loader.raw[p], loader.scales, 8 * eight, loader.place.fp8, scrub);
-        *(gpu_f4 *)(rows + loader.row * KV_HEAD + 4 * eight) = attn_f4(x);
-        *(gpu_f4 *)(rows + loader.row * KV_HEAD + KV_HEAD / 2 + 4 * eight) = attn_f4(x + 4);
+        attn_put4(rows + loader.row * KV_HEAD + 4 * eight, x);
+        attn_put4(rows + loader.row * KV_HEAD + KV_HEAD / 2 + 4 * eight, x + 4);
     }
 }
 
-/* total += weights times values of the positions first .. first + n - 1, which are whole blocks. */
-template <int R, int D, int BUFFERS, bool PAGED>
-GPU_DEVICE void attn_sum_values(float (*total)[8], const struct attn_args &a,
-                                const struct attn_lists &lists, int first, int n, const float *s,
-                                char *slices, bool computes) {
-    enum { HEADS = 4 * R, ROWS = attn_loader<D>::ROWS };
-    const int lane = gpu_lane(), head = lane / 8 * R, eight = gpu_team() * 8 + lane % 8;
-    struct attn_loader<D> loader;
-    float chain[R][8];
-    loader.row = (int)gpu_thread() / attn_loader<D>::LANES;
-    loader.lane = (int)gpu_thread() % attn_loader<D>::LANES;
-    attn_start<D, PAGED>(loader, a, lists, first + loader.row,
-                         attn_entry(lists, first + loader.row));
-    int slice = 0;
-    for (int block = first; block < first + n; block += ATTN_BLOCK) {
-        const int filled = attn_filled(lists, block);
+/* Where the slice of ROWS positions after the one at `at` begins: slices without an entry are left out. */
+template <int ROWS> GPU_DEVICE int attn_next(const struct attn_lists &lists, int at) {
+    const int block = at / ATTN_BLOCK * ATTN_BLOCK;
+    return at + ROWS - block < attn_filled(lists, block) ? at + ROWS : block + ATTN_BLOCK;
+}
+
+/* The chains of R heads and 8 channels over ROWS positions. */
+template <int R, int ROWS>
+GPU_DEVICE void attn_value_chains(float (*chain)[8], const float *weights, const float *rows) {
+    GPU_UNROLL for (int i = 0; i < ROWS; i++) {
+        float w[R], v[8];
+        attn_read<R>(w, weights + i * 4 * R);
+        attn_read<4>(v, rows + i * KV_HEAD);
+        attn_read<4>(v + 4, rows + i * KV_HEAD + KV_HEAD / 2);
         GPU_UNROLL for (int h = 0; h < R; h++) {
-            GPU_UNROLL for (int c = 0; c < 8; c++) chain[h][c] = 0.0f;
-        }
-        GPU_NO_UNROLL for (int begin = 0; begin < filled; begin += ROWS, slice++) {
-            float *const rows = (float *)(slices + slice % BUFFERS * ATTN_SLICE_BYTES(D, R));
-            const float *const p = s + (block - first + begin) * HEADS + head;
-            const int here = block + begin;
-            /* The next slice with an entry: of this block, or the next one's first. */
-            const int next = begin + ROWS < filled ? here + ROWS : block + ATTN_BLOCK;
-            if (BUFFERS == 1) gpu_barrier();
-            attn_finish_load<D, PAGED>(loader, rows, a.scrub);
-            gpu_barrier();
-            if (next < first + n)
-                attn_start<D, PAGED>(loader, a, lists, next + loader.row,
-                                     attn_entry(lists, next + loader.row));
-            if (!computes) continue;
-            GPU_UNROLL for (int i = 0; i < ROWS; i++) {
-                float w[R], v[8];
-                attn_read<R>(w, p + i * HEADS);
-                attn_read<4>(v, rows + i * KV_HEAD + 4 * eight);
-                attn_read<4>(v + 4, rows + i * KV_HEAD + KV_HEAD / 2 + 4 * eight);
-                GPU_UNROLL for (int h = 0; h < R; h++) {
-                    GPU_UNROLL for (int c = 0; c < 8; c++) chain[h][c] =
-                        gpu_fma(w[h], v[c], chain[h][c]);
-                }
+            GPU_UNROLL for (int c = 0; c < 8; c++) {
+                chain[h][c] = gpu_fma(w[h], v[c], chain[h][c]);
             }
         }
-        GPU_UNROLL for (int h = 0; h < R; h++) {
-            GPU_UNROLL for (int c = 0; c < 8; c++) total[h][c] += chain[h][c];
+    }
+}
+
+/* total += weights times values of the positions first .. end - 1, which are whole blocks. The entries of a slice are
+ * read two slices ahead, its rows one ahead. */
+template <int R, int D, int BUFFERS, bool PAGED>
+GPU_DEVICE void attn_sum_values(float (*total)[8], const struct attn_args &a,
+                                const struct attn_lists &lists, int first, int end, const float *s,
+                                char *slices, bool computes) {
+    enum { ROWS = attn_loader<D>::ROWS, LANES = attn_loader<D>::LANES };
+    const int head = gpu_lane() / 8 * R, eight = gpu_team() * 8 + gpu_lane() % 8;
+    struct attn_loader<D> loader;
+    float chain[R][8];
+    loader.row = (int)gpu_thread() / LANES;
+    loader.lane = (int)gpu_thread() % LANES;
+    int at = first, next = attn_next<ROWS>(lists, at), entry = -1;
+    attn_start<D, PAGED>(loader, a, lists, at + loader.row, attn_entry(lists, at + loader.row));
+    if (next < end) entry = attn_entry(lists, next + loader.row);
+    attn_clear<R, 8>(chain);
+    GPU_NO_UNROLL for (int slice = 0; at < end; slice++) {
+        float *const rows = (float *)(slices + slice % BUFFERS * ATTN_SLICE_BYTES(D, R));
+        const int here = at;
+        if (BUFFERS == 1) gpu_barrier();
+        attn_finish_load<D, PAGED>(loader, rows, a.scrub);
+        gpu_barrier();
+        at = next;
+        if (at < end) {
+            attn_start<D, PAGED>(loader, a, lists, at + loader.row, entry);
+            next = attn_next<ROWS>(lists, at);
+            if (next < end) entry = attn_entry(lists, next + loader.row);
         }
+        if (!computes) continue;
+        attn_value_chains<R, ROWS>(chain, s + (here - first) * 4 * R + head, rows + 4 * eight);
+        if (at % ATTN_BLOCK == 0) attn_end_block<R, 8>(total, chain);
     }
     gpu_barrier();
 }
@@ -525,8 +577,8 @@ GPU_DEVICE void attn_store_part(const struct attn_shared<R> &shared, const struc
         if (head >= a.heads) continue;
         char *const acc =
             a.part_acc + token * a.acc_token + split * a.acc_split + head * a.acc_head + 32 * eight;
-        *(gpu_f4 *)acc = attn_f4(total[h]);
-        *(gpu_f4 *)(acc + 16) = attn_f4(total[h] + 4);
+        attn_put4(acc, total[h]);
+        attn_put4(acc + 16, total[h] + 4);
     }
     if (own < 4 * R && first_head + own < a.heads) {
         const int64_t at = token * a.part_token + split * a.part_split + 4 * (first_head + own);
@@ -554,9 +606,7 @@ __global__ void __launch_bounds__(CALL_THREADS, 1) attn_kernel(const struct attn
     const struct attn_query q = {a.q + token * a.q_token, a.q_head, first_head, a.heads};
     const bool computes = first_head + gpu_lane() / 8 * R < a.heads;
     float total[R][8];
-    GPU_UNROLL for (int h = 0; h < R; h++) {
-        GPU_UNROLL for (int c = 0; c < 8; c++) total[h][c] = 0.0f;
-    }
+    attn_clear<R, 8>(total);
     if (gpu_thread() < HEADS) {
         shared.m[gpu_thread()] = -gpu_float(0x7F800000u);
         shared.l[gpu_thread()] = 0.0f;
@@ -583,7 +633,7 @@ __global__ void __launch_bounds__(CALL_THREADS, 1) attn_kernel(const struct attn
             const int left = lists.positions - tile, n = left < ATTN_TILE ? left : ATTN_TILE;
             ATTN_SCORES(tile, scores)
             attn_weights<R>(shared, scores, n);
-            attn_sum_values<R, D, BUFFERS, PAGED>(total, a, lists, tile, n, scores, slices,
+            attn_sum_values<R, D, BUFFERS, PAGED>(total, a, lists, tile, tile + n, scores, slices,
                                                   computes);
         }
     }
