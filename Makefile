@@ -321,7 +321,7 @@ PLUGIN_HIP := $(B)/emu/plugins/insert.so $(B)/emu/plugins/insert-gfx90a.so
 $(PLUGIN_HIP): harness/emu/tests/plugins/insert.hip harness/tests/planted/insert.h $(B)/emu/bitcode/made $(EMU)
 	$(call say,HIP,$@)
 	@mkdir -p $(@D)
-	$(Q)$(HIP_CLANG) $(if $(findstring gfx90a,$@),$(PROGRAM_FLAGS:--offload-arch=%=--offload-arch=gfx90a),$(PROGRAM_FLAGS)) \
+	$(Q)$(HIP_CLANG) $(if $(findstring gfx90a,$@),$(subst gfx942,gfx90a,$(PROGRAM_FLAGS)),$(PROGRAM_FLAGS)) \
 	-O2 -fPIC -fvisibility=hidden -shared -o $@ $< -x none $(PROGRAM_LIBS) -lstdc++
 
 programs-emu: $(EMU) $(PROGRAMS) $(PLUGIN_HIP) $(CPU_BUILD) $(B)/device_hip.so ## run HIP programs in ordinary style on the emulator

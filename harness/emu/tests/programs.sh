@@ -62,7 +62,7 @@ check beyond 1 'emulated CRASH' --impl "$plugin"
 check beyond 1 'insert.hip:' --impl "$plugin"
 check stale 1 'insert.hip:' --impl "$plugin"
 check trap 1 'trap' --impl "$plugin"
-DSV4_EMU=steps=200000 check hang 1 'insert.hip:' --impl "$plugin"
+DSV4_EMU=steps=2000000 check hang 1 'without an end.*insert.hip:' --impl "$plugin"
 check "" 3 'no hip device here, and the emulator cannot stand in' --impl "$emu/plugins/insert-gfx90a.so"
 DSV4_EMULATE=0 check "" 3 'no hip device here' --impl "$plugin"
 

@@ -8,6 +8,10 @@
 #include <cstring>
 #include <hip/hip_runtime.h>
 
+#include "../../../include/dsv4_plugin.h"
+
+/* The planted plug-ins' number formats are for kernels too. */
+#define memcpy __builtin_memcpy
 #pragma clang force_cuda_host_device begin
 #include "../../../tests/planted/insert.h"
 #pragma clang force_cuda_host_device end
