@@ -185,7 +185,10 @@ static void *open_emulator(void) {
         if (i == 0) library = opened;
     }
     if (library == NULL) return NULL;
+    void (*quiet)(void) = NULL;
     emulator.used = true;
+    *(void **)(&quiet) = dlsym(library, "dsv4_emu_quiet");
+    if (quiet != NULL) quiet(); /* the report prints faults */
     *(void **)(&emulator.fault) = dlsym(library, "dsv4_emu_fault");
     *(void **)(&emulator.refusal) = dlsym(library, "dsv4_emu_refusal");
     *(void **)(&emulator.declare) = dlsym(library, "dsv4_emu_declare");
