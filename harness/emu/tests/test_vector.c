@@ -609,3 +609,24 @@ Test(vector, modifiers_that_nobody_honours_are_refused) {
         cr_expect(emu_wrap(&i) == NULL, "%s", texts[n]);
     }
 }
+
+/* A selector in a scalar register has a way of its own. */
+Test(vector, permutations_by_one_selector) {
+    static const struct vop_case c = {"v_perm_b32", perm, NULL};
+    uint64_t state = 19;
+    const struct emu_insn i = vop_decode("v_perm_b32 v0, v2, v4, s20");
+    for (unsigned round = 0; round < 500; round++) {
+        const uint32_t selector = bare_random(&state) & (round & 1 ? 0x0f0f0f0f : 0xffffffff);
+        bare_begin(&bench);
+        emu_write_sreg(&bench.wave, 20, selector);
+        for (unsigned lane = 0; lane < EMU_LANES; lane++) {
+            bench.v[2][lane] = bare_random(&state);
+            bench.v[4][lane] = bare_random(&state);
+        }
+        cr_assert(i.run(&bench.wave, &i) == &i + 1);
+        for (unsigned lane = 0; lane < EMU_LANES; lane++) {
+            const uint64_t s[4] = {bench.v[2][lane], bench.v[4][lane], selector, 0};
+            cr_assert_eq(bench.v[0][lane], c.formula(s), "selector %x", selector);
+        }
+    }
+}
