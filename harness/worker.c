@@ -7,13 +7,12 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include "../reference/memory.h"
 #include "arena.h"
 #include "file.h"
 #include "measure.h"
 #include "plugin.h"
 #include "verbs.h"
-
-enum { DOWNLOAD_BYTES = 64 << 20, PAGE_BYTES = 4096 };
 
 /* Opens the back end for `name` unless it is open. */
 static int open_device(struct dsv4_session *w, const char *name, int index,
