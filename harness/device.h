@@ -48,6 +48,10 @@ struct dsv4_device {
     int (*graph_destroy)(void *graph);
     /* Replays the graph `count` times and times the whole with events. */
     int (*graph_time)(void *graph, void *stream, int count, double *seconds);
+    /* Optional, for devices that can tell. After the plug-in is loaded: DSV4_UNSUPPORTED if this device has no code of
+     * it. A tensor in allocated memory, until that is released: kernels must not leave it. */
+    int (*accepts)(void);
+    int (*declare)(void *memory, size_t bytes, const char *name);
     /* Peaks of this device measured now, for ops that are not bound by memory; 0 where not measured. */
     int64_t
         cache_bytes; /* set by open(): the last-level cache, so that `bench` can step beyond it */

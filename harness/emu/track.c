@@ -48,8 +48,8 @@ void emu_define_lanes(struct emu_wave *w, const struct emu_operand *o, uint64_t 
 }
 
 static bool report(struct emu_wave *w, const struct emu_insn *i, int lane, const char *what) {
-    emu_fault(w, i, EMU_UNINITIALISED, lane,
-              "the %s depends on a register that nothing has written", what);
+    emu_fault(w, i, EMU_UNINITIALISED, lane, "%s depends on a register that nothing has written",
+              what);
     return false;
 }
 
@@ -128,7 +128,7 @@ static bool writes_exec(const struct emu_operand *o) {
     return o->kind == EMU_SGPR && o->reg + o->registers > EMU_EXEC;
 }
 
-static const char exec_mask[] = "set of lanes that go on (exec)";
+static const char exec_mask[] = "the set of lanes that go on (exec)";
 
 static const struct emu_insn *scalar_by_rule(struct emu_wave *w, const struct emu_insn *i,
                                              const struct emu_scalar_rule *rule) {
@@ -205,8 +205,29 @@ static uint64_t result_lanes(const struct emu_wave *w, const struct emu_insn *i)
 
 static bool is_cmpx(const struct emu_insn *i) { return strncmp(i->opcode->name, "v_cmpx", 6) == 0; }
 
+/* Sums, products and left shifts of 64 bits: their low word comes from low words alone, and compilers leave the upper
+ * ones undefined where nobody looks at the result's. */
+static bool flows_upwards(const struct emu_insn *i) {
+    static const char *const names[] = {"v_mad_u64_u32", "v_mad_i64_i32", "v_lshl_add_u64",
+                                        "v_lshlrev_b64"};
+    for (size_t n = 0; n < sizeof names / sizeof *names; n++)
+        if (strcmp(i->opcode->name, names[n]) == 0) return true;
+    return false;
+}
+
+static uint64_t low_word_lanes(const struct emu_wave *w, const struct emu_insn *i) {
+    uint64_t lanes = UINT64_MAX;
+    for (unsigned n = i->opcode->n_destinations; n < i->n_operands; n++) {
+        struct emu_operand low = i->operand[n];
+        low.registers = 1;
+        lanes &= emu_defined_lanes(w, &low);
+    }
+    return lanes;
+}
+
 static const struct emu_insn *vector_slowly(struct emu_wave *w, const struct emu_insn *i) {
     const uint64_t lanes = result_lanes(w, i), undefined = emu_exec(w) & ~lanes;
+    const uint64_t low = flows_upwards(i) ? low_word_lanes(w, i) : lanes;
     bool exec = is_cmpx(i);
     for (unsigned n = 0; n < i->opcode->n_destinations; n++) exec |= writes_exec(&i->operand[n]);
     if (exec && undefined != 0) {
@@ -215,6 +236,11 @@ static const struct emu_insn *vector_slowly(struct emu_wave *w, const struct emu
     }
     for (unsigned n = 0; n < i->opcode->n_destinations; n++)
         emu_define_lanes(w, &i->operand[n], lanes);
+    if (low != lanes) {
+        struct emu_operand to = i->operand[0];
+        to.registers = 1;
+        emu_define_lanes(w, &to, low);
+    }
     if ((i->opcode->flags & EMU_WRITES_VCC) != 0) {
         w->s_defined[EMU_VCC] = (uint32_t)~undefined;
         w->s_defined[EMU_VCC + 1] = (uint32_t)(~undefined >> 32);
@@ -222,37 +248,85 @@ static const struct emu_insn *vector_slowly(struct emu_wave *w, const struct emu
     return i->run(w, i);
 }
 
-static const struct emu_insn *vector(struct emu_wave *w, const struct emu_insn *i) {
+/* Whether all sources are defined; if so the results are marked. */
+static inline bool vector_fast(struct emu_wave *w, const struct emu_insn *i) {
     const struct emu_flow *const flow = &i->flow;
     const uint64_t exec = emu_exec(w);
     uint64_t lanes = UINT64_MAX;
     uint32_t bits = UINT32_MAX;
     for (unsigned n = 0; n < flow->n_vgprs; n++) lanes &= w->v_defined[flow->vgpr[n]];
     for (unsigned n = 0; n < flow->n_sgprs; n++) bits &= w->s_defined[flow->sgpr[n]];
-    if ((exec & ~lanes) != 0 || bits != UINT32_MAX) return vector_slowly(w, i);
+    if ((exec & ~lanes) != 0 || bits != UINT32_MAX) return false;
     for (unsigned n = 0; n < flow->n_to_vgprs; n++) w->v_defined[flow->to_vgpr[n]] |= exec;
     for (unsigned n = 0; n < flow->n_to_sgprs; n++) w->s_defined[flow->to_sgpr[n]] = UINT32_MAX;
+    return true;
+}
+
+static const struct emu_insn *vector(struct emu_wave *w, const struct emu_insn *i) {
+    return vector_fast(w, i) ? i->run(w, i) : vector_slowly(w, i);
+}
+
+/* Packed pairs of words: op_sel and op_sel_hi say which word of each source makes the low and the high result; the other
+ * words are not read. v_pk_mov_b32 takes its low word from the first source, its high word from the second. */
+static bool is_pair(const struct emu_insn *i) {
+    const uint8_t type = i->opcode->types[0];
+    return i->opcode->n_destinations == 1 && (type == EMU_2F32 || type == EMU_2B32);
+}
+
+static bool is_pair_move(const struct emu_insn *i) { return i->opcode->types[0] == EMU_2B32; }
+
+/* The one register of source n that goes into a word of the result; false if none does. */
+static bool pair_source(const struct emu_insn *i, unsigned n, unsigned word,
+                        struct emu_operand *source) {
+    *source = i->operand[n];
+    if (source->registers < 2) return true;
+    unsigned select = word == 0 ? i->op_sel : i->op_sel_hi;
+    if (is_pair_move(i)) {
+        if (n != word + 1) return false;
+        select = i->op_sel;
+    }
+    source->reg = (uint16_t)(source->reg + (select >> (n - 1) & 1));
+    source->registers = 1;
+    return true;
+}
+
+static const struct emu_insn *pair_slowly(struct emu_wave *w, const struct emu_insn *i) {
+    uint64_t lanes[2] = {UINT64_MAX, UINT64_MAX};
+    struct emu_operand o;
+    for (unsigned word = 0; word < 2; word++)
+        for (unsigned n = 1; n < i->n_operands; n++)
+            if (pair_source(i, n, word, &o)) lanes[word] &= emu_defined_lanes(w, &o);
+    for (unsigned word = 0; word < 2; word++) {
+        o = i->operand[0];
+        o.reg = (uint16_t)(o.reg + word);
+        o.registers = 1;
+        emu_define_lanes(w, &o, lanes[word]);
+    }
     return i->run(w, i);
+}
+
+static const struct emu_insn *pair(struct emu_wave *w, const struct emu_insn *i) {
+    return vector_fast(w, i) ? i->run(w, i) : pair_slowly(w, i);
 }
 
 /* ---- branches, and the few others that use what they read ---- */
 
 static const struct emu_insn *branch_on_scc(struct emu_wave *w, const struct emu_insn *i) {
     if (w->scc_defined) return i->run(w, i);
-    report(w, i, -1, "branch condition (scc)");
+    report(w, i, -1, "the branch condition (scc)");
     return NULL;
 }
 
 static const struct emu_insn *branch_on_vcc(struct emu_wave *w, const struct emu_insn *i) {
     const uint64_t defined = bits_as_lanes(w, EMU_VCC);
     if (defined == UINT64_MAX || (emu_s64(w, EMU_VCC) & defined) != 0) return i->run(w, i);
-    report(w, i, lowest(~defined), "branch condition (vcc)");
+    report(w, i, lowest(~defined), "the branch condition (vcc)");
     return NULL;
 }
 
 static const struct emu_insn *control(struct emu_wave *w, const struct emu_insn *i) {
     for (unsigned n = i->opcode->n_destinations; n < i->n_operands; n++)
-        if (!emu_require_defined(w, i, &i->operand[n], "operand")) return NULL;
+        if (!emu_require_defined(w, i, &i->operand[n], "an operand")) return NULL;
     for (unsigned n = 0; n < i->opcode->n_destinations; n++) define_scalar(w, &i->operand[n], 0);
     return i->run(w, i);
 }
@@ -275,6 +349,16 @@ static bool list(struct emu_flow *flow, const struct emu_operand *o, bool source
     }
     if (o->kind == EMU_SCC && source) flow->reads_scc = true;
     return true;
+}
+
+static bool list_pair(struct emu_insn *i) {
+    struct emu_operand o;
+    i->flow = (struct emu_flow){0};
+    bool fits = list(&i->flow, &i->operand[0], false);
+    for (unsigned word = 0; word < 2; word++)
+        for (unsigned n = 1; n < i->n_operands; n++)
+            if (pair_source(i, n, word, &o)) fits &= list(&i->flow, &o, true);
+    return fits;
 }
 
 static bool list_all(struct emu_insn *i) {
@@ -302,6 +386,10 @@ void emu_track_prepare(struct emu_insn *insn) {
     const bool own_affair =
         (flags & (EMU_MEMORY | EMU_CROSS_LANE)) != 0 || insn->dpp != EMU_DPP_NONE;
     if (own_affair) return;
+    if ((flags & EMU_VALU) != 0 && is_pair(insn)) {
+        insn->checked = list_pair(insn) ? pair : pair_slowly;
+        return;
+    }
     const bool fits = list_all(insn);
     if ((flags & EMU_CONTROL) != 0) {
         if ((flags & EMU_READS_SCC) != 0)

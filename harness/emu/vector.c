@@ -266,42 +266,52 @@ static inline int64_t limited(int64_t x, int64_t lowest, int64_t highest) {
 
 /* ---- 64 bits ---- */
 
+#define WIDE_SOURCE(n) emu_wide_source(w, &i->operand[1 + (n)], wide[n])
+#define WIDE_DESTINATION()                                                                         \
+    const uint32_t *const mask = emu_lane_mask(w);                                                 \
+    uint32_t *const low = w->v[i->operand[0].reg], *const high = w->v[i->operand[0].reg + 1]
+/* A lane's words are all read before one is written: registers may overlap. */
+#define WIDE_STORE(result)                                                                         \
+    do {                                                                                           \
+        const uint64_t value_ = (result);                                                          \
+        low[lane] = ((uint32_t)value_ & mask[lane]) | (low[lane] & ~mask[lane]);                   \
+        high[lane] = ((uint32_t)(value_ >> 32) & mask[lane]) | (high[lane] & ~mask[lane]);         \
+    } while (0)
+
 #define WIDE1(name, A, ...)                                                                        \
     FUNCTION(name) {                                                                               \
-        uint64_t s0[EMU_LANES];                                                                    \
-        emu_source64(w, &i->operand[1], s0);                                                       \
+        uint32_t wide[1][2][EMU_LANES];                                                            \
+        const struct emu_wide s0 = WIDE_SOURCE(0);                                                 \
+        WIDE_DESTINATION();                                                                        \
         EMU_EACH_LANE {                                                                            \
-            const uint64_t a = s0[lane];                                                           \
-            s0[lane] = (__VA_ARGS__);                                                              \
+            const uint64_t a = emu_wide_value(s0, lane);                                           \
+            WIDE_STORE(__VA_ARGS__);                                                               \
         }                                                                                          \
-        emu_store64(w, i->operand[0].reg, s0);                                                     \
         return i + 1;                                                                              \
     }
 
 #define WIDE2(name, A, B, ...)                                                                     \
     FUNCTION(name) {                                                                               \
-        uint32_t space[1][EMU_LANES];                                                              \
-        uint64_t s1[EMU_LANES];                                                                    \
+        uint32_t space[1][EMU_LANES], wide[2][2][EMU_LANES];                                       \
         const uint32_t *const s0 = SOURCE(0);                                                      \
-        emu_source64(w, &i->operand[2], s1);                                                       \
+        const struct emu_wide s1 = WIDE_SOURCE(1);                                                 \
+        WIDE_DESTINATION();                                                                        \
         EMU_EACH_LANE {                                                                            \
             const uint32_t a = s0[lane];                                                           \
-            const uint64_t b = s1[lane];                                                           \
-            s1[lane] = (__VA_ARGS__);                                                              \
+            const uint64_t b = emu_wide_value(s1, lane);                                           \
+            WIDE_STORE(__VA_ARGS__);                                                               \
         }                                                                                          \
-        emu_store64(w, i->operand[0].reg, s1);                                                     \
         return i + 1;                                                                              \
     }
 
 #define WIDE_SHIFT_ADD(name)                                                                       \
     FUNCTION(name) {                                                                               \
-        uint32_t space[2][EMU_LANES];                                                              \
-        uint64_t s0[EMU_LANES], s2[EMU_LANES];                                                     \
-        emu_source64(w, &i->operand[1], s0);                                                       \
+        uint32_t space[2][EMU_LANES], wide[3][2][EMU_LANES];                                       \
+        const struct emu_wide s0 = WIDE_SOURCE(0), s2 = WIDE_SOURCE(2);                            \
         const uint32_t *const s1 = SOURCE(1);                                                      \
-        emu_source64(w, &i->operand[3], s2);                                                       \
-        EMU_EACH_LANE s2[lane] += s0[lane] << (s1[lane] & 7);                                      \
-        emu_store64(w, i->operand[0].reg, s2);                                                     \
+        WIDE_DESTINATION();                                                                        \
+        EMU_EACH_LANE WIDE_STORE((emu_wide_value(s0, lane) << (s1[lane] & 7)) +                    \
+                                 emu_wide_value(s2, lane));                                        \
         return i + 1;                                                                              \
     }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * exp and 1/sqrt, correctly rounded to binary32 for every input: the canon defines them by value, not by code. Also
+ * exp, exp2, log and 1/sqrt, correctly rounded to binary32 for every input: the canon defines them by value, not by code. Also
  * compiles as host C++, where elementary_check compares all inputs with the reference.
  *
  * exp. n = round(x / ln2); x - n * fl(ln2) is exact in binary32 (a multiple of 2^-25 below 0.36), so that only the
@@ -65,6 +65,61 @@ ELEMENTARY float elementary_exp_below(float x) {
 ELEMENTARY float elementary_exp(float x) {
     const float y = elementary_exp_below(x < 89.0f ? x : 89.0f);
     return x != x ? ELEMENTARY_NAN : y;
+}
+
+/* exp2 by the same polynomial: x = n + r, r * ln2 rounded once in binary64. Two results lie too close to a tie. */
+ELEMENTARY float elementary_exp2(float x) {
+    const float above = x > -152.0f ? x : -152.0f, clamped = above < 130.0f ? above : 130.0f;
+    const double shifted = (double)clamped + 0x1.8p52, n = shifted - 0x1.8p52;
+    const double r = ((double)clamped - n) * 0x1.62e42fefa39efp-1;
+    double p = 0x1.ad7e8bbacabe9p-26;
+    p = ELEMENTARY_FMA(p, r, 0x1.28ae2f8a4ae7cp-22);
+    p = ELEMENTARY_FMA(p, r, 0x1.71df2716199b4p-19);
+    p = ELEMENTARY_FMA(p, r, 0x1.a019994967cf6p-16);
+    p = ELEMENTARY_FMA(p, r, 0x1.a01a012905c67p-13);
+    p = ELEMENTARY_FMA(p, r, 0x1.6c16c1846e028p-10);
+    p = ELEMENTARY_FMA(p, r, 0x1.111111112814fp-7);
+    p = ELEMENTARY_FMA(p, r, 0x1.555555555075cp-5);
+    p = ELEMENTARY_FMA(p, r, 0x1.55555555554f8p-3);
+    p = ELEMENTARY_FMA(p, r, 0x1.000000000000ap-1);
+    p = ELEMENTARY_FMA(p, r, 1.0);
+    p = ELEMENTARY_FMA(p, r, 1.0);
+    const uint64_t scaled =
+        __builtin_bit_cast(uint64_t, p) + (__builtin_bit_cast(uint64_t, shifted) << 52);
+    float y = (float)__builtin_bit_cast(double, scaled);
+    if (x == 0x1.853a6ep-9f) y = 0x1.00870ap+0f;
+    if (x == -0x1.e7526ep-6f) y = 0x1.f58d62p-1f;
+    return x != x ? ELEMENTARY_NAN : y;
+}
+
+/* log: x = 2^k * m with m from sqrt(1/2) to sqrt(2), log(m) = 2 artanh((m - 1) / (m + 1)) as a series in binary64. Five
+ * results lie too close to a tie. */
+ELEMENTARY float elementary_log(float x) {
+    const uint64_t bits = __builtin_bit_cast(uint64_t, (double)x);
+    const int64_t k = (int64_t)(bits - UINT64_C(0x3FE6A09E667F3BCD)) >> 52;
+    const double m = __builtin_bit_cast(double, bits - ((uint64_t)k << 52));
+    const double z = (m - 1.0) / (2.0 + (m - 1.0)), w = z * z;
+    double p = 2.0 / 23.0;
+    p = ELEMENTARY_FMA(p, w, 2.0 / 21.0);
+    p = ELEMENTARY_FMA(p, w, 2.0 / 19.0);
+    p = ELEMENTARY_FMA(p, w, 2.0 / 17.0);
+    p = ELEMENTARY_FMA(p, w, 2.0 / 15.0);
+    p = ELEMENTARY_FMA(p, w, 2.0 / 13.0);
+    p = ELEMENTARY_FMA(p, w, 2.0 / 11.0);
+    p = ELEMENTARY_FMA(p, w, 2.0 / 9.0);
+    p = ELEMENTARY_FMA(p, w, 2.0 / 7.0);
+    p = ELEMENTARY_FMA(p, w, 2.0 / 5.0);
+    p = ELEMENTARY_FMA(p, w, 2.0 / 3.0);
+    float y =
+        (float)ELEMENTARY_FMA((double)k, 0x1.62e42fefa39efp-1, ELEMENTARY_FMA(z * w, p, 2.0 * z));
+    if (x == 0x1.827a74p-7f) y = -0x1.1c2b1ep+2f;
+    if (x == 0x1.2f1fd6p+3f) y = 0x1.1fcbcep+1f;
+    if (x == 0x1.bacb4ap+25f) y = 0x1.1e0696p+4f;
+    if (x == 0x1.b121a6p+76f) y = 0x1.a9a3f2p+5f;
+    if (x == 0x1.6351d8p+95f) y = 0x1.08b512p+6f;
+    const float infinity = __builtin_bit_cast(float, UINT32_C(0x7F800000));
+    const float special = x == 0.0f ? -infinity : x == infinity ? infinity : ELEMENTARY_NAN;
+    return x > 0.0f && x < infinity ? y : special;
 }
 
 /* One third-order step from an estimate y of 1/sqrt(x): the error's cube and 2^-52 are left. */

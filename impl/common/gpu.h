@@ -39,7 +39,7 @@ typedef cudaError_t gpu_error;
 
 #elif defined(__HIP__)
 
-#if __has_include(<hip/hip_runtime.h>)
+#if !defined(GPU_NO_ROCM) && __has_include(<hip/hip_runtime.h>)
 #include <hip/hip_runtime.h>
 #else
 #define __global__ __attribute__((global))
@@ -100,6 +100,37 @@ enum { TEAM = 32 };
 #ifndef GPU_EMULATED
 #define GPU_PLUGIN_NAME GPU_DEVICE_NAME
 #define GPU_LAUNCH(kernel, grid, threads, stream, args) (kernel)<<<grid, threads, 0, stream>>>(args)
+#endif
+
+/* Shared memory beyond what may be declared: GPU_SHARED(name) in the kernel, the bytes at the launch. gfx9 has 64 KiB in
+ * all, which may be declared. */
+#if GPU_EMULATED
+#elif GPU_CUDA
+enum { GPU_SHARED_BYTES = 232448 /* of sm_90 and sm_100; others have less */ };
+#define GPU_SHARED(name) extern __shared__ __align__(16) char name[]
+#define GPU_LAUNCH_SHARED(kernel, grid, threads, bytes, stream, args)                              \
+    do {                                                                                           \
+        cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)(bytes));   \
+        (kernel)<<<grid, threads, bytes, stream>>>(args);                                          \
+    } while (0)
+#else
+enum { GPU_SHARED_BYTES = 65536 };
+#define GPU_SHARED(name) __shared__ __attribute__((aligned(16))) char name[GPU_SHARED_BYTES]
+#define GPU_LAUNCH_SHARED(kernel, grid, threads, bytes, stream, args)                              \
+    GPU_LAUNCH(kernel, grid, threads, stream, args)
+#endif
+
+/* The most that a block of this device can have. */
+#if GPU_EMULATED
+#elif GPU_CUDA
+static inline int64_t gpu_shared_limit(void) {
+    int device = 0, bytes = 0;
+    if (cudaGetDevice(&device) != cudaSuccess) return 0;
+    cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
+    return bytes;
+}
+#else
+static inline int64_t gpu_shared_limit(void) { return GPU_SHARED_BYTES; }
 #endif
 
 /* ---- ids and barriers ---- */

@@ -163,6 +163,17 @@ static void emulated_launch(void (*kernel)(Args), uint32_t blocks, int lanes, co
 #define GPU_LAUNCH(kernel, grid, threads, stream, args)                                            \
     ((void)(stream), emulated_launch(kernel, (grid).x, threads, args))
 
+/* As much as an H200 has; the tiny GPU has as much as gfx9. */
+#if defined(GPU_BUSY_BLOCKS) && GPU_BUSY_BLOCKS == 0
+enum { GPU_SHARED_BYTES = 65536 };
+#else
+enum { GPU_SHARED_BYTES = 232448 };
+#endif
+#define GPU_SHARED(name) __attribute__((aligned(16))) static char name[GPU_SHARED_BYTES]
+#define GPU_LAUNCH_SHARED(kernel, grid, threads, bytes, stream, args)                              \
+    GPU_LAUNCH(kernel, grid, threads, stream, args)
+static inline int64_t gpu_shared_limit(void) { return GPU_SHARED_BYTES; }
+
 /* ---- what kernels call ---- */
 
 static inline uint32_t gpu_thread(void) { return emulated_thread; }

@@ -10,8 +10,6 @@ static _Thread_local int last;
 static int sticky;
 static char fault_text[1200];
 
-const char *dsv4_emu_fault(void);
-
 void emu_enter(void) { pthread_mutex_lock(&lock); }
 
 int emu_leave(int error) {
@@ -52,7 +50,6 @@ void emu_forget_fault(void) {
     fault_text[0] = '\0';
 }
 
-/* What went wrong last, in words: a kernel's fault, or the reason why a call was refused; "" if nothing did. */
 const char *dsv4_emu_fault(void) { return fault_text; }
 
 static const struct {

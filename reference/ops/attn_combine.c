@@ -1,0 +1,337 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * attn_combine: the second stage of split decoding. Three forms of parts; splits in ascending order, empty ones skipped
+ * (their part_o is never read), as are splits from counts[t] on.
+ *
+ * ml: part_m, part_l, part_o not divided; empty where part_m is -FLT_MAX. m = max part_m, M = max(m, sink):
+ *   w = exp(part_m - M)    l = chain of fma(w, part_l, l)    acc = chain of fma(w, part_o, acc), both from +0
+ *   o = bf16(acc / (l + exp(sink - M)))    lse = m + log(l with w = exp(part_m - m))
+ * lse_natural: part_lse, part_o divided; empty where part_lse is -inf. M = max part_lse:
+ *   g = log(sum of exp(part_lse - M), ascending from +0) + M    lse = g
+ *   with a sink g becomes g + log(1 + exp(sink - g))
+ *   o = bf16(chain of fma(exp(part_lse - g), part_o, acc) from +0)
+ * lse_log2: the same with exp2, with log(x) * log2e for log(x), with sink * log2e for the sink; lse = g / log2e.
+ *   log2e is 1.44269504 in fp32, the product and the quotient are rounded.
+ * Rounding points: every operation above, once.
+ * All splits empty: o = +0, lse = +inf. sink = +inf: o = +0. No sink: as sink = -inf. lse has no sink in it.
+ * In the lse forms a token of one split was finished by the first stage: its rows of o and lse stay untouched.
+ *
+ * Source: vllm v1/attention/ops/rocm_aiter_mla_sparse.py (ml), FlashMLA csrc/smxx/decode/combine (lse).
+ * Latitude: upstream's ml form clamps the denominator to 1e-30 and returns no lse; kernels take fast exp2 and division.
+ * Whether one split is combined or skipped is the form's, because the first stage has to agree.
+ */
+#include <float.h>
+#include <math.h>
+#include <stdio.h>
+
+#include "../num/exp.h"
+#include "../num/log.h"
+#include "attn_family.h"
+
+enum { PART_M, PART_L, PART_LSE, PART_O, COUNTS, SINK, O, LSE };
+
+static const float log2e = 1.44269504f;
+
+static const struct dsv4_param_def params[] = {
+    DSV4_PARAM_NAME("form", DIALECT, "ml", "ml lse_natural lse_log2",
+                    "what a part carries: maximum and sum, or a logarithm"),
+    DSV4_PARAM_INT("heads", CALL, 4, 1, 512, "heads that are computed"),
+    DSV4_PARAM_INT("tokens", INPUT, 3, 0, 1 << 20, "tokens"),
+    DSV4_PARAM_INT("padded_heads", INPUT, 0, 0, 512,
+                   "heads that tensors have room for; 0: just those computed"),
+    DSV4_PARAM_INT("zero_heads", INPUT, 0, 0, 512, "last heads whose sink is -inf"),
+    DSV4_PARAM_INT("n_splits", INPUT, 4, 1, 256, "splits of a token"),
+    DSV4_PARAM_TEXT("counts", INPUT, "none",
+                    "splits in use per token, by turns: 4,1,~3; none: absent, all are"),
+    DSV4_PARAM_NAME("empty", INPUT, "none", "none first last scattered all",
+                    "splits without a key"),
+    DSV4_PARAM_NAME("scores", INPUT, "normal", "normal spread equal",
+                    "maxima: about N(0, 4); 64 times as far apart; 1.5"),
+    ATTN_SINK_PARAM,
+    DSV4_PARAM_NAME("view", INPUT, "dense", "dense wide",
+                    "wide: rows lie apart, as slices of larger buffers do"),
+};
+
+static const struct dsv4_slot slots[] = {
+    {"part_m",   DSV4_IN,  "[tokens, splits, heads or more] f32, strided, or absent", "maxima"                 },
+    {"part_l",   DSV4_IN,  "[tokens, splits, heads or more] f32, strided, or absent", "denominators"           },
+    {"part_lse", DSV4_IN,  "[tokens, splits, heads or more] f32, strided, or absent", "logarithms"             },
+    {"part_o",   DSV4_IN,  "[tokens, splits, heads or more, 512] f32, strided",       "parts"                  },
+    {"counts",   DSV4_IN,  "[tokens] i32, or absent",                                 "splits in use"          },
+    {"sink",     DSV4_IN,  "[heads or more] f32, or absent",                          "a logit without a value"},
+    {"o",        DSV4_OUT, "[tokens, heads or more, 512] bf16, strided",              "attention output"       },
+    {"lse",      DSV4_OUT, "[tokens, heads or more] f32, rows strided",
+     "natural log of the sum, without the sink"                                                                },
+};
+
+static const struct dsv4_mutant mutants[] = {
+    ATTN_MUTANTS_OF_SINKS,
+    ATTN_MUTANTS_OF_EMPTY_ROWS,
+    {"splits-reversed",      "splits summed from the last to the first",                         ATTN_SPLITS_REVERSED},
+    {"count-ignored",        "all splits combined; counts says how many there are",              ATTN_COUNT_IGNORED  },
+    {"empty-weighed",        "an empty split weighed with 0; what it holds may be NaN",
+      ATTN_EMPTY_WEIGHED                                                                                              },
+    {"lse-base-mixed",       "logarithms of base 2 taken for natural ones, or the reverse",
+      ATTN_LSE_BASE_MIXED                                                                                             },
+    {"single-written",       "a token of one split combined again; the first stage finished it",
+      ATTN_SINGLE_WRITTEN                                                                                             },
+    {"padded-heads-written", "heads beyond `heads` written; they are not computed",
+      ATTN_PADDED_HEADS_WRITTEN                                                                                       },
+};
+
+struct plan {
+    int64_t *counts;
+};
+
+static bool is_ml(const struct dsv4_case *c) { return dsv4_case_is(c, "form", "ml"); }
+
+static int shape(struct dsv4_case *c, struct dsv4_err *err) {
+    struct plan *const plan = dsv4_case_alloc(c, sizeof *plan);
+    const int64_t tokens = dsv4_case_int(c, "tokens"), n = dsv4_case_int(c, "n_splits");
+    const int64_t heads = attn_padded_heads(c);
+    c->plan = plan;
+    for (size_t slot = PART_M; slot <= PART_LSE; slot++) {
+        DSV4_SHAPE(c, slot, DSV4_F32, tokens, n, heads);
+        attn_widen(c, slot, 1, 16);
+        if (is_ml(c) == (slot == PART_LSE)) dsv4_absent(c, slot);
+    }
+    DSV4_SHAPE(c, PART_O, DSV4_F32, tokens, n, heads, KV_HEAD);
+    attn_widen(c, PART_O, 1, 64);
+    DSV4_SHAPE(c, COUNTS, DSV4_I32, tokens);
+    if (dsv4_case_is(c, "counts", "none")) dsv4_absent(c, COUNTS);
+    attn_shape_sink(c, SINK);
+    DSV4_SHAPE(c, O, DSV4_BF16, tokens, heads, KV_HEAD);
+    attn_widen(c, O, 1, 64);
+    DSV4_SHAPE(c, LSE, DSV4_F32, tokens, heads);
+    attn_widen(c, LSE, 0, 16);
+    if (dsv4_case_is(c, "counts", "none")) return 0;
+    plan->counts = attn_lengths(c, "counts", tokens, 3, err);
+    for (int64_t t = 0; plan->counts != NULL && t < tokens; t++)
+        if (plan->counts[t] > n) plan->counts[t] = n;
+    return plan->counts != NULL ? 0 : -1;
+}
+
+static bool is_empty(const struct dsv4_case *c, int64_t t, int64_t i, int64_t n) {
+    switch (dsv4_case_word(c, "empty")[0]) {
+    case 'f': return i == 0;
+    case 'l': return i == n - 1;
+    case 's': return (t + i) % 2 == 1;
+    case 'a': return true;
+    default: return false;
+    }
+}
+
+static void *at(const dsv4_tensor *tensor, int64_t t, int64_t i, int64_t h) {
+    return (char *)tensor->data + t * tensor->stride[0] + i * tensor->stride[1] +
+           (tensor->ndim > 2 ? h * tensor->stride[2] : 0);
+}
+
+/* One part of one head. What no kernel may read is NaN. */
+static void fill_part(const struct dsv4_case *c, int64_t t, int64_t i, int64_t h, bool stale,
+                      bool empty) {
+    const uint64_t id = (uint64_t)((t * 256 + i) * 512 + h);
+    const uint64_t bits = dsv4_random(c->seed, 4, id);
+    const char scores = dsv4_case_word(c, "scores")[0];
+    float m = scores == 'e' ? 1.5f : dsv4_normal(bits) * (scores == 's' ? 128.0f : 2.0f);
+    float l = 1.0f + (float)(bits >> 40) * 0x1p-19f;
+    const float unit = is_ml(c) ? l : 1.0f;
+    if (empty) {
+        m = is_ml(c) ? -FLT_MAX : -INFINITY;
+        l = 0.0f;
+    }
+    if (stale) m = l = NAN;
+    if (is_ml(c)) {
+        memcpy(at(&c->tensors[PART_M].t, t, i, h), &m, sizeof m);
+        memcpy(at(&c->tensors[PART_L].t, t, i, h), &l, sizeof l);
+    } else {
+        memcpy(at(&c->tensors[PART_LSE].t, t, i, h), &m, sizeof m);
+    }
+    float *const o = at(&c->tensors[PART_O].t, t, i, h);
+    for (int64_t d = 0; d < KV_HEAD; d++) {
+        const uint64_t more = dsv4_random(c->seed, 5, id << 9 | (uint64_t)d);
+        /* As bf16, for the sake of the vectors' size: the weights have all 24 bits. */
+        const float value = dsv4_normal(more) * unit;
+        o[d] = stale || empty ? NAN : dsv4_bf16_to_f32(dsv4_bf16_from_f32(value));
+    }
+}
+
+static void fill(struct dsv4_case *c) {
+    const struct plan *const plan = c->plan;
+    const dsv4_tensor *const parts = &c->tensors[PART_O].t;
+    const int64_t n = parts->shape[1], heads = dsv4_case_int(c, "heads");
+    for (int64_t t = 0; t < parts->shape[0]; t++) {
+        const int64_t count = plan->counts != NULL ? plan->counts[t] : n;
+        if (plan->counts != NULL) ((int32_t *)c->tensors[COUNTS].t.data)[t] = (int32_t)count;
+        for (int64_t i = 0; i < n; i++)
+            for (int64_t h = 0; h < parts->shape[2]; h++)
+                fill_part(c, t, i, h, i >= count || h >= heads, is_empty(c, t, i, count));
+    }
+    attn_fill_sink(c, SINK);
+}
+
+/* The parts of one head. */
+struct head {
+    const dsv4_tensor *tensors;
+    int64_t t, h, n;
+    float m[256], l[256], w[256]; /* m: maxima or logarithms */
+    bool used[256];
+    float most, sink;
+    enum attn_wrong wrong;
+};
+
+static float float_at(const dsv4_tensor *tensor, int64_t t, int64_t i, int64_t h) {
+    float value;
+    memcpy(&value, at(tensor, t, i, h), sizeof value);
+    return value;
+}
+
+static void open_head(struct head *head, bool ml) {
+    const bool all = head->wrong == ATTN_EMPTY_WEIGHED;
+    head->most = -INFINITY;
+    for (int64_t i = 0; i < head->n; i++) {
+        const dsv4_tensor *const m = &head->tensors[ml ? PART_M : PART_LSE];
+        head->m[i] = float_at(m, head->t, i, head->h);
+        head->l[i] = ml ? float_at(&head->tensors[PART_L], head->t, i, head->h) : 0.0f;
+        const bool empty = ml ? head->m[i] == -FLT_MAX : head->m[i] == -INFINITY;
+        head->used[i] = !empty || all;
+        if (!empty && !(head->m[i] <= head->most)) head->most = head->m[i];
+    }
+}
+
+/* acc = chain of fma(w, part_o, acc). */
+static void weigh(const struct head *head, float *acc) {
+    memset(acc, 0, KV_HEAD * sizeof *acc);
+    for (int64_t turn = 0; turn < head->n; turn++) {
+        const int64_t i = head->wrong == ATTN_SPLITS_REVERSED ? head->n - 1 - turn : turn;
+        const float *const o = at(&head->tensors[PART_O], head->t, i, head->h);
+        if (!head->used[i]) continue;
+#pragma omp simd
+        for (int d = 0; d < KV_HEAD; d++) acc[d] = fmaf(head->w[i], o[d], acc[d]);
+    }
+}
+
+/* Weights relative to `most` and their sum. */
+static float sum_ml(struct head *head, float most) {
+    float l = 0.0f;
+    for (int64_t i = 0; i < head->n; i++) {
+        if (!head->used[i]) continue;
+        head->w[i] = dsv4_exp(head->m[i] - most);
+        l = fmaf(head->w[i], head->l[i], l);
+    }
+    return l;
+}
+
+static float combine_ml(struct head *head, float *acc) {
+    const float m = head->most, sink = head->sink, most = sink > m ? sink : m;
+    const float lse = m + dsv4_log(sum_ml(head, m));
+    const float l = sum_ml(head, most);
+    const float rest =
+        head->wrong == ATTN_SINK_BASE_2 ? dsv4_exp2(sink - most) : dsv4_exp(sink - most);
+    weigh(head, acc);
+    const float den = l + rest;
+    for (int d = 0; d < KV_HEAD; d++) acc[d] = acc[d] / den;
+    return head->wrong == ATTN_LSE_WITH_SINK ? most + dsv4_log(den) : lse;
+}
+
+static float power(float x, bool base_2) { return base_2 ? dsv4_exp2(x) : dsv4_exp(x); }
+static float logarithm(float x, bool base_2) {
+    const float natural = dsv4_log(x);
+    return base_2 ? natural * log2e : natural;
+}
+
+static float combine_lse(struct head *head, float *acc, bool base_2) {
+    const float sink = base_2 && head->wrong != ATTN_SINK_BASE_2 ? head->sink * log2e : head->sink;
+    float sum = 0.0f;
+    for (int64_t i = 0; i < head->n; i++)
+        if (head->used[i]) sum += power(head->m[i] - head->most, base_2);
+    const float g = logarithm(sum, base_2) + head->most;
+    const float with_sink = g + logarithm(1.0f + power(sink - g, base_2), base_2);
+    for (int64_t i = 0; i < head->n; i++) head->w[i] = power(head->m[i] - with_sink, base_2);
+    weigh(head, acc);
+    const float lse = head->wrong == ATTN_LSE_WITH_SINK ? with_sink : g;
+    return base_2 ? lse / log2e : lse;
+}
+
+static void put(const struct head *head, const float *acc, float lse) {
+    const dsv4_tensor *const o = &head->tensors[O], *const out = &head->tensors[LSE];
+    uint16_t *const row = at(o, head->t, head->h, 0);
+    for (int d = 0; d < KV_HEAD; d++) row[d] = dsv4_bf16_from_f32(acc[d]);
+    memcpy(at(out, head->t, head->h, 0), &lse, sizeof lse);
+}
+
+enum form { ML, NATURAL, LOG2 };
+
+static void combine(struct head *head, enum form form) {
+    float acc[KV_HEAD] = {0}, lse = head->wrong == ATTN_EMPTY_LSE ? -INFINITY : INFINITY;
+    open_head(head, form == ML);
+    const bool empty = head->most == -INFINITY;
+    if (empty && head->wrong == ATTN_EMPTY_UNWRITTEN) return;
+    if (!empty) lse = form == ML ? combine_ml(head, acc) : combine_lse(head, acc, form == LOG2);
+    if (empty && head->wrong == ATTN_EMPTY_NAN)
+        for (int d = 0; d < KV_HEAD; d++) acc[d] = NAN;
+    if (head->sink == INFINITY && head->wrong != ATTN_SINK_INF_NAN) memset(acc, 0, sizeof acc);
+    if (head->sink == INFINITY && head->wrong == ATTN_SINK_INF_NAN) acc[0] = NAN;
+    put(head, acc, head->wrong == ATTN_LSE_BASE_2 ? lse * log2e : lse);
+}
+
+const struct dsv4_op dsv4_op_attn_combine;
+
+static enum form form_of(const dsv4_call *call, enum attn_wrong wrong) {
+    const enum form form = dsv4_is(call, "form", "ml")         ? ML
+                           : dsv4_is(call, "form", "lse_log2") ? LOG2
+                                                               : NATURAL;
+    if (wrong != ATTN_LSE_BASE_MIXED || form == ML) return form;
+    return form == LOG2 ? NATURAL : LOG2;
+}
+
+static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
+    const enum attn_wrong wrong = attn_wrong_of(&dsv4_op_attn_combine, mutant);
+    const dsv4_tensor *const tensors = call->tensors, *const parts = &tensors[PART_O];
+    const enum form form = form_of(call, wrong);
+    const int64_t real = dsv4_int(call, "heads", 1);
+    const int64_t heads = wrong == ATTN_PADDED_HEADS_WRITTEN ? parts->shape[2] : real;
+    const float *const sink = wrong == ATTN_SINK_IGNORED ? NULL : attn_sink_of(&tensors[SINK]);
+    const bool counted = !attn_absent(&tensors[COUNTS]) && wrong != ATTN_COUNT_IGNORED;
+    (void)err;
+#pragma omp parallel for schedule(static)
+    for (int64_t row = 0; row < parts->shape[0] * heads; row++) {
+        const int64_t t = row / heads, h = row % heads;
+        struct head head = {.tensors = tensors, .t = t, .h = h, .wrong = wrong};
+        head.n = counted ? ((const int32_t *)tensors[COUNTS].data)[t] : parts->shape[1];
+        if (head.n == 1 && form != ML && wrong != ATTN_SINGLE_WRITTEN) continue;
+        const int64_t of = wrong == ATTN_SINK_ROTATED ? (h + 1) % real : h;
+        head.sink = sink != NULL ? sink[of] : -INFINITY;
+        combine(&head, form);
+    }
+    return DSV4_OK;
+}
+
+static void trace(const struct dsv4_case *c, size_t slot, int64_t offset, char *line, size_t size) {
+    const struct plan *const plan = c->plan;
+    const dsv4_tensor *const out = &c->tensors[slot].t, *const sink = &c->tensors[SINK].t;
+    const int64_t t = offset / out->stride[0], h = offset % out->stride[0] / out->stride[1];
+    const int64_t count = plan->counts != NULL ? plan->counts[t] : dsv4_case_int(c, "n_splits");
+    const int n = snprintf(line, size, "token %lld, head %lld: %lld splits", (long long)t,
+                           (long long)h, (long long)count);
+    if (sink->ndim > 0 && n > 0 && (size_t)n < size)
+        snprintf(line + n, size - (size_t)n, "; sink %.9g", (double)((const float *)sink->data)[h]);
+}
+
+static void work(const struct dsv4_case *c, struct dsv4_work *work) {
+    const struct plan *const plan = c->plan;
+    const double heads = (double)dsv4_case_int(c, "heads");
+    double parts = 0, tokens = 0;
+    for (int64_t t = 0; t < dsv4_case_int(c, "tokens"); t++) {
+        parts += (double)(plan->counts != NULL ? plan->counts[t] : dsv4_case_int(c, "n_splits"));
+        tokens += 1;
+    }
+    work->bytes_read = parts * heads * (double)(4 * KV_HEAD + (is_ml(c) ? 8 : 4));
+    work->bytes_written = tokens * heads * (double)(2 * KV_HEAD + 4);
+}
+
+const struct dsv4_op dsv4_op_attn_combine = {
+    .name = "attn_combine",
+    .summary = "split decoding, second stage: the parts of each token become its output",
+    .source = "vllm rocm_aiter_mla_sparse.py, FlashMLA combine",
+    DSV4_OP_PARTS,
+};
