@@ -16,7 +16,8 @@ static void print(FILE *file, const struct kernel *kernel) {
             "\t.amdhsa_user_sgpr_kernarg_segment_ptr 1\n\t.amdhsa_kernarg_size 32\n"
             "\t.amdhsa_system_sgpr_workgroup_id_x 1\n\t.amdhsa_system_sgpr_workgroup_id_y 1\n"
             "\t.amdhsa_system_sgpr_workgroup_id_z 1\n\t.amdhsa_system_vgpr_workitem_id 2\n"
-            "\t.amdhsa_group_segment_fixed_size %u\n\t.amdhsa_next_free_vgpr %d\n"
+            "\t.amdhsa_float_denorm_mode_32 3\n\t.amdhsa_group_segment_fixed_size "
+            "%u\n\t.amdhsa_next_free_vgpr %d\n"
             "\t.amdhsa_accum_offset %d\n\t.amdhsa_next_free_sgpr %d\n\t.amdhsa_reserve_vcc 1\n%s"
             "\t.end_amdhsa_kernel\n",
             kernel->lds, KERNEL_VGPRS, KERNEL_VGPRS, KERNEL_SGPRS,
