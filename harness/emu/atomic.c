@@ -181,3 +181,33 @@ void emu_atomic64(struct emu_wave *w, const struct emu_access *a, emu_atomic_fun
         w->v[registers.to + 1][lane] = (uint32_t)(old >> 32);
     }
 }
+
+void emu_lds_atomic32(struct emu_wave *w, const struct emu_access *a,
+                      emu_atomic_function32 *function, struct emu_atomic_registers registers) {
+    for (unsigned lane = 0; lane < EMU_LANES; lane++) {
+        if ((a->active >> lane & 1) == 0) continue;
+        uint8_t *const memory = (uint8_t *)0 + a->at[lane];
+        uint32_t old;
+        const uint32_t compare = registers.compare < 0 ? 0 : w->v[registers.compare][lane];
+        memcpy(&old, memory, sizeof old);
+        const uint32_t now = function(old, w->v[registers.data][lane], compare);
+        memcpy(memory, &now, sizeof now);
+        if (registers.to >= 0) w->v[registers.to][lane] = old;
+    }
+}
+
+void emu_lds_atomic64(struct emu_wave *w, const struct emu_access *a,
+                      emu_atomic_function64 *function, struct emu_atomic_registers registers) {
+    for (unsigned lane = 0; lane < EMU_LANES; lane++) {
+        if ((a->active >> lane & 1) == 0) continue;
+        uint8_t *const memory = (uint8_t *)0 + a->at[lane];
+        uint64_t old;
+        const uint64_t compare = registers.compare < 0 ? 0 : pair(w, registers.compare, lane);
+        memcpy(&old, memory, sizeof old);
+        const uint64_t now = function(old, pair(w, registers.data, lane), compare);
+        memcpy(memory, &now, sizeof now);
+        if (registers.to < 0) continue;
+        w->v[registers.to][lane] = (uint32_t)old;
+        w->v[registers.to + 1][lane] = (uint32_t)(old >> 32);
+    }
+}

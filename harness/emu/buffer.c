@@ -49,17 +49,13 @@ static bool read_resource(struct emu_wave *w, const struct emu_insn *i, struct r
 }
 
 /* Index and offset registers: none, one, or index and offset. */
-static bool read_offsets(struct emu_wave *w, const struct emu_insn *i,
+static void read_offsets(struct emu_wave *w, const struct emu_insn *i,
                          const struct emu_operand *vaddr, uint64_t *indices, uint64_t *offsets) {
-    const uint64_t fixed = (uint32_t)i->offset;
-    const unsigned needed = (unsigned)i->idxen + (unsigned)i->offen;
-    if (needed > 0 && !emu_is_vector(vaddr, 4 * needed)) return emu_refuse(w, i) != NULL;
-    if (!emu_require(w, i, vaddr, emu_exec(w), "a buffer address")) return false;
     for (unsigned lane = 0; lane < EMU_LANES; lane++) {
         indices[lane] = i->idxen ? w->v[vaddr->reg][lane] : 0;
-        offsets[lane] = fixed + (i->offen ? w->v[vaddr->reg + (i->idxen ? 1 : 0)][lane] : 0);
+        offsets[lane] = (uint32_t)i->offset;
+        if (i->offen) offsets[lane] += w->v[vaddr->reg + (i->idxen ? 1 : 0)][lane];
     }
-    return true;
 }
 
 enum verdict { INSIDE, OUTSIDE, UNCLEAR };
@@ -72,6 +68,33 @@ static enum verdict range_check(const struct emu_insn *i, const struct resource 
     return offset + bytes + r->scalar_offset <= r->size ? INSIDE : UNCLEAR;
 }
 
+/* The common case, decided at once: every active lane is inside. */
+static bool all_inside(struct emu_wave *w, const struct emu_insn *i, struct buffer *b,
+                       const struct emu_operand *vaddr, const struct resource *r) {
+    struct emu_access *const a = &b->access;
+    const bool structured = i->idxen && r->stride;
+    const uint64_t fixed = (uint32_t)i->offset;
+    uint32_t indices[EMU_LANES] = {0}, offsets[EMU_LANES] = {0}, last = 0, highest = 0;
+    if (i->idxen) emu_active_offsets(w, a->active, w->v[vaddr->reg], indices);
+    if (i->offen) emu_active_offsets(w, a->active, w->v[vaddr->reg + (i->idxen ? 1 : 0)], offsets);
+    _Pragma("omp simd reduction(max : last, highest)") for (unsigned lane = 0; lane < EMU_LANES;
+                                                            lane++) {
+        last = indices[lane] > last ? indices[lane] : last;
+        highest = offsets[lane] > highest ? offsets[lane] : highest;
+    }
+    const uint64_t end = fixed + highest + a->bytes;
+    if (structured ? last >= r->size || end > r->stride : end + r->scalar_offset > r->size)
+        return false;
+    const uint64_t base = r->base + r->scalar_offset + fixed, stride = r->stride;
+    for (unsigned k = 0; k < b->words; k++) b->inside[k] = a->active;
+    if (a->active == ~UINT64_C(0) && stride * last == 0 && emu_is_row(offsets, a->bytes)) {
+        a->row = true;
+        a->at[0] = base + offsets[0];
+    } else
+        EMU_EACH_LANE a->at[lane] = base + offsets[lane] + stride * indices[lane];
+    return true;
+}
+
 static bool begin(struct emu_wave *w, const struct emu_insn *i, struct buffer *b, unsigned bytes,
                   unsigned unit, const struct emu_operand *vaddr) {
     struct resource r;
@@ -80,9 +103,13 @@ static bool begin(struct emu_wave *w, const struct emu_insn *i, struct buffer *b
     *a = (struct emu_access){.active = emu_exec(w), .bytes = bytes};
     b->words = bytes / unit;
     b->all = true;
-    if (!read_resource(w, i, &r, vaddr + 1, vaddr + 2) ||
-        !read_offsets(w, i, vaddr, indices, offsets))
+    const unsigned needed = (unsigned)i->idxen + (unsigned)i->offen;
+    if (needed > 0 && !emu_is_vector(vaddr, 4 * needed)) return emu_refuse(w, i) != NULL;
+    if (!emu_require(w, i, vaddr, a->active, "a buffer address") ||
+        !read_resource(w, i, &r, vaddr + 1, vaddr + 2))
         return false;
+    if (all_inside(w, i, b, vaddr, &r)) return true;
+    read_offsets(w, i, vaddr, indices, offsets);
     for (unsigned k = 0; k < b->words; k++) {
         b->inside[k] = 0;
         for (unsigned lane = 0; lane < EMU_LANES; lane++) {
@@ -108,10 +135,13 @@ static bool begin(struct emu_wave *w, const struct emu_insn *i, struct buffer *b
 
 /* The access to word k of the lanes inside the buffer; false if there are none. */
 static bool word_access(const struct buffer *b, unsigned k, struct emu_access *one) {
+    const uint64_t first = b->access.at[0];
     *one = b->access;
     one->bytes = b->access.bytes / b->words;
     one->active = b->inside[k];
+    one->row = false;
     if (one->active == 0) return false;
+    if (b->access.row) EMU_EACH_LANE one->at[lane] = first + lane * b->access.bytes;
     EMU_EACH_LANE one->at[lane] += k * one->bytes;
     emu_fill_inactive(one);
     return true;

@@ -152,17 +152,17 @@ attn_place_of(const struct attn_args &a, const struct attn_lists &lists, int pos
 /* ---- eight channels ---- */
 
 /* As loaded: 8 codes in x and y, or 8 bf16. */
-template <bool PAGED> GPU_DEVICE gpu_u4 attn_load(struct attn_place place, int channel) {
+template <bool PAGED> GPU_DEVICE gpu_u4 attn_load(const char *data, int channel) {
     gpu_u4 raw;
     raw.x = raw.y = raw.z = raw.w = 0;
-    if (place.data == NULL) return raw;
+    if (data == NULL) return raw;
     const bool codes = PAGED && channel < KV_NOPE;
     const int at = codes ? channel : PAGED ? KV_NOPE + 2 * (channel - KV_NOPE) : 2 * channel;
-    const gpu_u2 low = *(const gpu_u2 *)(place.data + at);
+    const gpu_u2 low = *(const gpu_u2 *)(data + at);
     raw.x = low.x;
     raw.y = low.y;
     if (!codes) {
-        const gpu_u2 high = *(const gpu_u2 *)(place.data + at + 8);
+        const gpu_u2 high = *(const gpu_u2 *)(data + at + 8);
         raw.z = high.x;
         raw.w = high.y;
     }
@@ -185,14 +185,11 @@ GPU_DEVICE void attn_decode(float *x, gpu_u4 raw, float scale, int fp8) {
     }
 }
 
-/* Four significant bits times a power of two need no rounding to bf16. */
+/* Four significant bits times a power of two need no rounding to bf16. A row that is not there has codes of zero. */
 template <bool PAGED>
-GPU_DEVICE void attn_values(float *x, gpu_u4 raw, gpu_u2 scales, int channel, int fp8, int scrub) {
+GPU_DEVICE void attn_values(float *x, gpu_u4 raw, uint32_t byte, int channel, int fp8, int scrub) {
     if (PAGED && channel < KV_NOPE) {
-        const int group = channel / KV_GROUP;
-        const uint32_t word = group < 4 ? scales.x : scales.y;
-        /* A row that is not there has codes of zero under a scale of 2^-127. */
-        const float scale = num_e8m0_value(word >> 8 * (group % 4) & 0xFFu);
+        const float scale = num_e8m0_value(byte);
         if (fp8 == NUM_OCP)
             attn_decode(x, raw, scale, NUM_OCP);
         else
@@ -209,29 +206,29 @@ GPU_DEVICE void attn_values(float *x, gpu_u4 raw, gpu_u2 scales, int channel, in
     }
 }
 
-GPU_DEVICE gpu_f4 attn_f4(const float *x) {
+GPU_DEVICE void attn_put4(void *to, const float *x) {
     gpu_f4 v;
     v.x = x[0];
     v.y = x[1];
     v.z = x[2];
     v.w = x[3];
-    return v;
+    *(gpu_f4 *)to = v;
 }
 
 /* N floats of shared memory, N 2, 4 or 8. */
 template <int N> GPU_DEVICE void attn_read(float *x, const float *from) {
-    if (N == 2) {
+    if constexpr (N == 2) {
         const gpu_f2 v = *(const gpu_f2 *)from;
         x[0] = v.x;
         x[1] = v.y;
-        return;
-    }
-    GPU_UNROLL for (int i = 0; i + 4 <= N; i += 4) {
-        const gpu_f4 v = *(const gpu_f4 *)(from + i);
-        x[i] = v.x;
-        x[i + 1] = v.y;
-        x[i + 2] = v.z;
-        x[i + 3] = v.w;
+    } else {
+        GPU_UNROLL for (int i = 0; i < N; i += 4) {
+            const gpu_f4 v = *(const gpu_f4 *)(from + i);
+            x[i] = v.x;
+            x[i + 1] = v.y;
+            x[i + 2] = v.z;
+            x[i + 3] = v.w;
+        }
     }
 }
 
@@ -253,87 +250,151 @@ GPU_DEVICE gpu_u2 attn_load_query(const struct attn_query &q, int head, int chan
 }
 
 /*
- * Scores of W * 64 positions (W 2 or 4) from `tile` on. A lane loads P pieces of 8 channels of one row per slice; a team
- * computes 8 * W positions.
+ * What a lane loads of a slice of D channels for W * 64 positions. A team loads the 8 * W rows that it computes with,
+ * D / 8 lanes to a row, P rows to a lane; and the block loads four channels of q per lane.
+ *
+ * In shared memory a slice lies channel by channel. Positions are swizzled by the piece of 8 channels, so that lanes with
+ * different pieces of one row store to different banks.
  */
+template <int R, int D, int W> struct attn_slice {
+    enum { HEADS = 4 * R, LANES = D / 8, AT_ONCE = TEAM / LANES, P = 8 * W / AT_ONCE };
+    int q_head, q_channel, fp8;
+    const char *data[P];
+    gpu_u2 scales, q; /* scales: of this lane's own row */
+    gpu_u4 raw[P];
+    uint32_t bytes[P];
+};
+
+template <int D> GPU_DEVICE int attn_swizzle(int channel) {
+    return TEAM / (D / 8) * (channel / 8 % (D / 8));
+}
+
+/* Lane i has looked up row i of the team. */
+template <int R, int D, int W, bool PAGED>
+GPU_DEVICE void attn_slice_start(struct attn_slice<R, D, W> &slice, struct attn_place own) {
+    typedef struct attn_slice<R, D, W> S;
+    const int thread = (int)gpu_thread();
+    GPU_UNROLL for (int p = 0; p < S::P; p++) {
+        const int row = p * S::AT_ONCE + gpu_lane() / S::LANES;
+        slice.data[p] = (const char *)(uintptr_t)team_read_i64((int64_t)(uintptr_t)own.data, row);
+        slice.bytes[p] = 0;
+    }
+    slice.q_head = thread % S::HEADS;
+    slice.q_channel = thread / S::HEADS * 4;
+    slice.fp8 = own.fp8;
+    slice.scales = attn_load_scales<PAGED>(own);
+    slice.q.x = slice.q.y = 0;
+}
+
+template <int R, int D, int W, bool PAGED>
+GPU_DEVICE void attn_slice_load(struct attn_slice<R, D, W> &slice, const struct attn_query &q,
+                                int channel) {
+    typedef struct attn_slice<R, D, W> S;
+    const int group = channel / KV_GROUP;
+    const uint32_t byte = (group < 4 ? slice.scales.x : slice.scales.y) >> 8 * (group % 4) & 0xFFu;
+    GPU_UNROLL for (int p = 0; p < S::P; p++) {
+        slice.raw[p] = attn_load<PAGED>(slice.data[p], channel + 8 * (gpu_lane() % S::LANES));
+        if (PAGED) slice.bytes[p] = team_read_u32(byte, p * S::AT_ONCE + gpu_lane() / S::LANES);
+    }
+    if (slice.q_channel < D) slice.q = attn_load_query(q, slice.q_head, channel + slice.q_channel);
+}
+
+template <int R, int D, int W, bool PAGED>
+GPU_DEVICE void attn_slice_put(const struct attn_slice<R, D, W> &slice, float *rows, int channel,
+                               int scrub) {
+    typedef struct attn_slice<R, D, W> S;
+    const int first = 8 * (gpu_lane() % S::LANES);
+    GPU_UNROLL for (int p = 0; p < S::P; p++) {
+        const int row = gpu_team() * 8 * W + p * S::AT_ONCE + gpu_lane() / S::LANES;
+        float *const to = rows + first * 64 * W + (row ^ attn_swizzle<D>(first));
+        float x[8];
+        attn_values<PAGED>(x, slice.raw[p], slice.bytes[p], channel + first, slice.fp8, scrub);
+        GPU_UNROLL for (int i = 0; i < 8; i++) { to[i * 64 * W] = x[i]; }
+    }
+    if (slice.q_channel < D) {
+        float *const queries = rows + D * ATTN_TILE + slice.q_channel * S::HEADS + slice.q_head;
+        queries[0] = num_bf16_low(slice.q.x);
+        queries[S::HEADS] = num_bf16_high(slice.q.x);
+        queries[2 * S::HEADS] = num_bf16_low(slice.q.y);
+        queries[3 * S::HEADS] = num_bf16_high(slice.q.y);
+    }
+}
+
+/* The chains of R heads and W positions over a slice. */
+template <int R, int D, int W>
+GPU_DEVICE void attn_slice_dot(float (*chain)[W], const float *rows, int head, int column) {
+    const float *const queries = rows + D * ATTN_TILE + head;
+    GPU_UNROLL for (int d = 0; d < D; d++) {
+        float x[R], k[W];
+        attn_read<R>(x, queries + d * 4 * R);
+        attn_read<W>(k, rows + d * 64 * W + (column ^ attn_swizzle<D>(d)));
+        GPU_UNROLL for (int h = 0; h < R; h++) {
+            GPU_UNROLL for (int i = 0; i < W; i++) {
+                chain[h][i] = gpu_fma(x[h], k[i], chain[h][i]);
+            }
+        }
+    }
+}
+
+/* total += chain; chain = 0. */
+template <int R, int W> GPU_DEVICE void attn_end_block(float (*total)[W], float (*chain)[W]) {
+    GPU_UNROLL for (int h = 0; h < R; h++) {
+        GPU_UNROLL for (int i = 0; i < W; i++) {
+            total[h][i] += chain[h][i];
+            chain[h][i] = 0.0f;
+        }
+    }
+}
+
+template <int R, int W> GPU_DEVICE void attn_clear(float (*x)[W]) {
+    GPU_UNROLL for (int h = 0; h < R; h++) {
+        GPU_UNROLL for (int i = 0; i < W; i++) { x[h][i] = 0.0f; }
+    }
+}
+
+template <int R, int W>
+GPU_DEVICE void attn_put_scores(float *s, const float (*total)[W], float scale,
+                                const uint8_t *valid) {
+    const float none = -gpu_float(0x7F800000u);
+    GPU_UNROLL for (int i = 0; i < W; i++) {
+        float made[R];
+        GPU_UNROLL for (int h = 0; h < R; h++) { made[h] = valid[i] ? total[h][i] * scale : none; }
+        GPU_UNROLL for (int h = 0; h < R; h += 4) { attn_put4(s + i * 4 * R + h, made + h); }
+    }
+}
+
+/* Scores of W * 64 positions (W 2 or 4) from `tile` on; a team computes 8 * W of them. */
 template <int R, int D, int BUFFERS, bool PAGED, int W>
 GPU_DEVICE void attn_scores(const struct attn_args &a, const struct attn_lists &lists,
                             const struct attn_query &q, int tile, float *s, char *slices,
                             uint8_t *valid) {
-    enum { HEADS = 4 * R, ROWS = 64 * W, P = D / 8 * W / 4, SLICES = KV_HEAD / D };
-    const int thread = (int)gpu_thread(), lane = gpu_lane();
-    const int row = thread % ROWS, piece = thread / ROWS * P;
-    const int entry = attn_entry(lists, tile + row);
-    const struct attn_place place = attn_place_of<PAGED>(a, lists, tile + row, entry);
-    const gpu_u2 scales = attn_load_scales<PAGED>(place);
-    const bool loads_q = thread < D / 4 * HEADS;
-    const int q_head = thread % HEADS, q_channel = thread / HEADS * 4;
-    const int head = lane / 8 * R, column = gpu_team() * 8 * W + lane % 8 * W;
-    /* Teams beyond the list, and heads beyond the last, have nothing to compute. */
-    const bool computes =
-        gpu_team() * 8 * W % ATTN_BLOCK <
-            attn_filled(lists, tile + gpu_team() * 8 * W / ATTN_BLOCK * ATTN_BLOCK) &&
-        q.first + head < q.heads;
-    gpu_u4 raw[P];
-    gpu_u2 q_raw;
+    enum { SLICES = KV_HEAD / D };
+    struct attn_slice<R, D, W> slice;
     float chain[R][W], total[R][W];
-    GPU_UNROLL for (int p = 0; p < P; p++) raw[p] = attn_load<PAGED>(place, 8 * (piece + p));
-    q_raw.x = q_raw.y = 0;
-    if (loads_q) q_raw = attn_load_query(q, q_head, q_channel);
-    GPU_UNROLL for (int h = 0; h < R; h++) {
-        GPU_UNROLL for (int i = 0; i < W; i++) chain[h][i] = total[h][i] = 0.0f;
-    }
-    if (thread < ROWS) valid[thread] = place.data != NULL;
-    GPU_NO_UNROLL for (int slice = 0; slice < SLICES; slice++) {
-        float *const rows = (float *)(slices + slice % BUFFERS * ATTN_SLICE_BYTES(D, R));
-        float *const queries = rows + D * ATTN_TILE;
+    const int head = gpu_lane() / 8 * R, own = gpu_team() * 8 * W,
+              column = own + gpu_lane() % 8 * W;
+    const int row = tile + own + gpu_lane() % (8 * W);
+    /* Teams beyond the list, and heads beyond the last, have nothing to compute. */
+    const int block = own / ATTN_BLOCK * ATTN_BLOCK;
+    const bool computes =
+        own - block < attn_filled(lists, tile + block) && q.first + head < q.heads;
+    const struct attn_place place = attn_place_of<PAGED>(a, lists, row, attn_entry(lists, row));
+    if (gpu_lane() < 8 * W) valid[own + gpu_lane()] = place.data != NULL;
+    attn_slice_start<R, D, W, PAGED>(slice, place);
+    attn_slice_load<R, D, W, PAGED>(slice, q, 0);
+    attn_clear<R, W>(chain);
+    attn_clear<R, W>(total);
+    GPU_NO_UNROLL for (int i = 0; i < SLICES; i++) {
+        float *const rows = (float *)(slices + i % BUFFERS * ATTN_SLICE_BYTES(D, R));
         if (BUFFERS == 1) gpu_barrier();
-        GPU_UNROLL for (int p = 0; p < P; p++) {
-            float x[8];
-            attn_values<PAGED>(x, raw[p], scales, slice * D + 8 * (piece + p), place.fp8, a.scrub);
-            GPU_UNROLL for (int i = 0; i < 8; i++) rows[(8 * (piece + p) + i) * ROWS + row] = x[i];
-        }
-        if (loads_q) {
-            queries[q_channel * HEADS + q_head] = num_bf16_low(q_raw.x);
-            queries[(q_channel + 1) * HEADS + q_head] = num_bf16_high(q_raw.x);
-            queries[(q_channel + 2) * HEADS + q_head] = num_bf16_low(q_raw.y);
-            queries[(q_channel + 3) * HEADS + q_head] = num_bf16_high(q_raw.y);
-        }
+        attn_slice_put<R, D, W, PAGED>(slice, rows, i * D, a.scrub);
         gpu_barrier();
-        if (slice + 1 < SLICES) {
-            const int next = (slice + 1) * D;
-            GPU_UNROLL for (int p = 0; p < P; p++) raw[p] =
-                attn_load<PAGED>(place, next + 8 * (piece + p));
-            if (loads_q) q_raw = attn_load_query(q, q_head, next + q_channel);
-        }
-        if (computes) {
-            GPU_UNROLL for (int d = 0; d < D; d++) {
-                float x[R], k[W];
-                attn_read<R>(x, queries + d * HEADS + head);
-                attn_read<W>(k, rows + d * ROWS + column);
-                GPU_UNROLL for (int h = 0; h < R; h++) {
-                    GPU_UNROLL for (int i = 0; i < W; i++) chain[h][i] =
-                        gpu_fma(x[h], k[i], chain[h][i]);
-                }
-            }
-            if ((slice + 1) * D % ATTN_BLOCK == 0) {
-                GPU_UNROLL for (int h = 0; h < R; h++) {
-                    GPU_UNROLL for (int i = 0; i < W; i++) {
-                        total[h][i] += chain[h][i];
-                        chain[h][i] = 0.0f;
-                    }
-                }
-            }
-        }
+        if (i + 1 < SLICES) attn_slice_load<R, D, W, PAGED>(slice, q, (i + 1) * D);
+        if (!computes) continue;
+        attn_slice_dot<R, D, W>(chain, rows, head, column);
+        if ((i + 1) * D % ATTN_BLOCK == 0) attn_end_block<R, W>(total, chain);
     }
-    const float none = -gpu_float(0x7F800000u);
-    GPU_UNROLL for (int i = 0; i < W; i++) {
-        const bool counts = valid[column + i] != 0;
-        float made[R];
-        GPU_UNROLL for (int h = 0; h < R; h++) made[h] = counts ? total[h][i] * a.scale : none;
-        GPU_UNROLL for (int h = 0; h < R; h += 4) *
-            (gpu_f4 *)(s + (column + i) * HEADS + head + h) = attn_f4(made + h);
-    }
+    attn_put_scores<R, W>(s + column * 4 * R + head, total, a.scale, valid + column);
     gpu_barrier();
 }
 
@@ -404,7 +465,7 @@ GPU_DEVICE void attn_start(struct attn_loader<D> &loader, const struct attn_args
     loader.place = attn_place_of<PAGED>(a, lists, position, entry);
     loader.scales = attn_load_scales<PAGED>(loader.place);
     GPU_UNROLL for (int p = 0; p < attn_loader<D>::P; p++) loader.raw[p] =
-        attn_load<PAGED>(loader.place, 8 * (p * attn_loader<D>::LANES + loader.lane));
+        attn_load<PAGED>(loader.place.data, 8 * (p * attn_loader<D>::LANES + loader.lane));
 }
 
 /* Rows lie in two halves, of the lower and the upper four of each eight channels: no bank conflicts either way. */
@@ -413,58 +474,68 @@ GPU_DEVICE void attn_finish_load(const struct attn_loader<D> &loader, float *row
     GPU_UNROLL for (int p = 0; p < attn_loader<D>::P; p++) {
         const int eight = p * attn_loader<D>::LANES + loader.lane;
         float x[8];
-        attn_values<PAGED>(x, loader.raw[p], loader.scales, 8 * eight, loader.place.fp8, scrub);
-        *(gpu_f4 *)(rows + loader.row * KV_HEAD + 4 * eight) = attn_f4(x);
-        *(gpu_f4 *)(rows + loader.row * KV_HEAD + KV_HEAD / 2 + 4 * eight) = attn_f4(x + 4);
+        const int group = 8 * eight / KV_GROUP;
+        const uint32_t word = group < 4 ? loader.scales.x : loader.scales.y;
+        attn_values<PAGED>(x, loader.raw[p], word >> 8 * (group % 4) & 0xFFu, 8 * eight,
+                           loader.place.fp8, scrub);
+        attn_put4(rows + loader.row * KV_HEAD + 4 * eight, x);
+        attn_put4(rows + loader.row * KV_HEAD + KV_HEAD / 2 + 4 * eight, x + 4);
     }
 }
 
-/* total += weights times values of the positions first .. first + n - 1, which are whole blocks. */
-template <int R, int D, int BUFFERS, bool PAGED>
-GPU_DEVICE void attn_sum_values(float (*total)[8], const struct attn_args &a,
-                                const struct attn_lists &lists, int first, int n, const float *s,
-                                char *slices, bool computes) {
-    enum { HEADS = 4 * R, ROWS = attn_loader<D>::ROWS };
-    const int lane = gpu_lane(), head = lane / 8 * R, eight = gpu_team() * 8 + lane % 8;
-    struct attn_loader<D> loader;
-    float chain[R][8];
-    loader.row = (int)gpu_thread() / attn_loader<D>::LANES;
-    loader.lane = (int)gpu_thread() % attn_loader<D>::LANES;
-    attn_start<D, PAGED>(loader, a, lists, first + loader.row,
-                         attn_entry(lists, first + loader.row));
-    int slice = 0;
-    for (int block = first; block < first + n; block += ATTN_BLOCK) {
-        const int filled = attn_filled(lists, block);
+/* Where the slice of ROWS positions after the one at `at` begins: slices without an entry are left out. */
+template <int ROWS> GPU_DEVICE int attn_next(const struct attn_lists &lists, int at) {
+    const int block = at / ATTN_BLOCK * ATTN_BLOCK;
+    return at + ROWS - block < attn_filled(lists, block) ? at + ROWS : block + ATTN_BLOCK;
+}
+
+/* The chains of R heads and 8 channels over ROWS positions. */
+template <int R, int ROWS>
+GPU_DEVICE void attn_value_chains(float (*chain)[8], const float *weights, const float *rows) {
+    GPU_UNROLL for (int i = 0; i < ROWS; i++) {
+        float w[R], v[8];
+        attn_read<R>(w, weights + i * 4 * R);
+        attn_read<4>(v, rows + i * KV_HEAD);
+        attn_read<4>(v + 4, rows + i * KV_HEAD + KV_HEAD / 2);
         GPU_UNROLL for (int h = 0; h < R; h++) {
-            GPU_UNROLL for (int c = 0; c < 8; c++) chain[h][c] = 0.0f;
-        }
-        GPU_NO_UNROLL for (int begin = 0; begin < filled; begin += ROWS, slice++) {
-            float *const rows = (float *)(slices + slice % BUFFERS * ATTN_SLICE_BYTES(D, R));
-            const float *const p = s + (block - first + begin) * HEADS + head;
-            const int here = block + begin;
-            /* The next slice with an entry: of this block, or the next one's first. */
-            const int next = begin + ROWS < filled ? here + ROWS : block + ATTN_BLOCK;
-            if (BUFFERS == 1) gpu_barrier();
-            attn_finish_load<D, PAGED>(loader, rows, a.scrub);
-            gpu_barrier();
-            if (next < first + n)
-                attn_start<D, PAGED>(loader, a, lists, next + loader.row,
-                                     attn_entry(lists, next + loader.row));
-            if (!computes) continue;
-            GPU_UNROLL for (int i = 0; i < ROWS; i++) {
-                float w[R], v[8];
-                attn_read<R>(w, p + i * HEADS);
-                attn_read<4>(v, rows + i * KV_HEAD + 4 * eight);
-                attn_read<4>(v + 4, rows + i * KV_HEAD + KV_HEAD / 2 + 4 * eight);
-                GPU_UNROLL for (int h = 0; h < R; h++) {
-                    GPU_UNROLL for (int c = 0; c < 8; c++) chain[h][c] =
-                        gpu_fma(w[h], v[c], chain[h][c]);
-                }
+            GPU_UNROLL for (int c = 0; c < 8; c++) {
+                chain[h][c] = gpu_fma(w[h], v[c], chain[h][c]);
             }
         }
-        GPU_UNROLL for (int h = 0; h < R; h++) {
-            GPU_UNROLL for (int c = 0; c < 8; c++) total[h][c] += chain[h][c];
+    }
+}
+
+/* total += weights times values of the positions first .. end - 1, which are whole blocks. The entries of a slice are
+ * read two slices ahead, its rows one ahead. */
+template <int R, int D, int BUFFERS, bool PAGED>
+GPU_DEVICE void attn_sum_values(float (*total)[8], const struct attn_args &a,
+                                const struct attn_lists &lists, int first, int end, const float *s,
+                                char *slices, bool computes) {
+    enum { ROWS = attn_loader<D>::ROWS, LANES = attn_loader<D>::LANES };
+    const int head = gpu_lane() / 8 * R, eight = gpu_team() * 8 + gpu_lane() % 8;
+    struct attn_loader<D> loader;
+    float chain[R][8];
+    loader.row = (int)gpu_thread() / LANES;
+    loader.lane = (int)gpu_thread() % LANES;
+    int at = first, next = attn_next<ROWS>(lists, at), entry = -1;
+    attn_start<D, PAGED>(loader, a, lists, at + loader.row, attn_entry(lists, at + loader.row));
+    if (next < end) entry = attn_entry(lists, next + loader.row);
+    attn_clear<R, 8>(chain);
+    GPU_NO_UNROLL for (int slice = 0; at < end; slice++) {
+        float *const rows = (float *)(slices + slice % BUFFERS * ATTN_SLICE_BYTES(D, R));
+        const int here = at;
+        if (BUFFERS == 1) gpu_barrier();
+        attn_finish_load<D, PAGED>(loader, rows, a.scrub);
+        gpu_barrier();
+        at = next;
+        if (at < end) {
+            attn_start<D, PAGED>(loader, a, lists, at + loader.row, entry);
+            next = attn_next<ROWS>(lists, at);
+            if (next < end) entry = attn_entry(lists, next + loader.row);
         }
+        if (!computes) continue;
+        attn_value_chains<R, ROWS>(chain, s + (here - first) * 4 * R + head, rows + 4 * eight);
+        if (at % ATTN_BLOCK == 0) attn_end_block<R, 8>(total, chain);
     }
     gpu_barrier();
 }
@@ -525,8 +596,8 @@ GPU_DEVICE void attn_store_part(const struct attn_shared<R> &shared, const struc
         if (head >= a.heads) continue;
         char *const acc =
             a.part_acc + token * a.acc_token + split * a.acc_split + head * a.acc_head + 32 * eight;
-        *(gpu_f4 *)acc = attn_f4(total[h]);
-        *(gpu_f4 *)(acc + 16) = attn_f4(total[h] + 4);
+        attn_put4(acc, total[h]);
+        attn_put4(acc + 16, total[h] + 4);
     }
     if (own < 4 * R && first_head + own < a.heads) {
         const int64_t at = token * a.part_token + split * a.part_split + 4 * (first_head + own);
@@ -554,9 +625,7 @@ __global__ void __launch_bounds__(CALL_THREADS, 1) attn_kernel(const struct attn
     const struct attn_query q = {a.q + token * a.q_token, a.q_head, first_head, a.heads};
     const bool computes = first_head + gpu_lane() / 8 * R < a.heads;
     float total[R][8];
-    GPU_UNROLL for (int h = 0; h < R; h++) {
-        GPU_UNROLL for (int c = 0; c < 8; c++) total[h][c] = 0.0f;
-    }
+    attn_clear<R, 8>(total);
     if (gpu_thread() < HEADS) {
         shared.m[gpu_thread()] = -gpu_float(0x7F800000u);
         shared.l[gpu_thread()] = 0.0f;
@@ -583,7 +652,7 @@ __global__ void __launch_bounds__(CALL_THREADS, 1) attn_kernel(const struct attn
             const int left = lists.positions - tile, n = left < ATTN_TILE ? left : ATTN_TILE;
             ATTN_SCORES(tile, scores)
             attn_weights<R>(shared, scores, n);
-            attn_sum_values<R, D, BUFFERS, PAGED>(total, a, lists, tile, n, scores, slices,
+            attn_sum_values<R, D, BUFFERS, PAGED>(total, a, lists, tile, tile + n, scores, slices,
                                                   computes);
         }
     }

@@ -109,8 +109,10 @@ enum { TEAM = 32 };
 enum { GPU_SHARED_BYTES = 232448 /* of sm_90 and sm_100; others have less */ };
 #define GPU_SHARED(name) extern __shared__ __align__(16) char name[]
 #define GPU_LAUNCH_SHARED(kernel, grid, threads, bytes, stream, args)                              \
-    (cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)(bytes)),      \
-     (kernel) < < < grid, threads, bytes, stream >>> (args))
+    do {                                                                                           \
+        cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)(bytes));   \
+        (kernel)<<<grid, threads, bytes, stream>>>(args);                                          \
+    } while (0)
 #else
 enum { GPU_SHARED_BYTES = 65536 };
 #define GPU_SHARED(name) __shared__ __attribute__((aligned(16))) char name[GPU_SHARED_BYTES]

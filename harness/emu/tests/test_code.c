@@ -2,6 +2,7 @@
 /* Code objects as clang makes them, and everything that can be wrong with them. */
 #include <criterion/criterion.h>
 #include <elf.h>
+#include <glob.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -9,6 +10,7 @@
 #include <zlib.h>
 #include <zstd.h>
 
+#include "../../../reference/memory.h"
 #include "../code.h"
 #include "../decode.h"
 #include "../space.h"
@@ -178,14 +180,14 @@ Test(code, every_prefix, .init = begin, .fini = end) {
     const uint8_t *const file = elf(&n);
     unsigned accepted = 0;
     for (size_t cut = 0; cut < n; cut += cut < 1024 || cut > n - 1024 ? 1 : 61) {
-        uint8_t *const part = malloc(cut + 1);
+        uint8_t *const part = dsv4_alloc(cut + 1);
         memcpy(part, file, cut);
         memset(error.text, 0, sizeof error.text);
         struct emu_code *const code = emu_code_load(part, cut, &error);
         cr_assert(code != NULL || error.text[0] != '\0');
         accepted += code != NULL;
         emu_code_free(code);
-        free(part);
+        dsv4_free(part);
     }
     cr_assert(accepted < n / 61 / 4, "%u prefixes of %zu bytes were accepted", accepted, n);
 }
@@ -329,7 +331,7 @@ static uint8_t *note(uint8_t *file, size_t *n) {
 Test(code, hostile_metadata, .init = begin, .fini = end) {
     size_t n, bytes_of_note = 0;
     uint8_t *const file = elf(&n), *const at = note(file, &bytes_of_note);
-    uint8_t *const good = malloc(bytes_of_note);
+    uint8_t *const good = dsv4_alloc(bytes_of_note);
     memcpy(good, at, bytes_of_note);
     memset(at, 0x91, bytes_of_note); /* an array in an array in an array ... */
     refused(file, n, "well-formed");
@@ -353,7 +355,7 @@ Test(code, hostile_metadata, .init = begin, .fini = end) {
         at[i] ^= 0x5f;
     }
     emu_code_free(load());
-    free(good);
+    dsv4_free(good);
 }
 
 /* ---- bundles ---- */
@@ -389,7 +391,7 @@ Test(code, bundles, .init = begin, .fini = end) {
         {"!" HIP "gfx9421",                 "hip-amdgcn-amd-amdhsa-gfx942", "!" HIP "gfx942:xnack+"  },
     };
     static const char *const bad[] = {"host-x86_64-unknown-linux-gnu-", HIP "gfx950", HIP "gfx9"};
-    uint8_t *const out = calloc(1, size + 8192);
+    uint8_t *const out = dsv4_alloc(size + 8192);
     for (size_t i = 0; i < 3; i++) {
         const size_t n = make_bundle(out, good[i], 3);
         struct emu_code *const code = emu_code_load(out, n, &error);
@@ -412,7 +414,7 @@ Test(code, bundles, .init = begin, .fini = end) {
     make_bundle(out, good[0], 3);
     put(out + 48, UINT64_MAX, 8);
     refused(out, n, "cut off");
-    free(out);
+    dsv4_free(out);
 }
 
 /* Header of a compressed bundle; returns its size. */
@@ -431,7 +433,7 @@ static size_t put_header(uint8_t *at, unsigned version, unsigned method, uint64_
 
 Test(code, compressed_bundles, .init = begin, .fini = end) {
     const size_t room = compressBound(size) + ZSTD_compressBound(size);
-    uint8_t *const packed = malloc(room), *const out = malloc(room + 64);
+    uint8_t *const packed = dsv4_alloc(room), *const out = dsv4_alloc(room + 64);
     for (unsigned version = 1; version <= 3; version++)
         for (unsigned method = 0; method < 2; method++) {
             uLongf n = room;
@@ -457,20 +459,20 @@ Test(code, compressed_bundles, .init = begin, .fini = end) {
             refused(out, header + n, "version 4");
             refused(out, 7, "cut off in its header");
         }
-    free(packed);
-    free(out);
+    dsv4_free(packed);
+    dsv4_free(out);
 }
 
 /* A small file that claims, rightly, to hold half a gigabyte of zeroes. */
 Test(code, bombs) {
     const size_t room = 1 << 20, claimed = (size_t)512 << 20;
-    uint8_t *const out = malloc(room), *const zeroes = calloc(1, claimed);
+    uint8_t *const out = dsv4_alloc(room), *const zeroes = dsv4_map(claimed);
     const size_t n = ZSTD_compress(out + 24, room - 24, zeroes, claimed, 1);
     cr_assert(!ZSTD_isError(n));
     put_header(out, 2, 1, n, claimed);
     refused(out, 24 + n, "claims to grow");
-    free(zeroes);
-    free(out);
+    dsv4_unmap(zeroes, claimed);
+    dsv4_free(out);
 }
 
 /* ---- code that is none ---- */
@@ -501,12 +503,13 @@ Test(code, bytes_that_are_no_instruction) {
 
 /* The tree's own kernels, from no optimisation to all: no operand is beyond the decoder. */
 Test(code, own_kernels_at_every_level) {
-    static const char *const sources[] = {"impl/hip/kv_norm_rope_store.hip",
-                                          "impl/hip/kv_quantize_insert.hip"};
-    for (unsigned n = 0; n < 8; n++) {
+    glob_t sources;
+    cr_assert(glob("impl/hip/*.hip", 0, NULL, &sources) == 0);
+    const size_t most = sources.gl_pathc < 12 ? sources.gl_pathc : 12;
+    for (size_t n = 0; n < most; n++) {
         char flags[] = "-O0";
         flags[2] = (char)('0' + n % 4);
-        bytes = isa_compile_hip(sources[n / 4], flags, &size);
+        bytes = isa_compile_hip(sources.gl_pathv[n], flags, &size);
         cr_assert(bytes != NULL);
         struct emu_code *const code = load();
         for (uint64_t pc = 0; pc < emu_code_text_bytes(code);) {
@@ -520,4 +523,5 @@ Test(code, own_kernels_at_every_level) {
         emu_code_free(code);
         free(bytes);
     }
+    globfree(&sources);
 }

@@ -3,6 +3,7 @@
  * Where the elements of matrix instructions are: random whole numbers, whose products and sums are exact in every format,
  * so that any permutation of elements shows.
  */
+#include "../decode.h"
 #include "matrix_case.h"
 
 static struct bare b;
@@ -274,6 +275,29 @@ Test(matrix, indices_that_do_not_ascend_are_a_fault) {
     expect_fault(bare_insn(c.name));
 }
 
+/* How sparse sums round is not known: approx shows who depends on it. Integers do not round. */
+Test(matrix, sparse_sums_are_approximate) {
+    static const char *const names[] = {"v_smfmac_f32_16x16x32_f16", "v_smfmac_i32_16x16x64_i8"};
+    static unsigned dense[32][64];
+    setenv("DSV4_EMU", "approx=high", 1);
+    for (unsigned n = 0; n < 2; n++) {
+        uint64_t state = 11;
+        const struct matrix_case c = matrix_case(names[n]);
+        bare_begin(&b);
+        const struct emu_insn i = bare_insn(c.name);
+        fill(&c, D_AT, &state);
+        fill_index(&c, 0, dense, &state);
+        bare_run(&b, &i);
+        unsigned moved = 0;
+        for (unsigned j = 0; j < 16; j++) {
+            int sum = x.c[0][0][j];
+            for (unsigned k = 0; k < c.k / 2; k++) sum += x.a[0][0][k] * x.b[0][j][dense[0][k]];
+            moved += b.v[D_AT][j] != accumulator_code(&c, sum);
+        }
+        cr_assert(n == 0 ? moved > 8 : moved == 0, "%s: %u results moved", c.name, moved);
+    }
+}
+
 /* ---- definedness ---- */
 
 Test(matrix, an_undefined_row_or_column_stays_one) {
@@ -288,4 +312,34 @@ Test(matrix, an_undefined_row_or_column_stays_one) {
             const bool defined = b.defined[row % 4] >> (j + 16 * (row / 4)) & 1;
             cr_assert_eq(defined, row != 6 && j != 3 && !(row == 1 && j == 5), "%u %u", row, j);
         }
+}
+
+/* ---- as the disassembler writes them ---- */
+
+static struct emu_insn decoded(const char *text) {
+    struct emu_insn i[2];
+    emu_decode(&i[0], text, 0, 8);
+    cr_assert(i[0].opcode != NULL && i[0].run == i[0].opcode->run, "%s", text);
+    return i[0];
+}
+
+Test(matrix, text_reaches_the_handlers) {
+    struct emu_insn i =
+        decoded("v_mfma_f32_32x32x4_2b_bf16 a[0:31], a[2:3], v[4:5], a[0:31] cbsz:1 abid:1 blgp:2");
+    cr_assert(i.operand[0].reg == 256 && i.operand[1].reg == 258 && i.operand[2].reg == 4);
+    cr_assert(i.cbsz == 1 && i.abid == 1 && i.blgp == 2);
+    i = decoded("v_mfma_f64_16x16x4_f64 v[4:11], v[8:9], v[16:17], v[32:39] neg:[1,0,1]");
+    cr_assert_eq(i.blgp, 5);
+    i = decoded("v_mfma_f64_4x4x4_4b_f64 v[4:5], v[8:9], v[16:17], 1.0");
+    cr_assert_eq(i.operand[3].value, UINT64_C(0x3ff0000000000000));
+    i = decoded("v_smfmac_f32_32x32x16_f16 v[4:19], v[8:9], v[16:19], v32 cbsz:1 abid:2");
+    cr_assert(i.operand[3].reg == 32 && i.cbsz == 1 && i.abid == 2);
+    i = decoded("v_mfma_f32_32x32x16_fp8_fp8 v[0:15], v[16:17], v[18:19], 0");
+    cr_assert_eq(i.operand[3].kind, EMU_CONSTANT);
+    i = decoded("v_cvt_sr_fp8_f32 v1, v2, v3 op_sel:[0,0,1,1]");
+    cr_assert_eq(i.op_sel >> 2, 3);
+    i = decoded("v_cvt_pk_fp8_f32 v1, v2, v3 op_sel:[0,0,1]");
+    cr_assert_neq(i.op_sel >> 2, 0);
+    i = decoded("v_dot2_f32_f16 v1, v2, v3, v4 op_sel:[0,1,0] op_sel_hi:[1,0,1]");
+    cr_assert(i.op_sel == 2 && (i.op_sel_hi & 3) == 1);
 }

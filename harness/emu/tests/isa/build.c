@@ -135,11 +135,7 @@ static void build_long(struct isa_program *p, const struct isa_row *row, unsigne
         modify(i, n == 0 ? 0x1b : 0x26);
         name_masks(i, 34 + 2 * n);
     }
-    for (unsigned n = 1; n <= 3 && takes_modifiers(row); n++) {
-        i = append(p, row, long_suffix(row), d);
-        i->omod = (uint8_t)n;
-        i->clamp = n == 2;
-    }
+    if (takes_modifiers(row)) append(p, row, long_suffix(row), d)->clamp = true;
     if (row->flags & CLAMP) {
         i = append(p, row, long_suffix(row), d);
         i->clamp = true;
@@ -155,6 +151,14 @@ static void build_long(struct isa_program *p, const struct isa_row *row, unsigne
         append(p, row, long_suffix(row), d)->op_sel = 8;
     for (unsigned bits = 4; bits < 16 && (row->flags & OPSEL_B) != 0; bits += 4)
         append(p, row, long_suffix(row), d)->op_sel = (uint8_t)bits;
+}
+
+/* Output modifiers, in IEEE mode, which makes them nothing; where they count, documents leave too much open. */
+static void build_omod(struct isa_program *p, const struct isa_row *row, unsigned *d) {
+    if (!takes_modifiers(row) || (row->flags & (LITERAL_K | LITERAL_M | NO_E64)) != 0) return;
+    if (row->form != VOP2 && row->form != VOP3) return;
+    for (unsigned n = 1; n <= 3; n++) append(p, row, long_suffix(row), d)->omod = (uint8_t)n;
+    p->ieee = true;
 }
 
 static void build_sdwa(struct isa_program *p, const struct isa_row *row, unsigned *d) {
@@ -258,7 +262,7 @@ static void build_short(struct isa_program *p, const struct isa_row *row, unsign
 
 bool isa_build_row(struct isa_program *p, const struct isa_row *row, enum isa_part part) {
     unsigned d = is_scalar(row) ? 24 : 8;
-    static const char *const parts[] = {"", " sdwa", " dpp"};
+    static const char *const parts[] = {"", " sdwa", " dpp", " omod"};
     memset(p, 0, sizeof *p);
     snprintf(p->name, sizeof p->name, "%s%s", row->name, parts[part]);
     p->fill = isa_fill;
@@ -268,6 +272,8 @@ bool isa_build_row(struct isa_program *p, const struct isa_row *row, enum isa_pa
         build_sdwa(p, row, &d);
     else if (part == ISA_DPP)
         build_dpp(p, row, &d);
+    else if (part == ISA_OMOD)
+        build_omod(p, row, &d);
     else if (part == ISA_PLAIN && is_scalar(row))
         build_scalar(p, row, &d);
     else if (part == ISA_PLAIN && row->form == VOP3P)

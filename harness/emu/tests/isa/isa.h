@@ -112,7 +112,7 @@ struct isa_instance {
 enum {
     ISA_LANES = 64,
     ISA_FIRST_V = 2,
-    ISA_V_END = 62,
+    ISA_V_END = 62, /* v62 to v71 are free for texts */
     ISA_FIRST_S = 16,
     ISA_S_END = 48,
     ISA_VCC = 106,
@@ -120,8 +120,12 @@ enum {
     ISA_MAX_PROGRAM = 64
 };
 
+/* Memory of a wave: the frame puts its address in s[14:15], in the program's text it is LDS or a buffer. */
+enum { ISA_MEMORY_BYTES = 1024 };
+
 struct isa_state {
     uint32_t v[ISA_V_END][ISA_LANES], s[128];
+    uint8_t memory[ISA_MEMORY_BYTES];
     bool scc;
     uint32_t mode, m0;
     /* Bits whose value is not specified: not compared. */
@@ -132,8 +136,12 @@ struct isa_program {
     char name[64];
     struct isa_instance list[ISA_MAX_PROGRAM];
     size_t n;
-    unsigned waves; /* how many states are tried */
-    bool default_mode;
+    /* Instead of a list: text, and what it does; `argument` is for that. */
+    char text[2048];
+    void (*model)(struct isa_state *state, const void *argument);
+    const void *argument;
+    unsigned waves;          /* how many states are tried */
+    bool default_mode, ieee; /* MODE as compilers set it; or any with IEEE */
     void (*fill)(struct isa_state *state, const struct isa_program *program, unsigned wave);
 };
 
