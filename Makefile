@@ -48,6 +48,8 @@ WARN := -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wstrict-prototypes -Wmis
 ifneq ($(findstring clang,$(CC)),)
 # clang 19 warns about the features that -march=native itself finds on AVX10 machines.
 WARN += -Wno-unknown-warning-option -Wno-invalid-feature-combination
+# Nor does it vectorise floats under -frounding-math, which is slower but no error.
+WARN += -Wno-pass-failed
 endif
 # The canon: no contraction; errno and traps are not part of any result. Nothing here changes a bit.
 CANON := -ffp-contract=off -fno-math-errno -fno-trapping-math

@@ -5,7 +5,9 @@
 #include <string.h>
 
 #include "build.h"
+#include "matrix.h"
 #include "memory.h"
+#include "special.h"
 
 static void check(struct isa_program *programs, size_t n, size_t forms) {
     const struct isa_program **const list = calloc(n, sizeof *list);
@@ -49,6 +51,26 @@ Test(isa, memory) {
     struct isa_program *const programs = calloc(n, sizeof *programs);
     cr_assert_not_null(programs);
     for (size_t i = 0; i < n; i++) isa_build_memory(&programs[i], &rows[i]);
+    check(programs, n, 0);
+    free(programs);
+}
+
+Test(isa, matrices) {
+    size_t n = 0;
+    while (isa_matrix_rows[n].name != NULL) n++;
+    struct isa_program *const programs = calloc(n, sizeof *programs);
+    cr_assert_not_null(programs);
+    for (size_t i = 0; i < n; i++) isa_build_matrix(&programs[i], &isa_matrix_rows[i]);
+    check(programs, n, 0);
+    free(programs);
+}
+
+Test(isa, specials) {
+    size_t n = 0;
+    while (isa_specials[n].names != NULL) n++;
+    struct isa_program *const programs = calloc(n, sizeof *programs);
+    cr_assert_not_null(programs);
+    for (size_t i = 0; i < n; i++) isa_build_special(&programs[i], &isa_specials[i]);
     check(programs, n, 0);
     free(programs);
 }
