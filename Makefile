@@ -445,6 +445,15 @@ unit: $(B)/tests/unit $(CPU_BUILD) $(PLANTED) $(FAKE) $(B)/device_hip.so ## run 
 unit-emu: $(B)/tests/emu ## run the emulator's tests
 	$(Q)$< --jobs $(J) $(UNIT_ARGS)
 
+$(B)/emu/speed.co: harness/emu/tests/levels/speed.hip
+	@mkdir -p $(@D)
+	$(Q)$(HIP_CLANG) $(call HIP_FLAGS,gfx942) --cuda-device-only -o $@ $<
+
+bench-emu: $(B)/tools/emu_speed $(B)/tools/emu_run $(B)/emu/speed.co ## measure the gfx942 emulator
+	$(Q)$(B)/tools/emu_speed $(B)/emu/speed.co
+	@start=$$(date +%s%N); OMP_NUM_THREADS=2 $(B)/tools/emu_run $(B)/emu/speed.co speed_add 4 256 buffer:4096 buffer:4096 buffer:4096 >/dev/null; \
+	end=$$(date +%s%N); printf 'a whole small process %8.3f s   (0.2 s or less)\n' "$$(( (end - start) / 1000000 ))e-3"
+
 exhaustive: $(B)/tools/exhaustive ## prove the number formats and functions for all 2^32 inputs (minutes)
 	$(Q)$< --plant
 	$(Q)$<
