@@ -48,6 +48,8 @@ WARN := -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wstrict-prototypes -Wmis
 ifneq ($(findstring clang,$(CC)),)
 # clang 19 warns about the features that -march=native itself finds on AVX10 machines.
 WARN += -Wno-unknown-warning-option -Wno-invalid-feature-combination
+# Nor does it vectorise floats under -frounding-math, which is slower but no error.
+WARN += -Wno-pass-failed
 endif
 # The canon: no contraction; errno and traps are not part of any result. Nothing here changes a bit.
 CANON := -ffp-contract=off -fno-math-errno -fno-trapping-math
@@ -316,8 +318,16 @@ $(B)/emu/programs/%-O$(1): harness/emu/tests/kernels/%.hip $(wildcard harness/em
 endef
 $(foreach o,0 2,$(eval $(call PROGRAM_RULES,$(o))))
 
-programs-emu: $(EMU) $(PROGRAMS) ## run HIP programs in ordinary style on the emulator
-	$(Q)harness/emu/tests/programs.sh $(B)/emu
+# A third party's plug-in: of gfx942, and of an architecture that is not emulated.
+PLUGIN_HIP := $(B)/emu/plugins/insert.so $(B)/emu/plugins/insert-gfx90a.so
+$(PLUGIN_HIP): harness/emu/tests/plugins/insert.hip harness/tests/planted/insert.h $(B)/emu/bitcode/made $(EMU)
+	$(call say,HIP,$@)
+	@mkdir -p $(@D)
+	$(Q)$(HIP_CLANG) $(if $(findstring gfx90a,$@),$(subst gfx942,gfx90a,$(PROGRAM_FLAGS)),$(PROGRAM_FLAGS)) \
+	-O2 -fPIC -fvisibility=hidden -shared -o $@ $< -x none $(PROGRAM_LIBS) -lstdc++
+
+programs-emu: $(EMU) $(PROGRAMS) $(PLUGIN_HIP) $(CPU_BUILD) $(B)/device_hip.so ## run HIP programs in ordinary style on the emulator
+	$(Q)harness/emu/tests/programs.sh $(B)
 
 # The same kernels on the CPU, lane by lane: what can be tested of them without a GPU. Once with the grids of a large
 # GPU, which share a token among teams, and once with those of a tiny one, which give a team many tokens.

@@ -92,6 +92,9 @@ static int download(struct dsv4_session *w, struct dsv4_arena *a, const char *me
     int status = DSV4_OK;
     for (int64_t at = 0; at < a->bytes && status == DSV4_OK; at += DOWNLOAD_BYTES) {
         const int64_t bytes = a->bytes - at < DOWNLOAD_BYTES ? a->bytes - at : DOWNLOAD_BYTES;
+        if (a->n_segments > 1 && w->device->untouched != NULL &&
+            w->device->untouched(memory + at, (size_t)bytes))
+            continue;
         status = w->device->download(chunk, memory + at, (size_t)bytes);
         if (a->n_segments == 1) {
             memcpy(a->base + at, chunk, (size_t)bytes);

@@ -79,6 +79,7 @@ static struct {
     const char *(*fault)(void);
     const char *(*refusal)(void);
     int (*declare)(void *, size_t, const char *);
+    int (*untouched)(const void *memory, size_t bytes);
 } emulator;
 
 static struct {
@@ -184,10 +185,14 @@ static void *open_emulator(void) {
         if (i == 0) library = opened;
     }
     if (library == NULL) return NULL;
+    void (*quiet)(void) = NULL;
     emulator.used = true;
+    *(void **)(&quiet) = dlsym(library, "dsv4_emu_quiet");
+    if (quiet != NULL) quiet(); /* the report prints faults */
     *(void **)(&emulator.fault) = dlsym(library, "dsv4_emu_fault");
     *(void **)(&emulator.refusal) = dlsym(library, "dsv4_emu_refusal");
     *(void **)(&emulator.declare) = dlsym(library, "dsv4_emu_declare");
+    *(void **)(&emulator.untouched) = dlsym(library, "dsv4_emu_untouched");
     return library;
 }
 
@@ -232,6 +237,10 @@ static int hip_accepts(void) {
     snprintf(message, sizeof message, "no hip device here, and the emulator cannot stand in: %s",
              refusal);
     return DSV4_UNSUPPORTED;
+}
+
+static bool hip_untouched(const void *memory, size_t bytes) {
+    return emulator.untouched != NULL && emulator.untouched(memory, bytes) != 0;
 }
 
 static int hip_declare(void *memory, size_t bytes, const char *name) {
@@ -489,5 +498,6 @@ static struct dsv4_device backend = {
 #if defined(DSV4_HIP)
     .accepts = hip_accepts,
     .declare = hip_declare,
+    .untouched = hip_untouched,
 #endif
 };

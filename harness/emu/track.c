@@ -205,29 +205,8 @@ static uint64_t result_lanes(const struct emu_wave *w, const struct emu_insn *i)
 
 static bool is_cmpx(const struct emu_insn *i) { return strncmp(i->opcode->name, "v_cmpx", 6) == 0; }
 
-/* Sums, products and left shifts of 64 bits: their low word comes from low words alone, and compilers leave the upper
- * ones undefined where nobody looks at the result's. */
-static bool flows_upwards(const struct emu_insn *i) {
-    static const char *const names[] = {"v_mad_u64_u32", "v_mad_i64_i32", "v_lshl_add_u64",
-                                        "v_lshlrev_b64"};
-    for (size_t n = 0; n < sizeof names / sizeof *names; n++)
-        if (strcmp(i->opcode->name, names[n]) == 0) return true;
-    return false;
-}
-
-static uint64_t low_word_lanes(const struct emu_wave *w, const struct emu_insn *i) {
-    uint64_t lanes = UINT64_MAX;
-    for (unsigned n = i->opcode->n_destinations; n < i->n_operands; n++) {
-        struct emu_operand low = i->operand[n];
-        low.registers = 1;
-        lanes &= emu_defined_lanes(w, &low);
-    }
-    return lanes;
-}
-
 static const struct emu_insn *vector_slowly(struct emu_wave *w, const struct emu_insn *i) {
     const uint64_t lanes = result_lanes(w, i), undefined = emu_exec(w) & ~lanes;
-    const uint64_t low = flows_upwards(i) ? low_word_lanes(w, i) : lanes;
     bool exec = is_cmpx(i);
     for (unsigned n = 0; n < i->opcode->n_destinations; n++) exec |= writes_exec(&i->operand[n]);
     if (exec && undefined != 0) {
@@ -236,11 +215,6 @@ static const struct emu_insn *vector_slowly(struct emu_wave *w, const struct emu
     }
     for (unsigned n = 0; n < i->opcode->n_destinations; n++)
         emu_define_lanes(w, &i->operand[n], lanes);
-    if (low != lanes) {
-        struct emu_operand to = i->operand[0];
-        to.registers = 1;
-        emu_define_lanes(w, &to, low);
-    }
     if ((i->opcode->flags & EMU_WRITES_VCC) != 0) {
         w->s_defined[EMU_VCC] = (uint32_t)~undefined;
         w->s_defined[EMU_VCC + 1] = (uint32_t)(~undefined >> 32);
@@ -266,27 +240,45 @@ static const struct emu_insn *vector(struct emu_wave *w, const struct emu_insn *
     return vector_fast(w, i) ? i->run(w, i) : vector_slowly(w, i);
 }
 
-/* Packed pairs of words: op_sel and op_sel_hi say which word of each source makes the low and the high result; the other
- * words are not read. v_pk_mov_b32 takes its low word from the first source, its high word from the second. */
-static bool is_pair(const struct emu_insn *i) {
-    const uint8_t type = i->opcode->types[0];
-    return i->opcode->n_destinations == 1 && (type == EMU_2F32 || type == EMU_2B32);
+/*
+ * Instructions whose result is two words that read different words of their sources: packed pairs (op_sel and op_sel_hi
+ * say which), moves, and sums of 64 bits, whose low word depends on low words alone. Compilers leave the other words
+ * undefined.
+ */
+enum words { ALL_WORDS, PACKED, PACKED_MOVE, SAME_WORD, LOW_FOR_LOW };
+
+static enum words words_of(const struct emu_insn *i) {
+    static const struct {
+        const char *name;
+        enum words words;
+    } rows[] = {
+        {"v_mov_b64",      SAME_WORD  },
+        {"v_pk_mov_b32",   PACKED_MOVE},
+        {"v_mad_u64_u32",  LOW_FOR_LOW},
+        {"v_mad_i64_i32",  LOW_FOR_LOW},
+        {"v_lshl_add_u64", LOW_FOR_LOW},
+        {"v_lshlrev_b64",  LOW_FOR_LOW}
+    };
+    for (size_t n = 0; n < sizeof rows / sizeof *rows; n++)
+        if (strcmp(i->opcode->name, rows[n].name) == 0) return rows[n].words;
+    return i->opcode->types[0] == EMU_2F32 && i->opcode->n_destinations == 1 ? PACKED : ALL_WORDS;
 }
 
-static bool is_pair_move(const struct emu_insn *i) { return i->opcode->types[0] == EMU_2B32; }
-
-/* The one register of source n that goes into a word of the result; false if none does. */
-static bool pair_source(const struct emu_insn *i, unsigned n, unsigned word,
+/* What a word of the result reads of operand n; false if nothing. */
+static bool word_source(const struct emu_insn *i, unsigned n, unsigned word,
                         struct emu_operand *source) {
+    const enum words words = words_of(i);
+    const unsigned bit = n - i->opcode->n_destinations;
     *source = i->operand[n];
-    if (source->registers < 2) return true;
-    unsigned select = word == 0 ? i->op_sel : i->op_sel_hi;
-    if (is_pair_move(i)) {
-        if (n != word + 1) return false;
-        select = i->op_sel;
-    }
-    source->reg = (uint16_t)(source->reg + (select >> (n - 1) & 1));
+    if (words == PACKED_MOVE && bit != word) return false;
+    if (source->registers < 2 || (words == LOW_FOR_LOW && word == 1)) return true;
     source->registers = 1;
+    if (words == PACKED)
+        source->reg =
+            (uint16_t)(source->reg + ((unsigned)(word == 0 ? i->op_sel : i->op_sel_hi) >> bit & 1));
+    if (words == PACKED_MOVE)
+        source->reg = (uint16_t)(source->reg + ((unsigned)i->op_sel >> bit & 1));
+    if (words == SAME_WORD) source->reg = (uint16_t)(source->reg + (word & 1));
     return true;
 }
 
@@ -294,14 +286,15 @@ static const struct emu_insn *pair_slowly(struct emu_wave *w, const struct emu_i
     uint64_t lanes[2] = {UINT64_MAX, UINT64_MAX};
     struct emu_operand o;
     for (unsigned word = 0; word < 2; word++)
-        for (unsigned n = 1; n < i->n_operands; n++)
-            if (pair_source(i, n, word, &o)) lanes[word] &= emu_defined_lanes(w, &o);
+        for (unsigned n = i->opcode->n_destinations; n < i->n_operands; n++)
+            if (word_source(i, n, word, &o)) lanes[word] &= emu_defined_lanes(w, &o);
     for (unsigned word = 0; word < 2; word++) {
         o = i->operand[0];
         o.reg = (uint16_t)(o.reg + word);
         o.registers = 1;
         emu_define_lanes(w, &o, lanes[word]);
     }
+    if (i->opcode->n_destinations == 2) emu_define_lanes(w, &i->operand[1], lanes[0] & lanes[1]);
     return i->run(w, i);
 }
 
@@ -352,12 +345,14 @@ static bool list(struct emu_flow *flow, const struct emu_operand *o, bool source
 }
 
 static bool list_pair(struct emu_insn *i) {
+    const unsigned first = i->opcode->n_destinations;
     struct emu_operand o;
     i->flow = (struct emu_flow){0};
-    bool fits = list(&i->flow, &i->operand[0], false);
+    bool fits = true;
+    for (unsigned n = 0; n < first; n++) fits &= list(&i->flow, &i->operand[n], false);
     for (unsigned word = 0; word < 2; word++)
-        for (unsigned n = 1; n < i->n_operands; n++)
-            if (pair_source(i, n, word, &o)) fits &= list(&i->flow, &o, true);
+        for (unsigned n = first; n < i->n_operands; n++)
+            if (word_source(i, n, word, &o)) fits &= list(&i->flow, &o, true);
     return fits;
 }
 
@@ -386,7 +381,7 @@ void emu_track_prepare(struct emu_insn *insn) {
     const bool own_affair =
         (flags & (EMU_MEMORY | EMU_CROSS_LANE)) != 0 || insn->dpp != EMU_DPP_NONE;
     if (own_affair) return;
-    if ((flags & EMU_VALU) != 0 && is_pair(insn)) {
+    if ((flags & EMU_VALU) != 0 && words_of(insn) != ALL_WORDS) {
         insn->checked = list_pair(insn) ? pair : pair_slowly;
         return;
     }

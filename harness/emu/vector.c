@@ -310,6 +310,26 @@ static inline int64_t limited(int64_t x, int64_t lowest, int64_t highest) {
         return i + 1;                                                                              \
     }
 
+/* Sums of differences of four bytes, taken at each byte of a 64-bit source, to which a half is added; in 16 bits. */
+#define WIDE_SAD(name, differences)                                                                \
+    FUNCTION(name) {                                                                               \
+        uint32_t space[2][EMU_LANES], wide[3][2][EMU_LANES];                                       \
+        const struct emu_wide s0 = WIDE_SOURCE(0), s2 = WIDE_SOURCE(2);                            \
+        const uint32_t *const s1 = SOURCE(1);                                                      \
+        WIDE_DESTINATION();                                                                        \
+        EMU_EACH_LANE {                                                                            \
+            const uint64_t a = emu_wide_value(s0, lane), c = emu_wide_value(s2, lane);             \
+            const uint32_t b = s1[lane];                                                           \
+            uint64_t sums = 0;                                                                     \
+            for (unsigned n = 0; n < 4; n++) {                                                     \
+                const uint32_t at = (uint32_t)(a >> 8 * n);                                        \
+                sums |= ((differences(at, b) + (c >> 16 * n)) & 0xffff) << 16 * n;                 \
+            }                                                                                      \
+            WIDE_STORE(sums);                                                                      \
+        }                                                                                          \
+        return i + 1;                                                                              \
+    }
+
 /* Bit 64 of the sum of a product and a term, given whether both are signed. */
 static inline uint32_t carry65(uint64_t product, uint64_t term, bool is_signed) {
     const uint64_t sum = product + term;
@@ -510,6 +530,7 @@ FUNCTION(v_nop) {
 #undef WIDE2
 #undef WIDE_SHIFT_ADD
 #undef WIDE_MULTIPLY
+#undef WIDE_SAD
 #undef CARRY_OUT
 #undef CARRY_IN
 #undef OTHER
@@ -532,6 +553,7 @@ FUNCTION(v_nop) {
     EMU_ROW(name, 1, EMU_CLAMPS | EMU_OP_SEL, EMU_2B16, EMU_2B16, EMU_2B16, EMU_2B16)
 #define WIDE2(name, A, B, ...) EMU_ROW(name, 1, 0, EMU_##B, EMU_##A, EMU_##B)
 #define WIDE_SHIFT_ADD(name) EMU_ROW(name, 1, 0, EMU_U64, EMU_U64, EMU_U32, EMU_U64)
+#define WIDE_SAD(name, differences) EMU_ROW(name, 1, 0, EMU_U64, EMU_U64, EMU_U32, EMU_U64)
 #define WIDE_MULTIPLY(name, A, C) EMU_ROW(name, 2, 0, EMU_##C, EMU_MASK, EMU_##A, EMU_##A, EMU_##C)
 #define CARRY_OUT(name, ...) EMU_ROW(name, 2, 0, EMU_U32, EMU_MASK, EMU_U32, EMU_U32)
 #define CARRY_IN(name, ...) EMU_ROW(name, 2, 0, EMU_U32, EMU_MASK, EMU_U32, EMU_U32, EMU_MASK)

@@ -152,17 +152,17 @@ attn_place_of(const struct attn_args &a, const struct attn_lists &lists, int pos
 /* ---- eight channels ---- */
 
 /* As loaded: 8 codes in x and y, or 8 bf16. */
-template <bool PAGED> GPU_DEVICE gpu_u4 attn_load(struct attn_place place, int channel) {
+template <bool PAGED> GPU_DEVICE gpu_u4 attn_load(const char *data, int channel) {
     gpu_u4 raw;
     raw.x = raw.y = raw.z = raw.w = 0;
-    if (place.data == NULL) return raw;
+    if (data == NULL) return raw;
     const bool codes = PAGED && channel < KV_NOPE;
     const int at = codes ? channel : PAGED ? KV_NOPE + 2 * (channel - KV_NOPE) : 2 * channel;
-    const gpu_u2 low = *(const gpu_u2 *)(place.data + at);
+    const gpu_u2 low = *(const gpu_u2 *)(data + at);
     raw.x = low.x;
     raw.y = low.y;
     if (!codes) {
-        const gpu_u2 high = *(const gpu_u2 *)(place.data + at + 8);
+        const gpu_u2 high = *(const gpu_u2 *)(data + at + 8);
         raw.z = high.x;
         raw.w = high.y;
     }
@@ -185,14 +185,11 @@ GPU_DEVICE void attn_decode(float *x, gpu_u4 raw, float scale, int fp8) {
     }
 }
 
-/* Four significant bits times a power of two need no rounding to bf16. */
+/* Four significant bits times a power of two need no rounding to bf16. A row that is not there has codes of zero. */
 template <bool PAGED>
-GPU_DEVICE void attn_values(float *x, gpu_u4 raw, gpu_u2 scales, int channel, int fp8, int scrub) {
+GPU_DEVICE void attn_values(float *x, gpu_u4 raw, uint32_t byte, int channel, int fp8, int scrub) {
     if (PAGED && channel < KV_NOPE) {
-        const int group = channel / KV_GROUP;
-        const uint32_t word = group < 4 ? scales.x : scales.y;
-        /* A row that is not there has codes of zero under a scale of 2^-127. */
-        const float scale = num_e8m0_value(word >> 8 * (group % 4) & 0xFFu);
+        const float scale = num_e8m0_value(byte);
         if (fp8 == NUM_OCP)
             attn_decode(x, raw, scale, NUM_OCP);
         else
@@ -252,50 +249,69 @@ GPU_DEVICE gpu_u2 attn_load_query(const struct attn_query &q, int head, int chan
     return raw;
 }
 
-/* What a lane loads of a slice of D channels for W * 64 positions: P pieces of one row, and four channels of q. */
+/*
+ * What a lane loads of a slice of D channels for W * 64 positions. A team loads the 8 * W rows that it computes with,
+ * D / 8 lanes to a row, P rows to a lane; and the block loads four channels of q per lane.
+ *
+ * In shared memory a slice lies channel by channel. Positions are swizzled by the piece of 8 channels, so that lanes with
+ * different pieces of one row store to different banks.
+ */
 template <int R, int D, int W> struct attn_slice {
-    enum { HEADS = 4 * R, ROWS = 64 * W, P = D / 8 * W / 4 };
-    int row, piece, q_head, q_channel;
-    bool loads_q;
-    struct attn_place place;
-    gpu_u2 scales, q;
+    enum { HEADS = 4 * R, LANES = D / 8, AT_ONCE = TEAM / LANES, P = 8 * W / AT_ONCE };
+    int q_head, q_channel, fp8;
+    const char *data[P];
+    gpu_u2 scales, q; /* scales: of this lane's own row */
     gpu_u4 raw[P];
+    uint32_t bytes[P];
 };
 
-template <int R, int D, int W>
-GPU_DEVICE void attn_slice_start(struct attn_slice<R, D, W> &slice, struct attn_place place) {
+template <int D> GPU_DEVICE int attn_swizzle(int channel) {
+    return TEAM / (D / 8) * (channel / 8 % (D / 8));
+}
+
+/* Lane i has looked up row i of the team. */
+template <int R, int D, int W, bool PAGED>
+GPU_DEVICE void attn_slice_start(struct attn_slice<R, D, W> &slice, struct attn_place own) {
     typedef struct attn_slice<R, D, W> S;
     const int thread = (int)gpu_thread();
-    slice.row = thread % S::ROWS;
-    slice.piece = thread / S::ROWS * S::P;
+    GPU_UNROLL for (int p = 0; p < S::P; p++) {
+        const int row = p * S::AT_ONCE + gpu_lane() / S::LANES;
+        slice.data[p] = (const char *)(uintptr_t)team_read_i64((int64_t)(uintptr_t)own.data, row);
+        slice.bytes[p] = 0;
+    }
     slice.q_head = thread % S::HEADS;
     slice.q_channel = thread / S::HEADS * 4;
-    slice.loads_q = slice.q_channel < D;
-    slice.place = place;
+    slice.fp8 = own.fp8;
+    slice.scales = attn_load_scales<PAGED>(own);
+    slice.q.x = slice.q.y = 0;
 }
 
 template <int R, int D, int W, bool PAGED>
 GPU_DEVICE void attn_slice_load(struct attn_slice<R, D, W> &slice, const struct attn_query &q,
                                 int channel) {
     typedef struct attn_slice<R, D, W> S;
+    const int group = channel / KV_GROUP;
+    const uint32_t byte = (group < 4 ? slice.scales.x : slice.scales.y) >> 8 * (group % 4) & 0xFFu;
     GPU_UNROLL for (int p = 0; p < S::P; p++) {
-        slice.raw[p] = attn_load<PAGED>(slice.place, channel + 8 * (slice.piece + p));
+        slice.raw[p] = attn_load<PAGED>(slice.data[p], channel + 8 * (gpu_lane() % S::LANES));
+        if (PAGED) slice.bytes[p] = team_read_u32(byte, p * S::AT_ONCE + gpu_lane() / S::LANES);
     }
-    if (slice.loads_q) slice.q = attn_load_query(q, slice.q_head, channel + slice.q_channel);
+    if (slice.q_channel < D) slice.q = attn_load_query(q, slice.q_head, channel + slice.q_channel);
 }
 
-/* To shared memory, channel by channel. */
 template <int R, int D, int W, bool PAGED>
 GPU_DEVICE void attn_slice_put(const struct attn_slice<R, D, W> &slice, float *rows, int channel,
                                int scrub) {
     typedef struct attn_slice<R, D, W> S;
+    const int first = 8 * (gpu_lane() % S::LANES);
     GPU_UNROLL for (int p = 0; p < S::P; p++) {
-        const int first = 8 * (slice.piece + p);
+        const int row = gpu_team() * 8 * W + p * S::AT_ONCE + gpu_lane() / S::LANES;
+        float *const to = rows + first * 64 * W + (row ^ attn_swizzle<D>(first));
         float x[8];
-        attn_values<PAGED>(x, slice.raw[p], slice.scales, channel + first, slice.place.fp8, scrub);
-        GPU_UNROLL for (int i = 0; i < 8; i++) { rows[(first + i) * S::ROWS + slice.row] = x[i]; }
+        attn_values<PAGED>(x, slice.raw[p], slice.bytes[p], channel + first, slice.fp8, scrub);
+        GPU_UNROLL for (int i = 0; i < 8; i++) { to[i * 64 * W] = x[i]; }
     }
-    if (slice.loads_q) {
+    if (slice.q_channel < D) {
         float *const queries = rows + D * ATTN_TILE + slice.q_channel * S::HEADS + slice.q_head;
         queries[0] = num_bf16_low(slice.q.x);
         queries[S::HEADS] = num_bf16_high(slice.q.x);
@@ -311,7 +327,7 @@ GPU_DEVICE void attn_slice_dot(float (*chain)[W], const float *rows, int head, i
     GPU_UNROLL for (int d = 0; d < D; d++) {
         float x[R], k[W];
         attn_read<R>(x, queries + d * 4 * R);
-        attn_read<W>(k, rows + d * 64 * W + column);
+        attn_read<W>(k, rows + d * 64 * W + (column ^ attn_swizzle<D>(d)));
         GPU_UNROLL for (int h = 0; h < R; h++) {
             GPU_UNROLL for (int i = 0; i < W; i++) {
                 chain[h][i] = gpu_fma(x[h], k[i], chain[h][i]);
@@ -355,19 +371,19 @@ GPU_DEVICE void attn_scores(const struct attn_args &a, const struct attn_lists &
     enum { SLICES = KV_HEAD / D };
     struct attn_slice<R, D, W> slice;
     float chain[R][W], total[R][W];
-    const int row = tile + (int)gpu_thread() % (64 * W);
     const int head = gpu_lane() / 8 * R, own = gpu_team() * 8 * W,
               column = own + gpu_lane() % 8 * W;
+    const int row = tile + own + gpu_lane() % (8 * W);
     /* Teams beyond the list, and heads beyond the last, have nothing to compute. */
     const int block = own / ATTN_BLOCK * ATTN_BLOCK;
     const bool computes =
         own - block < attn_filled(lists, tile + block) && q.first + head < q.heads;
-    attn_slice_start(slice, attn_place_of<PAGED>(a, lists, row, attn_entry(lists, row)));
-    slice.scales = attn_load_scales<PAGED>(slice.place);
+    const struct attn_place place = attn_place_of<PAGED>(a, lists, row, attn_entry(lists, row));
+    if (gpu_lane() < 8 * W) valid[own + gpu_lane()] = place.data != NULL;
+    attn_slice_start<R, D, W, PAGED>(slice, place);
     attn_slice_load<R, D, W, PAGED>(slice, q, 0);
     attn_clear<R, W>(chain);
     attn_clear<R, W>(total);
-    if (gpu_thread() < 64 * W) valid[gpu_thread()] = slice.place.data != NULL;
     GPU_NO_UNROLL for (int i = 0; i < SLICES; i++) {
         float *const rows = (float *)(slices + i % BUFFERS * ATTN_SLICE_BYTES(D, R));
         if (BUFFERS == 1) gpu_barrier();
@@ -449,7 +465,7 @@ GPU_DEVICE void attn_start(struct attn_loader<D> &loader, const struct attn_args
     loader.place = attn_place_of<PAGED>(a, lists, position, entry);
     loader.scales = attn_load_scales<PAGED>(loader.place);
     GPU_UNROLL for (int p = 0; p < attn_loader<D>::P; p++) loader.raw[p] =
-        attn_load<PAGED>(loader.place, 8 * (p * attn_loader<D>::LANES + loader.lane));
+        attn_load<PAGED>(loader.place.data, 8 * (p * attn_loader<D>::LANES + loader.lane));
 }
 
 /* Rows lie in two halves, of the lower and the upper four of each eight channels: no bank conflicts either way. */
@@ -458,7 +474,10 @@ GPU_DEVICE void attn_finish_load(const struct attn_loader<D> &loader, float *row
     GPU_UNROLL for (int p = 0; p < attn_loader<D>::P; p++) {
         const int eight = p * attn_loader<D>::LANES + loader.lane;
         float x[8];
-        attn_values<PAGED>(x, loader.raw[p], loader.scales, 8 * eight, loader.place.fp8, scrub);
+        const int group = 8 * eight / KV_GROUP;
+        const uint32_t word = group < 4 ? loader.scales.x : loader.scales.y;
+        attn_values<PAGED>(x, loader.raw[p], word >> 8 * (group % 4) & 0xFFu, 8 * eight,
+                           loader.place.fp8, scrub);
         attn_put4(rows + loader.row * KV_HEAD + 4 * eight, x);
         attn_put4(rows + loader.row * KV_HEAD + KV_HEAD / 2 + 4 * eight, x + 4);
     }

@@ -124,8 +124,8 @@ static void clear(char *to, size_t n) {
     enum { PAGE = 4096, LARGE = 1 << 20 };
     struct emu_region region;
     const size_t head = (size_t)(-(uintptr_t)to % PAGE);
-    if (n < LARGE || !emu_space_find((uintptr_t)to, &region) ||
-        region.kind != EMU_REGION_DEVICE || (uintptr_t)to + n > region.end) {
+    if (n < LARGE || !emu_space_find((uintptr_t)to, &region) || region.kind != EMU_REGION_DEVICE ||
+        (uintptr_t)to + n > region.end) {
         memset(to, 0, n);
         return;
     }

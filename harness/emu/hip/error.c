@@ -9,6 +9,7 @@ static pthread_mutex_t lock = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
 static _Thread_local int last;
 static int sticky;
 static char fault_text[1200];
+static bool quiet;
 
 void emu_enter(void) { pthread_mutex_lock(&lock); }
 
@@ -32,7 +33,7 @@ static int error_of(enum emu_fault_kind kind) {
 
 int emu_faulted(const struct emu_fault *fault) {
     snprintf(fault_text, sizeof fault_text, "%s", fault->text);
-    fprintf(stderr, "emulated gfx942: %s\n", fault_text);
+    if (!quiet) fprintf(stderr, "emulated gfx942: %s\n", fault_text);
     return sticky = error_of(fault->kind);
 }
 
@@ -51,6 +52,10 @@ void emu_forget_fault(void) {
 }
 
 const char *dsv4_emu_fault(void) { return fault_text; }
+
+/* For callers that print faults themselves. */
+void dsv4_emu_quiet(void);
+void dsv4_emu_quiet(void) { quiet = true; }
 
 static const struct {
     int code;

@@ -180,6 +180,9 @@ Test(emu_buffer, wrong) {
     bed.wave[0].s[5] = 100;
     bed_faults(&bed, "buffer_load_dword v8, v2, s[12:15], s5 offen", EMU_BAD_ADDRESS,
                "scalar offset 100");
+    resource(0, 0, 256);
+    bed.wave[0].s[5] = 4;
+    bed_faults(&bed, "buffer_load_dword v8, v2, s[12:15], s5 offen", EMU_BAD_ADDRESS, "lane 63");
     resource(0, 0, 128);
     bed.wave[0].s[13] |= 0x80000000;
     bed_faults(&bed, "buffer_load_dword v8, v2, s[12:15], 0 offen", EMU_UNIMPLEMENTED, "swizzling");

@@ -271,6 +271,16 @@ FORMULA(sar_64) {
     return x;
 }
 FORMULA(shl_add_64) { return s[0] * ((uint64_t)1 << s[1] % 8) + s[2]; }
+static uint64_t quad_sad(const uint64_t s[4], bool masked) {
+    uint64_t r = 0;
+    for (unsigned i = 0; i < 4; i++)
+        r += (field(s[2], 16 * i, 16) + (uint64_t)sad(field(s[0], 8 * i, 32), s[1], 8, masked)) %
+                 65536
+             << 16 * i;
+    return r;
+}
+FORMULA(qsad) { return quad_sad(s, false); }
+FORMULA(mqsad) { return quad_sad(s, true); }
 FORMULA(pk_mov) { return field(s[0], 0, 32) + (s[1] / 0x100000000 << 32); }
 FORMULA(pk_mov_crossed) { return field(s[0], 32, 32) + (field(s[1], 0, 32) << 32); }
 
@@ -406,6 +416,8 @@ static const struct vop_case cases[] = {
     PAIR("v_pk_mad_i16", pk_mad_i16, ""),
     PAIR("v_pk_mad_u16", pk_mad_u16_clamped, " clamp"),
     PAIR("v_pk_mad_i16", pk_mad_i16_clamped, " clamp"),
+    {"v_qsad_pk_u16_u8",    qsad,                NULL              },
+    {"v_mqsad_pk_u16_u8",   mqsad,               NULL              },
     {"v_mov_b64",           mov,                 NULL              },
     {"v_lshlrev_b64",       shl_64,              NULL              },
     {"v_lshrrev_b64",       shr_64,              NULL              },
