@@ -48,6 +48,8 @@ WARN := -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wstrict-prototypes -Wmis
 ifneq ($(findstring clang,$(CC)),)
 # clang 19 warns about the features that -march=native itself finds on AVX10 machines.
 WARN += -Wno-unknown-warning-option -Wno-invalid-feature-combination
+# Nor does it vectorise floats under -frounding-math, which is slower but no error.
+WARN += -Wno-pass-failed
 endif
 # The canon: no contraction; errno and traps are not part of any result. Nothing here changes a bit.
 CANON := -ffp-contract=off -fno-math-errno -fno-trapping-math
@@ -191,6 +193,11 @@ $(B)/fuzzers/%: $(O)/harness/tests/fuzz/fuzz_%.o $(O)/libharness.a $(O)/libref.a
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS_ALL) -fsanitize=fuzzer -o $@ $^ $(LIBS)
 
+$(B)/fuzzers/code: $(O)/harness/tests/fuzz/fuzz_code.o $(O)/libemu.a
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS_ALL) -fsanitize=fuzzer -o $@ $^ $(EMU_LIBS)
+
 .SECONDARY:
 -include $(shell find $(O) -name '*.d' 2>/dev/null)
 
@@ -215,7 +222,7 @@ HIP_LINK := $(HIPCC) -shared
 else
 HIPCC ?= clang-19
 HIP_CLANG := PATH=/usr/lib/llvm-19/bin:$$PATH $(HIPCC)
-HIP_FLAGS += -nogpulib -nogpuinc -nostdinc++ --hip-path=/nonexistent
+HIP_FLAGS += -DGPU_NO_ROCM -nogpulib -nogpuinc -nostdinc++ --hip-path=/nonexistent
 HIP_LINK := $(HIP_CLANG) -shared -fuse-ld=lld
 endif
 
@@ -261,10 +268,66 @@ $(B)/$(1)/num_exhaustive: harness/tests/tools/num_exhaustive.cu impl/common/num.
 	@mkdir -p $$(@D)
 	$$(Q)$(HIP_CLANG) $(call HIP_FLAGS,$(1)) -o $$@ $$<
 
+# What the gates of `make isa` compare with: the same sources, where nothing may be contracted.
+$(B)/$(1)/isa/%.ll: impl/hip/%.hip $(GPU_HEADERS)
+	$$(call say,HIP,$$@)
+	@mkdir -p $$(@D)
+	$$(Q)$(HIP_CLANG) $(call HIP_FLAGS,$(1)) -ffp-contract=off --cuda-device-only -emit-llvm -S -o $$@ $$<
+
 $(B)/$(1)/hip.so: $(call HIP_OBJ,$(1)) impl/common/exports.map
 	$$(call say,LD,$$@)
 	$$(Q)$(HIP_LINK) -Wl,--version-script=impl/common/exports.map -o $$@ $$(filter %.o,$$^)
 endef
+
+# HIP programs in ordinary style, for the emulator. With ROCm's headers and library (Debian: libamdhip64-dev and
+# rocm-device-libs; or HIP_SDK=prefix) they are built against those, and run with ours in their place; without, against
+# declarations of our own.
+HIP_SDK ?= $(if $(wildcard /usr/include/hip/hip_runtime.h),/usr)
+HIP_BITCODE := $(firstword $(wildcard $(HIP_SDK)/lib/x86_64-linux-gnu/amdgcn/bitcode $(HIP_SDK)/amdgcn/bitcode))
+PROGRAM_SRC := $(wildcard harness/emu/tests/kernels/*.hip)
+PROGRAMS := $(foreach o,0 2,$(PROGRAM_SRC:harness/emu/tests/kernels/%.hip=$(B)/emu/programs/%-O$(o))) \
+	$(B)/emu/programs/modules.co
+PROGRAM_FLAGS := -x hip --offload-arch=gfx942 -std=c++17 -g -ffp-contract=off -Wall -Wextra -Wno-unused-result -Wno-unused-parameter --hip-path=/nonexistent -nogpuinc
+ifneq ($(HIP_SDK),)
+PROGRAM_FLAGS += -D__HIP_PLATFORM_AMD__ -isystem $(HIP_SDK)/include -include __clang_hip_runtime_wrapper.h \
+	--hip-device-lib-path=$(B)/emu/bitcode
+PROGRAM_LIBS := $(firstword $(wildcard $(HIP_SDK)/lib/x86_64-linux-gnu/libamdhip64.so $(HIP_SDK)/lib/libamdhip64.so)) -Wl,--allow-shlib-undefined
+else
+PROGRAM_FLAGS += -nogpulib -isystem harness/emu/tests/kernels/bare
+PROGRAM_LIBS := $(B)/emu/libamdhip64.so
+endif
+
+# ROCm's device library; releases before 6 do not know the constant of gfx942.
+$(B)/emu/bitcode/made:
+	@mkdir -p $(@D)
+	$(Q)[[ -z '$(HIP_BITCODE)' ]] || cp $(HIP_BITCODE)/*.bc $(@D)
+	$(Q)[[ -e $(@D)/oclc_isa_version_942.bc ]] || echo 'const __constant int __oclc_ISA_version __attribute__((visibility("protected"))) = 9402;' | \
+	$(HIP_CLANG) -x cl --target=amdgcn-amd-amdhsa -nogpulib -emit-llvm -c - -o $(@D)/oclc_isa_version_942.bc
+	@touch $@
+
+$(B)/emu/programs/%.co: harness/emu/tests/kernels/%.hip $(wildcard harness/emu/tests/kernels/*.h harness/emu/tests/kernels/*/*/*.h) $(B)/emu/bitcode/made
+	$(call say,HIP,$@)
+	@mkdir -p $(@D)
+	$(Q)$(HIP_CLANG) $(PROGRAM_FLAGS) -O2 --cuda-device-only -o $@ $<
+
+define PROGRAM_RULES
+$(B)/emu/programs/%-O$(1): harness/emu/tests/kernels/%.hip $(wildcard harness/emu/tests/kernels/*.h harness/emu/tests/kernels/*/*/*.h) $(B)/emu/bitcode/made $(EMU)
+	$$(call say,HIP,$$@)
+	@mkdir -p $$(@D)
+	$$(Q)$$(HIP_CLANG) $$(PROGRAM_FLAGS) -O$(1) -o $$@ $$< -x none $$(PROGRAM_LIBS) -lstdc++ -lm
+endef
+$(foreach o,0 2,$(eval $(call PROGRAM_RULES,$(o))))
+
+# A third party's plug-in: of gfx942, and of an architecture that is not emulated.
+PLUGIN_HIP := $(B)/emu/plugins/insert.so $(B)/emu/plugins/insert-gfx90a.so
+$(PLUGIN_HIP): harness/emu/tests/plugins/insert.hip harness/tests/planted/insert.h $(B)/emu/bitcode/made $(EMU)
+	$(call say,HIP,$@)
+	@mkdir -p $(@D)
+	$(Q)$(HIP_CLANG) $(if $(findstring gfx90a,$@),$(subst gfx942,gfx90a,$(PROGRAM_FLAGS)),$(PROGRAM_FLAGS)) \
+	-O2 -fPIC -fvisibility=hidden -shared -o $@ $< -x none $(PROGRAM_LIBS) -lstdc++
+
+programs-emu: $(EMU) $(PROGRAMS) $(PLUGIN_HIP) $(CPU_BUILD) $(B)/device_hip.so ## run HIP programs in ordinary style on the emulator
+	$(Q)harness/emu/tests/programs.sh $(B)
 
 # The same kernels on the CPU, lane by lane: what can be tested of them without a GPU. Once with the grids of a large
 # GPU, which share a token among teams, and once with those of a tiny one, which give a team many tokens.
@@ -297,7 +360,7 @@ else
 ARCH_IMPL := ref
 endif
 DEVICE_BUILD := $(CPU_BUILD) $(if $(filter-out cpu,$(ARCH)),$(B)/device_$(ARCH_IMPL).so)
-ARCH_BUILD := $(DEVICE_BUILD) $(if $(filter-out cpu,$(ARCH)),$(B)/$(ARCH)/$(ARCH_IMPL).so)
+ARCH_BUILD := $(DEVICE_BUILD) $(if $(filter gfx942,$(ARCH)),$(EMU)) $(if $(filter-out cpu,$(ARCH)),$(B)/$(ARCH)/$(ARCH_IMPL).so)
 
 # The device back ends. CUDA's links its runtime statically; HIP's needs nothing of ROCm here and finds it at run time.
 DEVICE_SRC := harness/device/gpu_backend.c reference/memory.c
@@ -333,10 +396,20 @@ IMPL ?= $(lastword $(ARCH_BUILD))
 CHECK = $(B)/dsv4cts check $(FILTERS) $(if $(MODE),--mode $(MODE)) $(if $(filter 1,$(V)),--verbose) $(ARGS)
 
 check: $(ARCH_BUILD) ## replay the smoke cases against the implementation of ARCH
-	$(Q)$(CHECK) --impl '$(IMPL)' --report $(REPORTS)/$(ARCH)
+	$(if $(filter hip,$(ARCH_IMPL)),+)$(Q)status=0; $(if $(filter hip,$(ARCH_IMPL)),$(MAKE) --no-print-directory isa || status=1;) \
+	$(CHECK) --impl '$(IMPL)' --report $(REPORTS)/$(ARCH) && exit $$status
 
 check-emulated: $(CPU_BUILD) $(EMULATED) ## replay the smoke cases against the GPU kernels, emulated on the CPU
 	$(Q)$(CHECK) $(EMULATED:%=--impl %) --report $(REPORTS)/emulated
+
+# The disassembler that knows what the compiler made: ROCm's where hipcc is, else the distribution's.
+ISA_LLVM ?= $(if $(ROCM_PATH),$(ROCM_PATH)/llvm/bin,/usr/lib/llvm-19/bin)
+ISA = python3 harness/isa.py --arch $(ARCH) --llvm $(ISA_LLVM) --work $(B)/$(ARCH)/isa $(addprefix --source ,$(wildcard impl/hip/*.hip))
+isa: $(if $(filter hip,$(ARCH_IMPL)),$(B)/$(ARCH)/hip.so $(patsubst impl/hip/%.hip,$(B)/$(ARCH)/isa/%.ll,$(wildcard impl/hip/*.hip))) ## hold the machine code of ARCH's HIP kernels to its rules: contraction, scratch, FP8, budgets
+	@test '$(ARCH_IMPL)' = hip || { echo 'make isa reads HIP kernels: set ARCH to one of $(HIP_ARCHES)' >&2; exit 2; }
+	@mkdir -p $(REPORTS)/$(ARCH)
+	$(Q)$(ISA) $(B)/$(ARCH)/hip.so $(filter %.ll,$^) >$(REPORTS)/$(ARCH)/isa.txt; status=$$?; \
+	$(if $(filter 1,$(V)),cat,grep -v '^  ') $(REPORTS)/$(ARCH)/isa.txt; exit $$status
 
 check-canary: $(CPU_BUILD) $(B)/emulated/contracted.so ## see a build that contracts a * b + c refused by its canary
 	$(Q)$(B)/dsv4cts check --op kv_save_partial_states --impl $(B)/emulated/contracted.so >$(B)/canary.log 2>&1; \
@@ -368,8 +441,8 @@ matrix: $(CPU_BUILD) $(MATRIX:%=$(B)/matrix/%/stream) ## get the same bits from 
 	$(Q)harness/tests/matrix.sh $(B) $(or $(TIER),smoke) $(if $(OP),--op '$(OP)') $(if $(CASE),--case '$(CASE)')
 
 FUZZ_SECONDS ?= 20
-FUZZERS := suite manifest meta entry vector
-fuzz: ## fuzz the readers of suites, MANIFEST and vectors, FUZZ_SECONDS=20 each
+FUZZERS := suite manifest meta entry vector code
+fuzz: ## fuzz the readers of suites, MANIFEST, vectors and code objects, FUZZ_SECONDS=20 each
 	$(Q)$(MAKE) --no-print-directory CONFIG=fuzz CC=clang-19 OPT=-O1 MARCH= \
 	CFLAGS='-fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=undefined -w $(CFLAGS)' fuzz-run
 

@@ -28,6 +28,8 @@ struct dsv4_device {
     int (*zero)(void *memory, size_t bytes);
     int (*upload)(void *device, const void *host, size_t bytes);
     int (*download)(void *host, const void *device, size_t bytes);
+    /* Optional: whether nobody has written to these bytes since zero(); they need not be downloaded then. */
+    bool (*untouched)(const void *device, size_t bytes);
 
     int (*stream_create)(void **stream);
     int (*stream_destroy)(void *stream);
@@ -48,6 +50,10 @@ struct dsv4_device {
     int (*graph_destroy)(void *graph);
     /* Replays the graph `count` times and times the whole with events. */
     int (*graph_time)(void *graph, void *stream, int count, double *seconds);
+    /* Optional, for devices that can tell. After the plug-in is loaded: DSV4_UNSUPPORTED if this device has no code of
+     * it. A tensor in allocated memory, until that is released: kernels must not leave it. */
+    int (*accepts)(void);
+    int (*declare)(void *memory, size_t bytes, const char *name);
     /* Peaks of this device measured now, for ops that are not bound by memory; 0 where not measured. */
     int64_t
         cache_bytes; /* set by open(): the last-level cache, so that `bench` can step beyond it */

@@ -87,6 +87,7 @@ static int on_device(struct dsv4_session *w, const struct dsv4_request *request,
     struct dsv4_held *const held = &w->held;
     if (dsv4_session_upload(w, &held->arena, held->memory, reply) != DSV4_OK) return -1;
     dsv4_case_bind(c, held->memory);
+    dsv4_session_declare(w, c);
     if (request->step == 0 && !dsv4_session_supports(w, c, reply)) return -1;
     if (request->step == 0 && request->graph && capture(w, c, reply) != 0) return -1;
     if (request->graph)

@@ -33,7 +33,7 @@ int dsv4_session_refuse(struct dsv4_reply *reply, int status, const char *format
 
 int dsv4_session_failed(struct dsv4_session *w, struct dsv4_reply *reply, const char *what) {
     reply->fatal = true;
-    return dsv4_session_refuse(reply, DSV4_ERROR, "%s: %.600s", what, w->device->error());
+    return dsv4_session_refuse(reply, DSV4_ERROR, "%s: %.900s", what, w->device->error());
 }
 
 double dsv4_session_now(void) {
@@ -53,6 +53,15 @@ bool dsv4_session_supports(struct dsv4_session *w, const struct dsv4_case *c,
     reply->status = w->plugin->supports(&call, reply->text, sizeof reply->text);
     dsv4_session_leave_if_forked(w);
     return reply->status == DSV4_OK;
+}
+
+void dsv4_session_declare(struct dsv4_session *w, const struct dsv4_case *c) {
+    if (w->device->declare == NULL) return;
+    for (size_t i = 0; i < c->op->n_slots; i++) {
+        const struct dsv4_case_tensor *const tensor = &c->tensors[i];
+        if (tensor->t.data != NULL && tensor->span > 0)
+            w->device->declare(tensor->t.data, (size_t)tensor->span, c->op->slots[i].name);
+    }
 }
 
 void dsv4_session_run(struct dsv4_session *w, const struct dsv4_case *c, struct dsv4_reply *reply) {
@@ -83,6 +92,9 @@ static int download(struct dsv4_session *w, struct dsv4_arena *a, const char *me
     int status = DSV4_OK;
     for (int64_t at = 0; at < a->bytes && status == DSV4_OK; at += DOWNLOAD_BYTES) {
         const int64_t bytes = a->bytes - at < DOWNLOAD_BYTES ? a->bytes - at : DOWNLOAD_BYTES;
+        if (a->n_segments > 1 && w->device->untouched != NULL &&
+            w->device->untouched(memory + at, (size_t)bytes))
+            continue;
         status = w->device->download(chunk, memory + at, (size_t)bytes);
         if (a->n_segments == 1) {
             memcpy(a->base + at, chunk, (size_t)bytes);

@@ -44,6 +44,8 @@ int dsv4_session_failed(struct dsv4_session *w, struct dsv4_reply *reply, const 
 /* A plug-in that forks has two processes come back from its call. Only the first is the worker. */
 void dsv4_session_leave_if_forked(const struct dsv4_session *w);
 
+/* Tells a device that watches where kernels read and write what the bound tensors are. */
+void dsv4_session_declare(struct dsv4_session *w, const struct dsv4_case *c);
 /* Asks supports(). true: run() may be called. */
 bool dsv4_session_supports(struct dsv4_session *w, const struct dsv4_case *c,
                            struct dsv4_reply *reply);

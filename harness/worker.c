@@ -7,12 +7,12 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include "../reference/memory.h"
 #include "arena.h"
+#include "file.h"
 #include "measure.h"
 #include "plugin.h"
 #include "verbs.h"
-
-enum { DOWNLOAD_BYTES = 64 << 20, PAGE_BYTES = 4096 };
 
 /* Opens the back end for `name` unless it is open. */
 static int open_device(struct dsv4_session *w, const char *name, int index,
@@ -30,11 +30,26 @@ static int open_device(struct dsv4_session *w, const char *name, int index,
                                "%.600s", w->device->error());
 }
 
+/* Whether a plug-in names ROCm's runtime. Then the back end comes first: what it chooses, hardware or emulator, must be
+ * there before the loader looks for a library of that name. */
+static bool names_hip(const char *path) {
+    static const char name[] = "libamdhip64.so";
+    enum { LARGEST = 1 << 30 };
+    struct dsv4_err err = {0};
+    unsigned char *bytes = NULL;
+    size_t size = 0;
+    if (dsv4_file_read(&bytes, &size, path, LARGEST, &err) != 0) return false;
+    const bool found = memmem(bytes, size, name, sizeof name - 1) != NULL;
+    dsv4_free(bytes);
+    return found;
+}
+
 /* A HIP plug-in may leave hip* symbols undefined, for ROCm need not be there where it is built. They come from the
  * runtime library, which the back end makes global. */
 static int load_plugin(struct dsv4_session *w, const struct dsv4_request *request,
                        struct dsv4_reply *reply) {
     struct dsv4_err err = {0};
+    if (names_hip(request->path) && open_device(w, "hip", request->device, reply) != 0) return -1;
     w->plugin = dsv4_plugin_open(request->path, &err);
     dsv4_session_leave_if_forked(w);
     if (w->plugin == NULL && (strstr(err.text, "undefined symbol: hip") != NULL ||
@@ -54,6 +69,10 @@ static void open_plugin(struct dsv4_session *w, const struct dsv4_request *reque
     snprintf(info->version, sizeof info->version, "%s", w->plugin->version);
     snprintf(info->device, sizeof info->device, "%s", w->plugin->device);
     if (open_device(w, w->plugin->device, request->device, reply) != 0) return;
+    if (w->device->accepts != NULL && w->device->accepts() != DSV4_OK) {
+        dsv4_session_refuse(reply, DSV4_UNSUPPORTED, "%.900s", w->device->error());
+        return;
+    }
     w->device->describe(info->describe, sizeof info->describe);
     info->emulated =
         strstr(info->describe, "emulated") != NULL || strstr(info->name, "emulated") != NULL;
@@ -92,6 +111,7 @@ static void run_on_device(struct dsv4_session *w, struct dsv4_case *c, struct ds
         dsv4_session_failed(w, reply, "cannot clear the tensors");
     } else if (dsv4_session_upload(w, a, memory, reply) == DSV4_OK) {
         dsv4_case_bind(c, memory);
+        dsv4_session_declare(w, c);
         call_plugin(w, c, reply);
         if (!reply->fatal) dsv4_session_download(w, a, memory, reply);
     }

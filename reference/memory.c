@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "memory.h"
 
+#include <fcntl.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -66,4 +68,22 @@ void dsv4_unmap_guarded(void *memory, size_t bytes) {
 void *dsv4_map_shared(int fd, size_t bytes) {
     void *memory = mmap(NULL, bytes > 0 ? bytes : 1, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     return checked(memory == MAP_FAILED ? NULL : memory, bytes);
+}
+
+int dsv4_map_is_untouched(const void *memory, size_t bytes) {
+    enum { PAGES = 2048 };
+    uint64_t entries[PAGES];
+    const size_t page = dsv4_page_bytes();
+    const size_t begin = (uintptr_t)memory / page;
+    const size_t end = ((uintptr_t)memory + bytes + page - 1) / page;
+    const int file = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+    bool untouched = file >= 0;
+    for (size_t at = begin; at < end && untouched; at += PAGES) {
+        const size_t size = (end - at < PAGES ? end - at : PAGES) * sizeof *entries;
+        untouched = pread(file, entries, size, (off_t)(at * sizeof *entries)) == (ssize_t)size;
+        for (size_t i = 0; i < size / sizeof *entries && untouched; i++)
+            untouched = entries[i] >> 62 == 0; /* neither present nor swapped out */
+    }
+    if (file >= 0) close(file);
+    return untouched;
 }

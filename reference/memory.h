@@ -21,6 +21,9 @@ void dsv4_forbid_guarded(void *memory, size_t bytes);
 void dsv4_unmap_guarded(void *memory, size_t bytes);
 size_t dsv4_page_bytes(void);
 
+/* Whether no page of the mapping that holds these bytes is backed: nobody has touched them. */
+int dsv4_map_is_untouched(const void *memory, size_t bytes);
+
 /* The first bytes of an open file, shared with every other process that maps it. */
 void *dsv4_map_shared(int fd, size_t bytes);
 void dsv4_unmap(void *memory, size_t bytes);

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "../../reference/memory.h"
 #include "../device.h"
@@ -72,6 +73,15 @@ enum { GPU_CAPTURE_GLOBAL = 0, GPU_CAPTURE_RELAXED = 2 };
     F(EventSynchronize, (gpu_event))                                                               \
     F(EventElapsedTime, (float *, gpu_event, gpu_event))
 
+/* What this suite's own runtime, which executes gfx942 code on the CPU, can do besides; NULL on hardware. */
+static struct {
+    bool used;
+    const char *(*fault)(void);
+    const char *(*refusal)(void);
+    int (*declare)(void *, size_t, const char *);
+    int (*untouched)(const void *memory, size_t bytes);
+} emulator;
+
 static struct {
 #define DECLARE(function, arguments) gpu_error(*function) arguments;
     HIP_FUNCTIONS(DECLARE)
@@ -84,12 +94,20 @@ static struct {
 #error "compile with -DDSV4_CUDA or -DDSV4_HIP"
 #endif
 
-static char message[512] = "no error";
+static char message[2048] = "no error";
 static char device_text[512];
 static struct dsv4_device backend;
 
+#if defined(DSV4_CUDA)
+static const char *explanation(void) { return ""; }
+#else
+static const char *explanation(void) { return emulator.fault != NULL ? emulator.fault() : ""; }
+#endif
+
 static int fail(gpu_error error, const char *what) {
-    snprintf(message, sizeof message, "%s: %s (%d)", what, GPU(GetErrorString)(error), (int)error);
+    const char *const text = explanation();
+    snprintf(message, sizeof message, "%s: %s (%d)%s%s", what, GPU(GetErrorString)(error),
+             (int)error, text[0] != '\0' ? ": " : "", text);
     GPU(GetLastError)(); /* an error that can be cleared must not be reported twice */
     return DSV4_ERROR;
 }
@@ -123,32 +141,80 @@ static int describe_device(int index) {
 
 #else
 
-static void *open_library(void) {
+/*
+ * ROCm's runtime with a device behind it. A runtime that finds none stays loaded, but its symbols are no one's: only
+ * the library that is used becomes global. NULL: there is none; *found says whether it is for want of a library.
+ */
+static void *open_hardware(bool *found) {
     static const char *const names[] = {"libamdhip64.so.7", "libamdhip64.so.6", "libamdhip64.so.5",
                                         "libamdhip64.so"};
     const char *const root = getenv("ROCM_PATH");
     char path[4200];
     for (int with_root = 1; with_root >= 0; with_root--)
         for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+            gpu_error (*device_count)(int *) = NULL;
+            int count = 0;
             if (with_root)
                 snprintf(path, sizeof path, "%s/lib/%s", root != NULL ? root : "/opt/rocm",
                          names[i]);
             else
                 snprintf(path, sizeof path, "%s", names[i]);
-            void *const library = dlopen(path, RTLD_NOW | RTLD_GLOBAL);
-            if (library != NULL) return library;
+            void *const library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+            if (library == NULL) continue;
+            *found = true;
+            *(void **)(&device_count) = dlsym(library, "hipGetDeviceCount");
+            if (device_count != NULL && device_count(&count) == 0 && count > 0)
+                return dlopen(path, RTLD_NOW | RTLD_GLOBAL);
         }
     return NULL;
 }
 
+/* Beside this back end. Plug-ins may need it under any of its names. */
+static void *open_emulator(void) {
+    static const char *const names[] = {".6", ".5", ".7"};
+    Dl_info self;
+    char path[4200];
+    void *library = NULL;
+    if (dladdr(&backend, &self) == 0) return NULL;
+    const char *const slash = strrchr(self.dli_fname, '/');
+    const int length = slash != NULL ? (int)(slash - self.dli_fname) : 0;
+    for (size_t i = 0; i < sizeof names / sizeof *names && (i == 0 || library != NULL); i++) {
+        snprintf(path, sizeof path, "%.*s/emu/libamdhip64.so%s", length,
+                 length > 0 ? self.dli_fname : ".", names[i]);
+        void *const opened = dlopen(path, RTLD_NOW | RTLD_GLOBAL);
+        if (i == 0) library = opened;
+    }
+    if (library == NULL) return NULL;
+    void (*quiet)(void) = NULL;
+    emulator.used = true;
+    *(void **)(&quiet) = dlsym(library, "dsv4_emu_quiet");
+    if (quiet != NULL) quiet(); /* the report prints faults */
+    *(void **)(&emulator.fault) = dlsym(library, "dsv4_emu_fault");
+    *(void **)(&emulator.refusal) = dlsym(library, "dsv4_emu_refusal");
+    *(void **)(&emulator.declare) = dlsym(library, "dsv4_emu_declare");
+    *(void **)(&emulator.untouched) = dlsym(library, "dsv4_emu_untouched");
+    return library;
+}
+
+/* DSV4_EMULATE=1 passes hardware by, 0 takes nothing else; without it the emulator stands in where there is none. */
+static void *open_library(void) {
+    const char *const choice = getenv("DSV4_EMULATE");
+    const bool only_emulated = choice != NULL && strcmp(choice, "1") == 0;
+    const bool only_hardware = choice != NULL && strcmp(choice, "0") == 0;
+    bool found = false;
+    void *library = only_emulated ? NULL : open_hardware(&found);
+    if (library == NULL && !only_hardware) library = open_emulator();
+    if (library == NULL)
+        snprintf(message, sizeof message, "no hip device here: %s%s",
+                 found ? "the driver lists none"
+                       : "libamdhip64.so is not found; install ROCm's runtime or set ROCM_PATH",
+                 only_hardware ? "" : "; the emulator is not built (`make build ARCH=gfx942`)");
+    return library;
+}
+
 static int load(void) {
     void *const library = open_library();
-    if (library == NULL) {
-        snprintf(message, sizeof message,
-                 "no HIP device here: libamdhip64.so is not found; install ROCm's runtime or set "
-                 "ROCM_PATH");
-        return DSV4_UNSUPPORTED;
-    }
+    if (library == NULL) return DSV4_UNSUPPORTED;
 #define FIND(function, arguments)                                                                  \
     *(void **)(&hip.function) = dlsym(library, "hip" #function);                                   \
     if (hip.function == NULL) {                                                                    \
@@ -163,6 +229,23 @@ static int load(void) {
     if (hip.GetDeviceProperties == NULL)
         *(void **)(&hip.GetDeviceProperties) = dlsym(library, "hipGetDeviceProperties");
     return DSV4_OK;
+}
+
+static int hip_accepts(void) {
+    const char *const refusal = emulator.refusal != NULL ? emulator.refusal() : NULL;
+    if (refusal == NULL) return DSV4_OK;
+    snprintf(message, sizeof message, "no hip device here, and the emulator cannot stand in: %s",
+             refusal);
+    return DSV4_UNSUPPORTED;
+}
+
+static bool hip_untouched(const void *memory, size_t bytes) {
+    return emulator.untouched != NULL && emulator.untouched(memory, bytes) != 0;
+}
+
+static int hip_declare(void *memory, size_t bytes, const char *name) {
+    return emulator.declare == NULL || emulator.declare(memory, bytes, name) == 0 ? DSV4_OK
+                                                                                  : DSV4_ERROR;
 }
 
 /* The properties struct changes between releases; the architecture's name in it does not. */
@@ -188,6 +271,11 @@ static int describe_device(int index) {
     hip.DriverGetVersion(&driver);
     hip.RuntimeGetVersion(&runtime);
     find_architecture(architecture, sizeof architecture, index);
+    if (emulator.used) {
+        snprintf(device_text, sizeof device_text, "emulated %s: its code runs on %ld CPU threads",
+                 architecture, sysconf(_SC_NPROCESSORS_ONLN));
+        return DSV4_OK; /* no cache to step beyond: memory is the CPU's */
+    }
     snprintf(device_text, sizeof device_text, "%s, %s, HIP runtime %d.%d.%d, driver %d", name,
              architecture, runtime / 10000000, runtime / 100000 % 100, runtime % 100000, driver);
     backend.cache_bytes = INT64_C(256) << 20; /* the largest there is: MI300's last level */
@@ -407,4 +495,9 @@ static struct dsv4_device backend = {
     .graph_end = gpu_graph_end,
     .graph_destroy = gpu_graph_destroy,
     .graph_time = gpu_graph_time,
+#if defined(DSV4_HIP)
+    .accepts = hip_accepts,
+    .declare = hip_declare,
+    .untouched = hip_untouched,
+#endif
 };

@@ -15,9 +15,11 @@
 
 /* One access of a wave. */
 struct emu_access {
-    uint64_t at[EMU_LANES]; /* host addresses */
+    uint64_t at[EMU_LANES]; /* host addresses; of a row, the first alone */
     uint64_t active;        /* lanes: exec when it began; never 0 */
     unsigned bytes;         /* of a lane */
+    bool row;               /* all lanes execute, and each begins where the one before ends */
+    uint32_t low, span;     /* in LDS: what the active lanes touch lies in [low, low + span) */
 };
 
 /* The part of a register that d16 instructions move; loads keep the other one. */
@@ -60,13 +62,30 @@ static inline void emu_define(struct emu_wave *w, unsigned reg, unsigned count, 
     for (unsigned k = 0; k < count; k++) w->v_defined[reg + k] |= active;
 }
 
-static inline unsigned emu_first_lane(uint64_t active) {
+/* The lowest of some lanes; there is one. */
+static inline unsigned emu_first_lane(uint64_t lanes) {
     unsigned lane = 0;
-    while ((active >> lane & 1) == 0) lane++;
+    for (unsigned step = 32; step > 0; step /= 2)
+        if ((lanes & ((UINT64_C(1) << step) - 1)) == 0) {
+            lanes >>= step;
+            lane += step;
+        }
     return lane;
 }
 
+/* Whether 64 offsets of elements of some bytes make a row. */
+static inline bool emu_is_row(const uint32_t *offsets, unsigned bytes) {
+    const uint32_t first = offsets[0];
+    uint32_t differs = 0;
+    _Pragma("omp simd reduction(| : differs)") for (uint32_t lane = 0; lane < EMU_LANES; lane++)
+        differs |= offsets[lane] ^ (first + lane * bytes);
+    return differs == 0 && first <= UINT32_MAX - EMU_LANES * bytes;
+}
+
+/* Lets the lanes that are not active repeat the first that is. */
 void emu_fill_inactive(struct emu_access *a);
+/* The offsets of the lanes that execute; the others repeat the first that does. */
+void emu_active_offsets(struct emu_wave *w, uint64_t active, const uint32_t *v, uint32_t *offsets);
 /* Whether kernels may touch these addresses; else a fault that names the first lane that may not. */
 bool emu_check_global(struct emu_wave *w, const struct emu_insn *i, const struct emu_access *a,
                       bool write);

@@ -2,7 +2,8 @@
 /*
  * Floating-point atomics round to nearest even and keep denormals, whatever MODE says (gfx942's L2 does; its LDS obeys
  * MODE's denormal bits, hence lds.c refuses other settings). A NaN operand comes out quieted, memory's first. Minimum
- * and maximum are IEEE 754-2008's minNum and maxNum, with -0 below +0, as LLVM's atomicrmw fmin takes them to be.
+ * and maximum take the other operand where one is a NaN (of either kind), the quieted data where both are, and -0 lies
+ * below +0: the rule that LLVM expects and that later generations document.
  */
 #include "atomic.h"
 
@@ -67,22 +68,22 @@ static bool less64(uint64_t a, uint64_t b) {
 }
 
 static uint32_t min_f32(uint32_t old, uint32_t data) {
-    if (is_nan32(old)) return is_nan32(data) ? old | 0x00400000 : data;
+    if (is_nan32(old)) return is_nan32(data) ? data | 0x00400000 : data;
     return !is_nan32(data) && less32(data, old) ? data : old;
 }
 
 static uint32_t max_f32(uint32_t old, uint32_t data) {
-    if (is_nan32(old)) return is_nan32(data) ? old | 0x00400000 : data;
+    if (is_nan32(old)) return is_nan32(data) ? data | 0x00400000 : data;
     return !is_nan32(data) && less32(old, data) ? data : old;
 }
 
 static uint64_t min_f64(uint64_t old, uint64_t data) {
-    if (is_nan64(old)) return is_nan64(data) ? old | UINT64_C(1) << 51 : data;
+    if (is_nan64(old)) return is_nan64(data) ? data | UINT64_C(1) << 51 : data;
     return !is_nan64(data) && less64(data, old) ? data : old;
 }
 
 static uint64_t max_f64(uint64_t old, uint64_t data) {
-    if (is_nan64(old)) return is_nan64(data) ? old | UINT64_C(1) << 51 : data;
+    if (is_nan64(old)) return is_nan64(data) ? data | UINT64_C(1) << 51 : data;
     return !is_nan64(data) && less64(old, data) ? data : old;
 }
 
@@ -175,6 +176,36 @@ void emu_atomic64(struct emu_wave *w, const struct emu_access *a, emu_atomic_fun
         uint64_t old = atomic_load(memory);
         while (!atomic_compare_exchange_weak(memory, &old, function(old, data, compare))) {
         }
+        if (registers.to < 0) continue;
+        w->v[registers.to][lane] = (uint32_t)old;
+        w->v[registers.to + 1][lane] = (uint32_t)(old >> 32);
+    }
+}
+
+void emu_lds_atomic32(struct emu_wave *w, const struct emu_access *a,
+                      emu_atomic_function32 *function, struct emu_atomic_registers registers) {
+    for (unsigned lane = 0; lane < EMU_LANES; lane++) {
+        if ((a->active >> lane & 1) == 0) continue;
+        uint8_t *const memory = (uint8_t *)0 + a->at[lane];
+        uint32_t old;
+        const uint32_t compare = registers.compare < 0 ? 0 : w->v[registers.compare][lane];
+        memcpy(&old, memory, sizeof old);
+        const uint32_t now = function(old, w->v[registers.data][lane], compare);
+        memcpy(memory, &now, sizeof now);
+        if (registers.to >= 0) w->v[registers.to][lane] = old;
+    }
+}
+
+void emu_lds_atomic64(struct emu_wave *w, const struct emu_access *a,
+                      emu_atomic_function64 *function, struct emu_atomic_registers registers) {
+    for (unsigned lane = 0; lane < EMU_LANES; lane++) {
+        if ((a->active >> lane & 1) == 0) continue;
+        uint8_t *const memory = (uint8_t *)0 + a->at[lane];
+        uint64_t old;
+        const uint64_t compare = registers.compare < 0 ? 0 : pair(w, registers.compare, lane);
+        memcpy(&old, memory, sizeof old);
+        const uint64_t now = function(old, pair(w, registers.data, lane), compare);
+        memcpy(memory, &now, sizeof now);
         if (registers.to < 0) continue;
         w->v[registers.to][lane] = (uint32_t)old;
         w->v[registers.to + 1][lane] = (uint32_t)(old >> 32);

@@ -19,5 +19,10 @@ void emu_atomic32(struct emu_wave *w, const struct emu_access *a, emu_atomic_fun
                   struct emu_atomic_registers registers);
 void emu_atomic64(struct emu_wave *w, const struct emu_access *a, emu_atomic_function64 *function,
                   struct emu_atomic_registers registers);
+/* The same in LDS, which one thread of the host has to itself. */
+void emu_lds_atomic32(struct emu_wave *w, const struct emu_access *a,
+                      emu_atomic_function32 *function, struct emu_atomic_registers registers);
+void emu_lds_atomic64(struct emu_wave *w, const struct emu_access *a,
+                      emu_atomic_function64 *function, struct emu_atomic_registers registers);
 
 #endif

@@ -4,8 +4,8 @@
  * the end give zero, stores and atomics are dropped. Wide accesses are checked word by word, atomics as a whole.
  *
  * Without idxen, or with stride 0, the size counts bytes; with both, records. Where documents disagree, what depends on
- * it is a fault: an access that only its scalar offset takes beyond the end, and one that straddles the end. Swizzled
- * descriptors and thread ids added to the index are refused.
+ * it is a fault: an access that only its scalar offset takes beyond the end, one that straddles the end, and one that
+ * leaves its record. Swizzled descriptors and thread ids added to the index are refused.
  */
 #include <stdatomic.h>
 
@@ -49,28 +49,50 @@ static bool read_resource(struct emu_wave *w, const struct emu_insn *i, struct r
 }
 
 /* Index and offset registers: none, one, or index and offset. */
-static bool read_offsets(struct emu_wave *w, const struct emu_insn *i,
-                         const struct emu_operand *vaddr, const struct resource *r,
-                         uint64_t *indices, uint64_t *offsets) {
-    const uint64_t fixed = (uint32_t)i->offset, stride = r->stride;
-    const unsigned needed = (unsigned)i->idxen + (unsigned)i->offen;
-    if (needed > 0 && !emu_is_vector(vaddr, 4 * needed)) return emu_refuse(w, i) != NULL;
-    if (!emu_require(w, i, vaddr, emu_exec(w), "a buffer address")) return false;
+static void read_offsets(struct emu_wave *w, const struct emu_insn *i,
+                         const struct emu_operand *vaddr, uint64_t *indices, uint64_t *offsets) {
     for (unsigned lane = 0; lane < EMU_LANES; lane++) {
         indices[lane] = i->idxen ? w->v[vaddr->reg][lane] : 0;
-        offsets[lane] = fixed + (i->offen ? w->v[vaddr->reg + (i->idxen ? 1 : 0)][lane] : 0) +
-                        stride * indices[lane];
+        offsets[lane] = (uint32_t)i->offset;
+        if (i->offen) offsets[lane] += w->v[vaddr->reg + (i->idxen ? 1 : 0)][lane];
     }
-    return true;
 }
 
 enum verdict { INSIDE, OUTSIDE, UNCLEAR };
 
 static enum verdict range_check(const struct emu_insn *i, const struct resource *r, uint64_t index,
                                 uint64_t offset, unsigned bytes) {
-    if (i->idxen && r->stride) return index < r->size ? INSIDE : OUTSIDE;
+    if (i->idxen && r->stride)
+        return index >= r->size ? OUTSIDE : offset + bytes <= r->stride ? INSIDE : UNCLEAR;
     if (offset >= r->size) return OUTSIDE;
     return offset + bytes + r->scalar_offset <= r->size ? INSIDE : UNCLEAR;
+}
+
+/* The common case, decided at once: every active lane is inside. */
+static bool all_inside(struct emu_wave *w, const struct emu_insn *i, struct buffer *b,
+                       const struct emu_operand *vaddr, const struct resource *r) {
+    struct emu_access *const a = &b->access;
+    const bool structured = i->idxen && r->stride;
+    const uint64_t fixed = (uint32_t)i->offset;
+    uint32_t indices[EMU_LANES] = {0}, offsets[EMU_LANES] = {0}, last = 0, highest = 0;
+    if (i->idxen) emu_active_offsets(w, a->active, w->v[vaddr->reg], indices);
+    if (i->offen) emu_active_offsets(w, a->active, w->v[vaddr->reg + (i->idxen ? 1 : 0)], offsets);
+    _Pragma("omp simd reduction(max : last, highest)") for (unsigned lane = 0; lane < EMU_LANES;
+                                                            lane++) {
+        last = indices[lane] > last ? indices[lane] : last;
+        highest = offsets[lane] > highest ? offsets[lane] : highest;
+    }
+    const uint64_t end = fixed + highest + a->bytes;
+    if (structured ? last >= r->size || end > r->stride : end + r->scalar_offset > r->size)
+        return false;
+    const uint64_t base = r->base + r->scalar_offset + fixed, stride = r->stride;
+    for (unsigned k = 0; k < b->words; k++) b->inside[k] = a->active;
+    if (a->active == ~UINT64_C(0) && stride * last == 0 && emu_is_row(offsets, a->bytes)) {
+        a->row = true;
+        a->at[0] = base + offsets[0];
+    } else
+        EMU_EACH_LANE a->at[lane] = base + offsets[lane] + stride * indices[lane];
+    return true;
 }
 
 static bool begin(struct emu_wave *w, const struct emu_insn *i, struct buffer *b, unsigned bytes,
@@ -81,9 +103,13 @@ static bool begin(struct emu_wave *w, const struct emu_insn *i, struct buffer *b
     *a = (struct emu_access){.active = emu_exec(w), .bytes = bytes};
     b->words = bytes / unit;
     b->all = true;
-    if (!read_resource(w, i, &r, vaddr + 1, vaddr + 2) ||
-        !read_offsets(w, i, vaddr, &r, indices, offsets))
+    const unsigned needed = (unsigned)i->idxen + (unsigned)i->offen;
+    if (needed > 0 && !emu_is_vector(vaddr, 4 * needed)) return emu_refuse(w, i) != NULL;
+    if (!emu_require(w, i, vaddr, a->active, "a buffer address") ||
+        !read_resource(w, i, &r, vaddr + 1, vaddr + 2))
         return false;
+    if (all_inside(w, i, b, vaddr, &r)) return true;
+    read_offsets(w, i, vaddr, indices, offsets);
     for (unsigned k = 0; k < b->words; k++) {
         b->inside[k] = 0;
         for (unsigned lane = 0; lane < EMU_LANES; lane++) {
@@ -93,25 +119,29 @@ static bool begin(struct emu_wave *w, const struct emu_insn *i, struct buffer *b
             b->inside[k] |= (uint64_t)(verdict == INSIDE) << lane;
             if (verdict != UNCLEAR) continue;
             emu_fault(w, i, EMU_BAD_ADDRESS, (int)lane,
-                      "%u bytes at byte %llu of a buffer of %llu bytes, with scalar offset %llu, "
-                      "lie partly beyond its end",
+                      "%u bytes at byte %llu of record %llu, with scalar offset %llu, lie partly "
+                      "beyond the end of a record or buffer (stride %u, size %llu)",
                       unit, (unsigned long long)(offsets[lane] + k * unit),
-                      (unsigned long long)r.size, (unsigned long long)r.scalar_offset);
+                      (unsigned long long)indices[lane], (unsigned long long)r.scalar_offset,
+                      r.stride, (unsigned long long)r.size);
             return false;
         }
         b->all &= b->inside[k] == a->active;
     }
-    EMU_EACH_LANE a->at[lane] = r.base + r.scalar_offset + offsets[lane];
+    EMU_EACH_LANE a->at[lane] = r.base + r.scalar_offset + offsets[lane] + r.stride * indices[lane];
     emu_fill_inactive(a);
     return true;
 }
 
 /* The access to word k of the lanes inside the buffer; false if there are none. */
 static bool word_access(const struct buffer *b, unsigned k, struct emu_access *one) {
+    const uint64_t first = b->access.at[0];
     *one = b->access;
     one->bytes = b->access.bytes / b->words;
     one->active = b->inside[k];
+    one->row = false;
     if (one->active == 0) return false;
+    if (b->access.row) EMU_EACH_LANE one->at[lane] = first + lane * b->access.bytes;
     EMU_EACH_LANE one->at[lane] += k * one->bytes;
     emu_fill_inactive(one);
     return true;

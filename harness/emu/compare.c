@@ -26,31 +26,31 @@ static void set_mask(struct emu_wave *w, const struct emu_insn *i, uint64_t mask
     const uint32_t *const y = emu_source32(w, &i->operand[2], space[1]);
 #define SOURCES_FLOAT32(type) SOURCES_FLOAT16(type)
 #define SOURCES_INTEGER64(type)                                                                    \
-    uint64_t x[EMU_LANES], y[EMU_LANES];                                                           \
-    emu_source64(w, &i->operand[1], x);                                                            \
-    emu_source64(w, &i->operand[2], y);
+    uint32_t wide[2][2][EMU_LANES];                                                                \
+    const struct emu_wide x = emu_wide_source(w, &i->operand[1], wide[0]);                         \
+    const struct emu_wide y = emu_wide_source(w, &i->operand[2], wide[1]);
 #define SOURCES_FLOAT64(type) SOURCES_INTEGER64(type)
 
-#define VALUE_I16(x) ((int16_t)(x))
-#define VALUE_U16(x) ((uint16_t)(x))
-#define VALUE_I32(x) ((int32_t)(x))
-#define VALUE_U32(x) ((uint32_t)(x))
-#define VALUE_I64(x) ((int64_t)(x))
-#define VALUE_U64(x) ((uint64_t)(x))
-#define VALUE_F16(x) emu_float(emu_f16_to_f32(x, true))
-#define VALUE_F32(x) emu_float(x)
-#define VALUE_F64(x) emu_double(x)
+#define VALUE_I16(x, lane) ((int16_t)(x)[lane])
+#define VALUE_U16(x, lane) ((uint16_t)(x)[lane])
+#define VALUE_I32(x, lane) ((int32_t)(x)[lane])
+#define VALUE_U32(x, lane) ((uint32_t)(x)[lane])
+#define VALUE_I64(x, lane) ((int64_t)emu_wide_value(x, lane))
+#define VALUE_U64(x, lane) ((uint64_t)emu_wide_value(x, lane))
+#define VALUE_F16(x, lane) emu_float(emu_f16_to_f32((x)[lane], true))
+#define VALUE_F32(x, lane) emu_float((x)[lane])
+#define VALUE_F64(x, lane) emu_double(emu_wide_value(x, lane))
 
 /* Two halves of 32 lanes, each collected in a word. */
 #define COMPARE(name, T, sources, type, exec, ...)                                                 \
     static const struct emu_insn *name(struct emu_wave *w, const struct emu_insn *i) {             \
         sources(type) uint32_t low = 0, high = 0;                                                  \
         _Pragma("omp simd reduction(| : low)") for (unsigned lane = 0; lane < 32; lane++) {        \
-            const type a = VALUE_##T(x[lane]), b = VALUE_##T(y[lane]);                             \
+            const type a = VALUE_##T(x, lane), b = VALUE_##T(y, lane);                             \
             low |= (__VA_ARGS__) ? 1u << lane : 0;                                                 \
         }                                                                                          \
         _Pragma("omp simd reduction(| : high)") for (unsigned lane = 0; lane < 32; lane++) {       \
-            const type a = VALUE_##T(x[lane + 32]), b = VALUE_##T(y[lane + 32]);                   \
+            const type a = VALUE_##T(x, lane + 32), b = VALUE_##T(y, lane + 32);                   \
             high |= (__VA_ARGS__) ? 1u << lane : 0;                                                \
         }                                                                                          \
         set_mask(w, i, (uint64_t)high << 32 | low, exec);                                          \

@@ -3,8 +3,9 @@
  * Conversions between number formats.
  *
  * To integers: truncation (or the rounding in the name), saturation, NaN gives 0; a result is never affected by MODE's
- * rounding. rpi is floor(x + 0.5) with the sum exact. To f32: MODE.ROUND_32 and the f32 denormal bits, from f64 ROUND_16_64; to f16: ROUND_16_64
- * and the f16 bits. Results of 16 bits clear the upper half of their register.
+ * rounding. rpi is floor(x + 0.5) with the sum exact. Integers to f32: MODE.ROUND_32; from f64 to f32, and to f16:
+ * ROUND_16_64. Denormals: MODE's bits for the format that is read, and for the one that is made. Results of 16 bits clear
+ * the upper half of their register.
  *
  * FP8 and BF8 are the FNUZ formats. Down: nearest even (or random), neither MODE.ROUND nor denormal bits; MODE.FP16_OVFL
  * saturates finite numbers to the largest one, else they become NaN; infinity becomes NaN in both. The bytes that op_sel

@@ -4,8 +4,10 @@
  *
  * Assumed where the documents are silent: a NaN result is the first NaN source in the order of the operands, made quiet,
  * and 0x7fc00000 for an invalid operation. clamp makes -0 a +0. v_div_fmas scales by 2^64 or 2^-64 (f64: 128) after the
- * exponent of its third source, as the division sequence needs, and rounds once; v_div_scale takes 1/S1 as denormal
- * where that is so in its own format.
+ * exponent of its third source, as the division sequence needs, and rounds once. v_div_scale takes 1/S1 as denormal where
+ * that is so in its own format, and then makes a denominator smaller where the quotient is denormal, too (the documents
+ * say greater, which would make it infinite). v_div_fixup takes a quotient that came out NaN from other numbers for an
+ * overflow. With all that, test_division.c shows, the sequence divides correctly.
  */
 #include "choose.h"
 #include "output.h"
@@ -36,6 +38,17 @@ static void canonical64(uint64_t *result, const uint64_t *a, const uint64_t *b, 
                                                       : EMU_NAN64;
         result[lane] = emu_is_nan64(result[lane]) ? from | UINT64_C(0x8000000000000) : result[lane];
     }
+}
+
+static void canonical_wide(uint64_t *result, struct emu_wide a, struct emu_wide b,
+                           struct emu_wide c) {
+    uint64_t values[3][EMU_LANES];
+    EMU_EACH_LANE {
+        values[0][lane] = emu_wide_value(a, lane);
+        values[1][lane] = emu_wide_value(b, lane);
+        values[2][lane] = emu_wide_value(c, lane);
+    }
+    canonical64(result, values[0], values[1], values[2]);
 }
 
 static void modify32(const struct emu_wave *w, const struct emu_insn *i, uint32_t *result) {
@@ -127,7 +140,7 @@ static inline uint32_t fixup32(uint32_t a, uint32_t b, uint32_t c) {
     if (under == 0 || over == infinity) return sign | infinity;
     if (under == infinity || over == 0) return sign;
     if ((int32_t)(over >> 23) - (int32_t)(under >> 23) < -150) return sign;
-    return sign | (a & 0x7fffffff);
+    return sign | (emu_is_nan32(a) ? infinity : a & 0x7fffffff);
 }
 
 static inline uint64_t fixup64(uint64_t a, uint64_t b, uint64_t c) {
@@ -140,7 +153,7 @@ static inline uint64_t fixup64(uint64_t a, uint64_t b, uint64_t c) {
     if (under == 0 || over == infinity) return sign | infinity;
     if (under == infinity || over == 0) return sign;
     if ((int32_t)(over >> 52) - (int32_t)(under >> 52) < -1075) return sign;
-    return sign | (a & ~top);
+    return sign | (emu_is_nan64(a) ? infinity : a & ~top);
 }
 
 /* ---- generated functions ---- */
@@ -190,41 +203,65 @@ static inline uint64_t fixup64(uint64_t a, uint64_t b, uint64_t c) {
     }
 
 /* Results are bits of a source, or special. */
-#define F32_CHOOSE(name, n, ...)                                                                   \
+#define F32_SELECT3(name, ...)                                                                     \
     FUNCTION(name) {                                                                               \
         uint32_t space[3][EMU_LANES], result[EMU_LANES];                                           \
-        const uint32_t *const s0 = SOURCE32(0), *const s1 = SOURCE32(1);                           \
-        const uint32_t *const s2 = (n) == 3 ? SOURCE32(2) : s0;                                    \
-        const bool ieee = ieee_mode(w);                                                            \
+        const uint32_t *const s0 = SOURCE32(0), *const s1 = SOURCE32(1), *const s2 = SOURCE32(2);  \
         EMU_EACH_LANE {                                                                            \
             const uint32_t ia = s0[lane], ib = s1[lane], ic = s2[lane];                            \
-            result[lane] = ((void)ic, (void)ieee, (__VA_ARGS__));                                  \
+            result[lane] = (__VA_ARGS__);                                                          \
         }                                                                                          \
         finish32(w, i, i->operand[0].reg, result);                                                 \
         return i + 1;                                                                              \
     }
-#define F32_CHOOSE2(name, ...) F32_CHOOSE(name, 2, __VA_ARGS__)
-#define F32_CHOOSE3(name, ...) F32_CHOOSE(name, 3, __VA_ARGS__)
+
+/* One rule for numbers, another where a source is a NaN, which is rare. */
+#define F32_CHOOSE(name, n, numbers, rare, any)                                                    \
+    FUNCTION(name) {                                                                               \
+        uint32_t space[3][EMU_LANES], result[EMU_LANES], nans = 0;                                 \
+        const uint32_t *const s0 = SOURCE32(0), *const s1 = SOURCE32(1);                           \
+        const uint32_t *const s2 = (n) == 3 ? SOURCE32(2) : s0;                                    \
+        _Pragma("omp simd reduction(| : nans)") for (unsigned lane = 0; lane < EMU_LANES;          \
+                                                     lane++) {                                     \
+            const uint32_t ia = s0[lane], ib = s1[lane], ic = s2[lane];                            \
+            result[lane] = ((void)ic, numbers);                                                    \
+            nans |= emu_is_nan32(ia) | emu_is_nan32(ib) | emu_is_nan32(ic) | (rare);               \
+        }                                                                                          \
+        const bool ieee = ieee_mode(w);                                                            \
+        for (unsigned lane = 0; nans && lane < EMU_LANES; lane++) {                                \
+            const uint32_t ia = s0[lane], ib = s1[lane], ic = s2[lane];                            \
+            result[lane] = ((void)ic, any);                                                        \
+        }                                                                                          \
+        finish32(w, i, i->operand[0].reg, result);                                                 \
+        return i + 1;                                                                              \
+    }
+/* Its rule for zeros of both signs matters where none is greater. */
+#define F32_MEDIAN(name)                                                                           \
+    F32_CHOOSE(name, 3, emu_between32(ia, ib, ic), emu_upper32(emu_upper32(ia, ib), ic) == 0,      \
+               emu_median32(ia, ib, ic, ieee))
+#define F32_CHOOSE2(name, numbers, any) F32_CHOOSE(name, 2, numbers, 0, any)
+#define F32_CHOOSE3(name, numbers, any) F32_CHOOSE(name, 3, numbers, 0, any)
 
 #define COMPUTE64(...)                                                                             \
     uint32_t nans = 0;                                                                             \
     uint64_t result[EMU_LANES];                                                                    \
     _Pragma("omp simd reduction(| : nans)") for (unsigned lane = 0; lane < EMU_LANES; lane++) {    \
-        const double a = emu_double(s0[lane]), b = emu_double(s1[lane]), c = emu_double(s2[lane]); \
+        const double a = emu_double(emu_wide_value(s0, lane));                                     \
+        const double b = emu_double(emu_wide_value(s1, lane));                                     \
+        const double c = emu_double(emu_wide_value(s2, lane));                                     \
         const uint64_t bits = ((void)b, (void)c, emu_bits64(__VA_ARGS__));                         \
         result[lane] = bits;                                                                       \
         nans |= emu_is_nan64(bits);                                                                \
     }
 #define F64(name, n1, n2, ...)                                                                     \
     FUNCTION(name) {                                                                               \
-        uint64_t space[3][EMU_LANES];                                                              \
-        const uint64_t *const s0 = space[0], *const s1 = space[(n1) ? 1 : 0];                      \
-        const uint64_t *const s2 = space[(n2) ? 2 : 0];                                            \
-        emu_source64(w, &i->operand[1], space[0]);                                                 \
-        if (n1) emu_source64(w, &i->operand[2], space[1]);                                         \
-        if (n2) emu_source64(w, &i->operand[(n2) == 4 ? 0 : 3], space[2]);                         \
+        uint32_t wide[3][2][EMU_LANES];                                                            \
+        const struct emu_wide s0 = emu_wide_source(w, &i->operand[1], wide[0]);                    \
+        const struct emu_wide s1 = (n1) ? emu_wide_source(w, &i->operand[2], wide[1]) : s0;        \
+        const struct emu_wide s2 =                                                                 \
+            (n2) ? emu_wide_source(w, &i->operand[(n2) == 4 ? 0 : 3], wide[2]) : s0;               \
         COMPUTE64(__VA_ARGS__)                                                                     \
-        if (nans) canonical64(result, s0, s1, s2);                                                 \
+        if (nans) canonical_wide(result, s0, s1, s2);                                              \
         finish64(w, i, result);                                                                    \
         return i + 1;                                                                              \
     }
@@ -307,68 +344,71 @@ static inline const uint32_t *packed_source(struct emu_wave *w, const struct emu
 
 /* ---- division ---- */
 
-/* The word or words of S0 that v_div_scale gives, and whether the quotient will need scaling back. */
-static uint32_t div_scale32(uint32_t s0, uint32_t s1, uint32_t s2, bool *post) {
-    const float under = emu_float(s1), over = emu_float(s2);
-    const bool inverse = emu_is_denormal32(emu_bits(1 / under));
-    const bool quotient = emu_is_denormal32(emu_bits(over / under));
-    const bool denominator = emu_float(s0) == under, numerator = emu_float(s0) == over;
-    const uint32_t up = emu_bits(scale32(emu_float(s0), 64));
+/*
+ * What v_div_scale gives for s0, and whether the quotient will need scaling back. Conditions in the order of their
+ * precedence, the last one first: each replaces what those before it chose.
+ */
+static inline uint32_t div_scale32(uint32_t s0, uint32_t s1, uint32_t s2, uint32_t *post) {
+    const float under = emu_float(s1), over = emu_float(s2), x = emu_float(s0);
+    const uint32_t inverse = emu_is_denormal32(emu_bits(1 / under)) ? ~0u : 0;
+    const uint32_t quotient = emu_is_denormal32(emu_bits(over / under)) ? ~0u : 0;
+    const uint32_t up = emu_bits(x * 0x1p64f), down = emu_bits(scale32(x, (uint32_t)-64));
     const int32_t over_exponent = (int32_t)(s2 >> 23 & 0xff);
     const int32_t distance = over_exponent - (int32_t)(s1 >> 23 & 0xff);
-    *post = false;
-    if (over == 0 || under == 0) return EMU_NAN32;
-    if (distance >= 96) return *post = true, denominator ? up : s0;
-    if (emu_is_denormal32(s1)) return up;
-    if (inverse && quotient) return *post = true, denominator ? up : s0;
-    if (inverse) return emu_bits(scale32(emu_float(s0), (uint32_t)-64));
-    if (quotient) return *post = true, numerator ? up : s0;
-    return over_exponent <= 23 ? up : s0;
+    uint32_t result = over_exponent <= 23 ? up : s0, scaled = 0;
+    result = quotient ? (x == over ? up : s0) : result;
+    result = inverse ? down : result;
+    result = inverse & quotient ? (x == under ? down : s0) : result;
+    scaled = quotient;
+    result = emu_is_denormal32(s1) ? up : result;
+    scaled = emu_is_denormal32(s1) ? 0 : scaled;
+    result = distance >= 96 ? (x == under ? up : s0) : result;
+    scaled = distance >= 96 ? ~0u : scaled;
+    const uint32_t zero = (s1 & 0x7fffffff) == 0 || (s2 & 0x7fffffff) == 0 ? ~0u : 0;
+    *post = scaled & ~zero & 1;
+    return zero ? EMU_NAN32 : result;
 }
 
-static uint64_t div_scale64(uint64_t s0, uint64_t s1, uint64_t s2, bool *post) {
-    const double under = emu_double(s1), over = emu_double(s2);
+static inline uint64_t div_scale64(uint64_t s0, uint64_t s1, uint64_t s2, uint32_t *post) {
+    const double under = emu_double(s1), over = emu_double(s2), x = emu_double(s0);
     const bool inverse = emu_is_denormal64(emu_bits64(1 / under));
     const bool quotient = emu_is_denormal64(emu_bits64(over / under));
-    const bool denominator = emu_double(s0) == under, numerator = emu_double(s0) == over;
-    const uint64_t up = emu_bits64(emu_double(s0) * 0x1p128);
+    const uint64_t up = emu_bits64(x * 0x1p128), down = emu_bits64(x * 0x1p-128);
     const int32_t over_exponent = (int32_t)(s2 >> 52 & 0x7ff);
     const int32_t distance = over_exponent - (int32_t)(s1 >> 52 & 0x7ff);
-    *post = false;
+    *post = 0;
     if (over == 0 || under == 0) return EMU_NAN64;
-    if (distance >= 768) return *post = true, denominator ? up : s0;
+    if (distance >= 768) return *post = 1, x == under ? up : s0;
     if (emu_is_denormal64(s1)) return up;
-    if (inverse && quotient) return *post = true, denominator ? up : s0;
-    if (inverse) return emu_bits64(emu_double(s0) * 0x1p-128);
-    if (quotient) return *post = true, numerator ? up : s0;
+    if (inverse && quotient) return *post = 1, x == under ? down : s0;
+    if (inverse) return down;
+    if (quotient) return *post = 1, x == over ? up : s0;
     return over_exponent <= 53 ? up : s0;
 }
 
 FUNCTION(v_div_scale_f32) {
-    uint32_t space[3][EMU_LANES], result[EMU_LANES];
-    const uint32_t *s[3];
-    uint64_t mask = 0;
-    for (unsigned n = 0; n < 3; n++) s[n] = emu_source32(w, &i->operand[2 + n], space[n]);
-    for (unsigned lane = 0; lane < EMU_LANES; lane++) {
-        bool post;
-        result[lane] = div_scale32(s[0][lane], s[1][lane], s[2][lane], &post);
-        mask |= (uint64_t)post << lane;
+    uint32_t space[3][EMU_LANES], result[EMU_LANES], post[EMU_LANES];
+    const uint32_t *const s0 = emu_source32(w, &i->operand[2], space[0]);
+    const uint32_t *const s1 = emu_source32(w, &i->operand[3], space[1]);
+    const uint32_t *const s2 = emu_source32(w, &i->operand[4], space[2]);
+    EMU_EACH_LANE {
+        uint32_t bit;
+        result[lane] = div_scale32(s0[lane], s1[lane], s2[lane], &bit);
+        post[lane] = bit;
     }
     emu_store32(w, i->operand[0].reg, result);
-    emu_store_mask(w, &i->operand[1], mask);
+    emu_store_mask(w, &i->operand[1], emu_pack_bits(post));
     return i + 1;
 }
 
 FUNCTION(v_div_scale_f64) {
-    uint64_t s[3][EMU_LANES], mask = 0;
+    uint64_t s[3][EMU_LANES];
+    uint32_t post[EMU_LANES];
     for (unsigned n = 0; n < 3; n++) emu_source64(w, &i->operand[2 + n], s[n]);
-    for (unsigned lane = 0; lane < EMU_LANES; lane++) {
-        bool post;
-        s[0][lane] = div_scale64(s[0][lane], s[1][lane], s[2][lane], &post);
-        mask |= (uint64_t)post << lane;
-    }
+    for (unsigned lane = 0; lane < EMU_LANES; lane++)
+        s[0][lane] = div_scale64(s[0][lane], s[1][lane], s[2][lane], &post[lane]);
     emu_store64(w, i->operand[0].reg, s[0]);
-    emu_store_mask(w, &i->operand[1], mask);
+    emu_store_mask(w, &i->operand[1], emu_pack_bits(post));
     return i + 1;
 }
 
@@ -416,10 +456,15 @@ static double fma_scaled64(double a, double b, double c, bool scale) {
     return scaled_denormal64(result, isfinite(result) ? error : 0);
 }
 
+#define OTHER(...)
+
+#include "float.def"
+
 FUNCTION(v_div_fmas_f32) {
     uint32_t space[3][EMU_LANES], result[EMU_LANES];
     const uint32_t *const s0 = SOURCE32(0), *const s1 = SOURCE32(1), *const s2 = SOURCE32(2);
     const uint64_t vcc = emu_s64(w, EMU_VCC);
+    if ((vcc & emu_exec(w)) == 0) return v_fma_f32(w, i);
     for (unsigned lane = 0; lane < EMU_LANES; lane++)
         result[lane] = emu_bits(fma_scaled32(emu_float(s0[lane]), emu_float(s1[lane]),
                                              emu_float(s2[lane]), vcc >> lane & 1));
@@ -432,6 +477,7 @@ FUNCTION(v_div_fmas_f64) {
     uint64_t s[3][EMU_LANES], result[EMU_LANES];
     for (unsigned n = 0; n < 3; n++) emu_source64(w, &i->operand[1 + n], s[n]);
     const uint64_t vcc = emu_s64(w, EMU_VCC);
+    if ((vcc & emu_exec(w)) == 0) return v_fma_f64(w, i);
     for (unsigned lane = 0; lane < EMU_LANES; lane++)
         result[lane] = emu_bits64(fma_scaled64(emu_double(s[0][lane]), emu_double(s[1][lane]),
                                                emu_double(s[2][lane]), vcc >> lane & 1));
@@ -439,9 +485,6 @@ FUNCTION(v_div_fmas_f64) {
     finish64(w, i, result);
     return i + 1;
 }
-#define OTHER(...)
-
-#include "float.def"
 
 #undef F32_1
 #undef F32_2
@@ -451,6 +494,8 @@ FUNCTION(v_div_fmas_f64) {
 #undef F32_EXPONENT
 #undef F32_CHOOSE2
 #undef F32_CHOOSE3
+#undef F32_SELECT3
+#undef F32_MEDIAN
 #undef F64_1
 #undef F64_2
 #undef F64_3
@@ -474,6 +519,8 @@ FUNCTION(v_div_fmas_f64) {
 #define F32_EXPONENT(name, ...) EMU_ROW(name, 1, EMU_FLOAT | EMU_UNDER_MODE, EMU_I32, EMU_F32)
 #define F32_CHOOSE2 F32_2
 #define F32_CHOOSE3 F32_3
+#define F32_SELECT3 F32_3
+#define F32_MEDIAN(name) F32_3(name, 0)
 #define F64_1(name, ...) EMU_ROW(name, 1, MODIFIED, EMU_F64, EMU_F64)
 #define F64_2(name, ...) EMU_ROW(name, 1, MODIFIED, EMU_F64, EMU_F64, EMU_F64)
 #define F64_3(name, ...) EMU_ROW(name, 1, MODIFIED, EMU_F64, EMU_F64, EMU_F64, EMU_F64)

@@ -6,6 +6,14 @@
 #include "access.h"
 #include "atomic.h"
 
+static bool is_uniform(const uint32_t *values) {
+    const uint32_t first = values[0];
+    uint32_t differs = 0;
+    _Pragma("omp simd reduction(| : differs)") for (unsigned lane = 0; lane < EMU_LANES; lane++)
+        differs |= values[lane] ^ first;
+    return differs == 0;
+}
+
 /* Addresses of global_: v[n:n+1] with off, or s[n:n+1] and an unsigned 32-bit offset in v. */
 static bool begin(struct emu_wave *w, const struct emu_insn *i, struct emu_access *a,
                   const struct emu_operand *vaddr, const struct emu_operand *saddr) {
@@ -14,17 +22,27 @@ static bool begin(struct emu_wave *w, const struct emu_insn *i, struct emu_acces
     a->active = emu_exec(w);
     if (!emu_is_vector(vaddr, is_scalar ? 4 : 8)) return emu_refuse(w, i) != NULL;
     if (!emu_require(w, i, vaddr, a->active, "an address")) return false;
+    if (is_scalar && !emu_require(w, i, saddr, a->active, "an address")) return false;
     const uint32_t *const low = w->v[vaddr->reg];
-    if (!is_scalar) {
-        const uint32_t *const high = w->v[vaddr->reg + 1];
-        EMU_EACH_LANE a->at[lane] = ((uint64_t)high[lane] << 32 | low[lane]) + offset;
-    } else {
-        if (!emu_require(w, i, saddr, a->active, "an address")) return false;
-        const uint64_t base = emu_scalar(w, saddr) + offset;
-        EMU_EACH_LANE a->at[lane] = base + low[lane];
+    const uint64_t base = (is_scalar ? emu_scalar(w, saddr) : 0) + offset;
+    if (a->active == ~UINT64_C(0) && emu_is_row(low, a->bytes) &&
+        (is_scalar || is_uniform(w->v[vaddr->reg + 1]))) {
+        a->row = true;
+        a->at[0] = base + low[0] + (is_scalar ? 0 : (uint64_t)w->v[vaddr->reg + 1][0] << 32);
+        return true;
     }
-    emu_fill_inactive(a);
+    uint32_t lows[EMU_LANES], highs[EMU_LANES] = {0};
+    emu_active_offsets(w, a->active, low, lows);
+    if (!is_scalar) emu_active_offsets(w, a->active, w->v[vaddr->reg + 1], highs);
+    EMU_EACH_LANE a->at[lane] = ((uint64_t)highs[lane] << 32 | lows[lane]) + base;
     return true;
+}
+
+/* The addresses of a row that somebody wants one by one. */
+static void spread_row(struct emu_access *a) {
+    const uint64_t first = a->at[0];
+    if (a->row) EMU_EACH_LANE a->at[lane] = first + lane * a->bytes;
+    a->row = false;
 }
 
 static const struct emu_insn *global_load(struct emu_wave *w, const struct emu_insn *i,
@@ -97,9 +115,24 @@ static void split(const struct emu_access *a, struct flat *flat) {
     flat->global = a->active & ~flat->lds & ~flat->private_;
 }
 
+/* Whether no lane is in an aperture: no other address has these upper bits. */
+static bool all_global(const struct emu_access *a) {
+    uint64_t any = a->at[0];
+    if (!a->row)
+        _Pragma("omp simd reduction(| : any)") for (unsigned lane = 0; lane < EMU_LANES; lane++)
+            any |= a->at[lane];
+    return any < EMU_SHARED_APERTURE;
+}
+
 /* Checks all lanes and turns LDS and private addresses into the host's. */
 static bool resolve(struct emu_wave *w, const struct emu_insn *i, struct emu_access *a,
                     struct flat *flat, bool write, enum emu_lds_use use) {
+    if (all_global(a)) {
+        flat->lds = flat->private_ = 0;
+        flat->global = a->active;
+        return emu_check_global(w, i, a, write);
+    }
+    spread_row(a);
     split(a, flat);
     if (flat->global) {
         struct emu_access global = *a;
@@ -165,6 +198,7 @@ static bool begin_atomic(struct emu_wave *w, const struct emu_insn *i, struct em
     if (!begin(w, i, a, o.address, is_flat ? NULL : o.base) ||
         !emu_require(w, i, o.data, a->active, "an atomic's data"))
         return false;
+    spread_row(a);
     if (is_flat ? !resolve(w, i, a, &flat, true, EMU_LDS_ATOMIC) : !emu_check_global(w, i, a, true))
         return false;
     if (!emu_check_aligned(w, i, a)) return false;

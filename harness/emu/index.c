@@ -85,7 +85,7 @@ static void set_mode(struct emu_wave *w, uint32_t mode) {
 }
 
 static bool set_index(struct emu_wave *w, const struct emu_insn *i) {
-    if (!emu_require_defined(w, i, &i->operand[0], "register index")) return false;
+    if (!emu_require_defined(w, i, &i->operand[0], "a register index")) return false;
     const uint32_t index = emu_get32(w, &i->operand[0]);
     w->s[EMU_M0] = (w->s[EMU_M0] & ~(uint32_t)INDEX_BITS) | (index & INDEX_BITS);
     w->s_defined[EMU_M0] |= INDEX_BITS;

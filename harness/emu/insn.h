@@ -138,12 +138,16 @@ struct emu_insn {
     emu_run *run; /* opcode->run, or the wrapper that does DPP, SDWA or an unusual MODE around it */
     emu_run *checked; /* run, with the definedness of registers followed (emu_track_prepare) */
     const struct emu_opcode *opcode;
-    struct emu_operand operand[EMU_MAX_OPERANDS]; /* in the assembler's order */
+    /* In the assembler's order; EMU_OFF where there is none, and for a constant offset of scalar memory. */
+    struct emu_operand operand[EMU_MAX_OPERANDS];
     uint8_t n_operands;
     uint32_t pc, bytes;            /* offset in the code object's text, length */
     const struct emu_insn *target; /* of a direct branch; NULL until it is first taken */
 
-    /* Modifiers, as the assembler writes them; one bit per operand where it lists several. */
+    /*
+     * Modifiers, as the assembler writes them; one bit per operand where it lists several: op_sel has the sources from
+     * bit 0 on, then the destination. neg:[] of f64 MFMA is in blgp, format:[] of tbuffer in immediate, glc in sc0.
+     */
     bool clamp, sc0, sc1, nt, idxen, offen, lds, gds, bound_ctrl, fi;
     uint8_t omod; /* 0 none, 1 mul:2, 2 mul:4, 3 div:2 */
     uint8_t op_sel, op_sel_hi, neg_lo, neg_hi;

@@ -8,67 +8,73 @@
 #include "atomic.h"
 #include "race.h"
 
-bool emu_lds_resolve(struct emu_wave *w, const struct emu_insn *i, struct emu_access *a,
-                     const uint32_t *offsets, uint64_t lanes, enum emu_lds_use use) {
+static bool beyond(struct emu_wave *w, const struct emu_insn *i, const struct emu_access *a,
+                   const uint32_t *offsets, uint64_t lanes) {
     const uint32_t room = w->group->launch->lds_bytes;
-    const int64_t last = (int64_t)room - (int64_t)a->bytes;
-    const uint64_t base = (uint64_t)(uintptr_t)w->group->lds;
-    uint64_t bad = 0;
-    if (lanes == ~UINT64_C(0)) {
-        _Pragma("omp simd reduction(| : bad)") for (unsigned lane = 0; lane < EMU_LANES; lane++) {
-            bad |= (uint64_t)(last - (int64_t)offsets[lane]) >> 63;
-            a->at[lane] = base + offsets[lane];
-        }
-    } else {
-        _Pragma("omp simd reduction(| : bad)") for (unsigned lane = 0; lane < EMU_LANES; lane++) {
-            const uint64_t mask = 0 - (lanes >> lane & 1);
-            bad |= ((uint64_t)(last - (int64_t)offsets[lane]) >> 63) & mask;
-            a->at[lane] = ((base + offsets[lane]) & mask) | (a->at[lane] & ~mask);
-        }
-    }
-    for (unsigned lane = 0; bad && lane < EMU_LANES; lane++)
-        if ((lanes >> lane & 1) && (int64_t)offsets[lane] > last) {
+    for (unsigned lane = 0; lane < EMU_LANES; lane++)
+        if ((lanes >> lane & 1) && (uint64_t)offsets[lane] + a->bytes > room) {
             emu_fault(w, i, EMU_BAD_ADDRESS, (int)lane,
                       "%u bytes at byte %u of LDS, of which this workgroup has %u bytes", a->bytes,
                       offsets[lane], room);
-            return false;
+            return true;
         }
+    return false;
+}
+
+bool emu_lds_resolve(struct emu_wave *w, const struct emu_insn *i, struct emu_access *a,
+                     const uint32_t *offsets, uint64_t lanes, enum emu_lds_use use) {
+    const uint64_t base = (uint64_t)(uintptr_t)w->group->lds;
+    uint32_t low = UINT32_MAX, high = 0;
+    if (beyond(w, i, a, offsets, lanes)) return false;
+    for (unsigned lane = 0; lane < EMU_LANES; lane++) {
+        if ((lanes >> lane & 1) == 0) continue;
+        low = offsets[lane] < low ? offsets[lane] : low;
+        high = offsets[lane] > high ? offsets[lane] : high;
+        a->at[lane] = base + offsets[lane];
+    }
+    a->low = low;
+    a->span = high - low + a->bytes;
     return w->group->race == NULL || emu_race_note(w, i, a, lanes, use);
 }
 
-/* The shadow of a lane's bytes: 1 where written. */
-static uint8_t *shadow(const struct emu_wave *w, const struct emu_access *a, unsigned lane) {
-    return w->group->lds_defined + (a->at[lane] - (uint64_t)(uintptr_t)w->group->lds);
+/* Whether everything between the lowest and the highest byte of an access has been written. */
+static bool all_written(const struct emu_wave *w, const struct emu_access *a) {
+    const uint8_t *const shadow = w->group->lds_defined + a->low;
+    uint8_t all = 1;
+    if (a->span > 4 * EMU_LANES * a->bytes) return false;
+    _Pragma("omp simd reduction(& : all)") for (uint32_t k = 0; k < a->span; k++) all &= shadow[k];
+    return all != 0;
 }
 
-static bool all_written(const uint8_t *from, unsigned bytes) {
-    uint64_t two[2] = {UINT64_C(0x0101010101010101), UINT64_C(0x0101010101010101)};
-    uint32_t one = 0x01010101;
-    switch (bytes) {
-    case 4: memcpy(&one, from, 4); break;
-    case 8: memcpy(two, from, 8); break;
-    case 16: memcpy(two, from, 16); break;
-    case 12:
-        memcpy(two, from, 8);
-        memcpy(&one, from + 8, 4);
-        break;
-    default: memcpy(&one, from, bytes);
-    }
-    return one == 0x01010101 && (two[0] & two[1]) == UINT64_C(0x0101010101010101);
+static uint8_t *lane_shadow(const struct emu_wave *w, const struct emu_access *a, unsigned lane) {
+    const uint64_t at = a->row ? a->at[0] + lane * a->bytes : a->at[lane];
+    return w->group->lds_defined + (at - (uint64_t)(uintptr_t)w->group->lds);
 }
 
 uint64_t emu_lds_written(const struct emu_wave *w, const struct emu_access *a, uint64_t lanes) {
+    if (all_written(w, a)) return lanes;
     uint64_t written = 0;
-    for (unsigned lane = 0; lane < EMU_LANES; lane++)
-        if (lanes >> lane & 1)
-            written |= (uint64_t)all_written(shadow(w, a, lane), a->bytes) << lane;
+    for (unsigned lane = 0; lane < EMU_LANES; lane++) {
+        uint8_t all = lanes >> lane & 1;
+        const uint8_t *const shadow = lane_shadow(w, a, lane);
+        for (unsigned k = 0; all && k < a->bytes; k++) all &= shadow[k];
+        written |= (uint64_t)all << lane;
+    }
     return written;
 }
 
 void emu_lds_mark(struct emu_wave *w, const struct emu_access *a, uint64_t lanes,
                   uint64_t defined) {
+    if (a->row && defined == ~UINT64_C(0)) {
+        memset(w->group->lds_defined + a->low, 1, a->span);
+        return;
+    }
+    if ((lanes & ~defined) == 0 && all_written(w, a)) return;
     for (unsigned lane = 0; lane < EMU_LANES; lane++)
-        if (lanes >> lane & 1) memset(shadow(w, a, lane), (int)(defined >> lane & 1), a->bytes);
+        if (lanes >> lane & 1) {
+            uint8_t *const shadow = lane_shadow(w, a, lane);
+            for (unsigned k = 0; k < a->bytes; k++) shadow[k] = defined >> lane & 1;
+        }
 }
 
 bool emu_lds_direct(struct emu_wave *w, const struct emu_insn *i, const uint32_t *values) {
@@ -88,15 +94,34 @@ bool emu_lds_direct(struct emu_wave *w, const struct emu_insn *i, const uint32_t
 /* Address register and offset to host addresses. */
 static bool begin(struct emu_wave *w, const struct emu_insn *i, struct emu_access *a,
                   const struct emu_operand *address, uint32_t offset, enum emu_lds_use use) {
+    const uint64_t base = (uint64_t)(uintptr_t)w->group->lds, room = w->group->launch->lds_bytes;
     uint32_t offsets[EMU_LANES];
     a->active = emu_exec(w);
     if (i->gds || !emu_is_vector(address, 4)) return emu_refuse(w, i) != NULL;
     if (!emu_require(w, i, address, a->active, "an LDS address")) return false;
     const uint32_t *const v = w->v[address->reg];
-    EMU_EACH_LANE offsets[lane] = v[lane] + offset;
-    if (!emu_lds_resolve(w, i, a, offsets, a->active, use)) return false;
-    emu_fill_inactive(a);
-    return true;
+    const uint32_t first = v[0] + offset;
+    if (a->active == ~UINT64_C(0) && w->group->race == NULL && use != EMU_LDS_ATOMIC &&
+        emu_is_row(v, a->bytes) && (uint64_t)first + EMU_LANES * a->bytes <= room) {
+        a->row = true;
+        a->at[0] = base + first;
+        a->low = first;
+        a->span = EMU_LANES * a->bytes;
+        return true;
+    }
+    emu_active_offsets(w, a->active, v, offsets);
+    EMU_EACH_LANE offsets[lane] += offset;
+    uint32_t low = offsets[0], high = offsets[0];
+    _Pragma("omp simd reduction(min : low) reduction(max : high)") for (unsigned lane = 0;
+                                                                        lane < EMU_LANES; lane++) {
+        low = offsets[lane] < low ? offsets[lane] : low;
+        high = offsets[lane] > high ? offsets[lane] : high;
+        a->at[lane] = base + offsets[lane];
+    }
+    if ((uint64_t)high + a->bytes > room && beyond(w, i, a, offsets, a->active)) return false;
+    a->low = low;
+    a->span = high - low + a->bytes;
+    return w->group->race == NULL || emu_race_note(w, i, a, a->active, use);
 }
 
 /* Loads a->bytes; the lanes that found unwritten bytes are undefined. */
@@ -136,6 +161,11 @@ static const struct emu_insn *write_one(struct emu_wave *w, const struct emu_ins
     return i + 1;
 }
 
+/* Whether the second of two elements lies behind the first: then they are one of twice the size. */
+static bool adjoining(const struct emu_insn *i, unsigned bytes, unsigned unit) {
+    return unit == bytes && i->offset1 == i->offset + 1;
+}
+
 /* Two elements at offset0 and offset1, in units of the element, or of 64 elements. */
 static const struct emu_insn *read_two(struct emu_wave *w, const struct emu_insn *i, unsigned bytes,
                                        unsigned unit) {
@@ -143,6 +173,12 @@ static const struct emu_insn *read_two(struct emu_wave *w, const struct emu_insn
     const struct emu_operand *const to = &i->operand[0], *const address = &i->operand[1];
     if (!emu_is_vector(to, 2 * bytes)) return emu_refuse(w, i);
     if (emu_exec(w) == 0) return i + 1;
+    if (adjoining(i, bytes, unit)) {
+        a.bytes = 2 * bytes;
+        if (!begin(w, i, &a, address, (uint32_t)i->offset * unit, EMU_LDS_READ)) return NULL;
+        load(w, &a, to->reg, false, EMU_WHOLE);
+        return i + 1;
+    }
     if (!begin(w, i, &a, address, (uint32_t)i->offset * unit, EMU_LDS_READ) ||
         !begin(w, i, &b, address, (uint32_t)i->offset1 * unit, EMU_LDS_READ))
         return NULL;
@@ -158,6 +194,12 @@ static const struct emu_insn *write_two(struct emu_wave *w, const struct emu_ins
     if (!emu_is_vector(&i->operand[1], bytes) || !emu_is_vector(&i->operand[2], bytes))
         return emu_refuse(w, i);
     if (emu_exec(w) == 0) return i + 1;
+    if (adjoining(i, bytes, unit) && i->operand[2].reg == i->operand[1].reg + bytes / 4) {
+        a.bytes = 2 * bytes;
+        if (!begin(w, i, &a, address, (uint32_t)i->offset * unit, EMU_LDS_WRITE)) return NULL;
+        store(w, &a, i->operand[1].reg, EMU_WHOLE);
+        return i + 1;
+    }
     if (!begin(w, i, &a, address, (uint32_t)i->offset * unit, EMU_LDS_WRITE) ||
         !begin(w, i, &b, address, (uint32_t)i->offset1 * unit, EMU_LDS_WRITE))
         return NULL;
@@ -258,9 +300,9 @@ static const struct emu_insn *swap(struct emu_wave *w, const struct emu_insn *i,
     if (!begin_atomic(w, i, &a, &registers, true, false, false)) return NULL;
     emu_lds_mark(w, &a, a.active, defined);
     if (bytes == 4)
-        emu_atomic32(w, &a, emu_atomic_swap, registers);
+        emu_lds_atomic32(w, &a, emu_atomic_swap, registers);
     else
-        emu_atomic64(w, &a, emu_atomic_swap_x2, registers);
+        emu_lds_atomic64(w, &a, emu_atomic_swap_x2, registers);
     return i + 1;
 }
 
@@ -312,7 +354,7 @@ HANDLER(ds_wrxchg_rtn_b64, swap(w, i, 8))
         struct emu_atomic_registers registers;                                                     \
         if (emu_exec(w) == 0) return i + 1;                                                        \
         if (!begin_atomic(w, i, &a, &registers, returns, two, is_float)) return NULL;              \
-        emu_atomic##bits(w, &a, emu_atomic_##what, registers);                                     \
+        emu_lds_atomic##bits(w, &a, emu_atomic_##what, registers);                                 \
         return i + 1;                                                                              \
     }
 #define ATOMIC_HANDLERS(plain, rtn, bits, what, two, is_float)                                     \

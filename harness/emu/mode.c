@@ -4,8 +4,8 @@
  * run as they are. Otherwise the host's rounding mode is set around them, and denormals of sources and results become
  * zeros of their sign where MODE says so: its single-precision fields for f32, the others for f16 and f64.
  *
- * Not emulated: divisions and mixed precision in any other mode than the default, and frexp where input denormals are
- * flushed.
+ * Not emulated: divisions and mixed precision in any other mode than the default, frexp where input denormals are flushed,
+ * and omod where it counts, since no document says how its result is rounded.
  */
 #include <fenv.h>
 #include <string.h>
@@ -115,6 +115,11 @@ static const struct emu_insn *run_unusual(struct emu_wave *w, const struct emu_i
             w, i, EMU_UNIMPLEMENTED, -1,
             "%s is not emulated with MODE 0x%02x (rounding and denormals): only with 0xf0",
             i->opcode->name, (unsigned)w->mode & EMU_MODE_ARITHMETIC);
+
+    if (i->omod != 0 && !(denormals & 2) && !(w->mode >> EMU_IEEE & 1))
+        return emu_fault(
+            w, i, EMU_UNIMPLEMENTED, -1,
+            "an output modifier that counts (IEEE mode and denormals off) is not emulated");
 
     uint32_t copies[3][2][EMU_LANES];
     struct emu_insn plain = *i;

@@ -53,14 +53,14 @@ static inline uint32_t emu_overflow_stays_finite(struct emu_rounding r, uint32_t
 static inline uint32_t emu_min_u32(uint32_t a, uint32_t b) { return a < b ? a : b; }
 
 static inline uint32_t emu_flush32(uint32_t x, bool keep) {
-    return x & (keep | ((x & 0x7f800000u) != 0) ? ~0u : 0x80000000u);
+    return x & ((keep | ((x & 0x7f800000u) != 0)) ? ~0u : 0x80000000u);
 }
 static inline uint64_t emu_flush64(uint64_t x, bool keep) {
     const uint64_t exponent = UINT64_C(0x7ff) << 52;
-    return x & (keep | ((x & exponent) != 0) ? ~UINT64_C(0) : UINT64_C(1) << 63);
+    return x & ((keep | ((x & exponent) != 0)) ? ~UINT64_C(0) : UINT64_C(1) << 63);
 }
 static inline uint32_t emu_flush16(uint32_t x, bool keep) {
-    return x & (keep | ((x & 0x7c00u) != 0) ? ~0u : 0x8000u);
+    return x & ((keep | ((x & 0x7c00u) != 0)) ? ~0u : 0x8000u);
 }
 
 static inline uint32_t emu_bits(float x) {
@@ -114,10 +114,11 @@ static inline uint32_t emu_f32_to_f16(uint32_t x, struct emu_rounding r, bool ke
                                       bool saturate) {
     const uint32_t magnitude = x & 0x7fffffffu, negative = x >> 31, sign = x >> 16 & 0x8000u;
     uint32_t h = emu_narrow32(magnitude, negative, 10, 113, r);
-    const uint32_t limit =
-        saturate | (emu_overflow_stays_finite(r, negative) != 0) ? 0x7bffu : 0x7c00u;
+    const bool finite = saturate | (emu_overflow_stays_finite(r, negative) != 0);
+    const bool flushed = !keep_denormals & (h < 0x400u);
+    const uint32_t limit = finite ? 0x7bffu : 0x7c00u;
     h = h >= 0x7c00u ? limit : h;
-    h = !keep_denormals & (h < 0x400u) ? 0 : h;
+    h = flushed ? 0 : h;
     h = magnitude == 0x7f800000u ? 0x7c00u : h;
     h = magnitude > 0x7f800000u ? 0x7e00u | (magnitude >> 13 & 0x1ffu) : h;
     return sign | h;
@@ -200,8 +201,10 @@ static inline uint32_t emu_f64_to_f32(uint64_t x, struct emu_rounding r, bool ke
     const uint32_t rounded = (uint32_t)((m + addend) >> shift);
     const uint32_t limit = emu_overflow_stays_finite(r, negative) != 0 ? 0x7f7fffffu : 0x7f800000u;
     /* A base beyond the format would wrap around: exponents above 1150 overflow whatever the rest. */
-    uint32_t f = (exponent > 1150) | (base + rounded >= 0x7f800000u) ? limit : base + rounded;
-    f = !keep_outputs & (f < 0x800000u) ? 0 : f;
+    const bool overflow = (exponent > 1150) | (base + rounded >= 0x7f800000u);
+    uint32_t f = overflow ? limit : base + rounded;
+    const bool flushed = !keep_outputs & (f < 0x800000u);
+    f = flushed ? 0 : f;
     f = magnitude == UINT64_C(0x7ff) << 52 ? 0x7f800000u : f;
     f = magnitude > UINT64_C(0x7ff) << 52 ? 0x7fc00000u | ((uint32_t)(magnitude >> 29) & 0x3fffffu)
                                           : f;

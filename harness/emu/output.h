@@ -16,14 +16,29 @@ static inline double emu_omod_factor(const struct emu_insn *i) {
     return i->omod == 1 ? 2.0 : i->omod == 2 ? 4.0 : 0.5;
 }
 
+/* Doubling overflows to the largest number where MODE rounds that way. Halving to a denormal is flushed: no rounding. */
+static inline uint32_t emu_scaled32(uint32_t x, float factor, struct emu_rounding r) {
+    const uint32_t y = emu_bits(emu_float(x) * factor), size = x & 0x7fffffffu;
+    const bool overflow = (y & 0x7fffffffu) == 0x7f800000u && size < 0x7f800000u;
+    if (size > 0x7f800000u) return x;
+    return overflow && emu_overflow_stays_finite(r, x >> 31) != 0 ? y - 1 : y;
+}
+
+static inline uint64_t emu_scaled64(uint64_t x, double factor, struct emu_rounding r) {
+    const uint64_t sign = UINT64_C(1) << 63, infinity = UINT64_C(0x7ff) << 52;
+    const uint64_t y = emu_bits64(emu_double(x) * factor), size = x & ~sign;
+    const bool overflow = (y & ~sign) == infinity && size < infinity;
+    if (size > infinity) return x;
+    return overflow && emu_overflow_stays_finite(r, (uint32_t)(x >> 63)) != 0 ? y - 1 : y;
+}
+
 static inline void emu_output32(const struct emu_wave *w, const struct emu_insn *i,
                                 uint32_t *values) {
     if (emu_omod_holds(w, i, EMU_DENORM_32)) {
         const float factor = (float)emu_omod_factor(i);
+        const struct emu_rounding r = emu_rounding(w->mode, EMU_ROUND_32);
         for (unsigned lane = 0; lane < EMU_LANES; lane++) {
-            const uint32_t x = values[lane];
-            const bool nan = (x & 0x7fffffffu) > 0x7f800000u;
-            const uint32_t y = emu_flush32(nan ? x : emu_bits(emu_float(x) * factor), false);
+            const uint32_t y = emu_flush32(emu_scaled32(values[lane], factor, r), false);
             values[lane] = y == 0x80000000u ? 0 : y;
         }
     }
@@ -65,10 +80,9 @@ static inline void emu_output64(const struct emu_wave *w, const struct emu_insn 
     const uint64_t sign = UINT64_C(1) << 63, infinity = UINT64_C(0x7ff) << 52;
     if (emu_omod_holds(w, i, EMU_DENORM_16_64))
         for (unsigned lane = 0; lane < EMU_LANES; lane++) {
-            const uint64_t x = values[lane];
-            const bool nan = (x & ~sign) > infinity;
-            const uint64_t y = emu_bits64(emu_double(x) * emu_omod_factor(i));
-            const uint64_t flushed = emu_flush64(nan ? x : y, false);
+            const uint64_t y = emu_scaled64(values[lane], emu_omod_factor(i),
+                                            emu_rounding(w->mode, EMU_ROUND_16_64));
+            const uint64_t flushed = emu_flush64(y, false);
             values[lane] = flushed == sign ? 0 : flushed;
         }
     if (!i->clamp) return;

@@ -27,13 +27,18 @@ bool emu_scratch_resolve(struct emu_wave *w, const struct emu_insn *i, struct em
     return true;
 }
 
+/* Names the first lane that goes wrong. */
+static bool refuse(struct emu_wave *w, const struct emu_insn *i, struct emu_access *a,
+                   const uint32_t *sums) {
+    int64_t offsets[EMU_LANES];
+    EMU_EACH_LANE offsets[lane] = (int32_t)sums[lane];
+    return emu_scratch_resolve(w, i, a, offsets, a->active);
+}
+
 /* vaddr and saddr are "off" or hold 32-bit offsets. */
 static bool begin(struct emu_wave *w, const struct emu_insn *i, struct emu_access *a,
                   const struct emu_operand *vaddr, const struct emu_operand *saddr) {
-    int64_t offsets[EMU_LANES];
-    uint32_t sum[EMU_LANES];
-    const uint32_t scalar =
-        (uint32_t)i->offset + (saddr->kind == EMU_OFF ? 0 : (uint32_t)emu_scalar(w, saddr));
+    uint32_t sums[EMU_LANES];
     a->active = emu_exec(w);
     if ((vaddr->kind != EMU_OFF && !emu_is_vector(vaddr, 4)) ||
         (saddr->kind != EMU_OFF && saddr->kind != EMU_SGPR))
@@ -41,14 +46,23 @@ static bool begin(struct emu_wave *w, const struct emu_insn *i, struct emu_acces
     if (!emu_require(w, i, vaddr, a->active, "a private address") ||
         !emu_require(w, i, saddr, a->active, "a private address"))
         return false;
+    const uint32_t scalar =
+        (uint32_t)i->offset + (saddr->kind == EMU_OFF ? 0 : (uint32_t)emu_scalar(w, saddr));
+    uint32_t highest = scalar;
     if (vaddr->kind == EMU_VGPR) {
-        const uint32_t *const v = w->v[vaddr->reg];
-        EMU_EACH_LANE sum[lane] = v[lane] + scalar;
+        emu_active_offsets(w, a->active, w->v[vaddr->reg], sums);
+        highest = 0;
+        _Pragma("omp simd reduction(max : highest)") for (unsigned lane = 0; lane < EMU_LANES;
+                                                          lane++) {
+            sums[lane] += scalar;
+            highest = sums[lane] > highest ? sums[lane] : highest;
+        }
     } else
-        emu_broadcast(sum, scalar);
-    EMU_EACH_LANE offsets[lane] = (int32_t)sum[lane];
-    if (!emu_scratch_resolve(w, i, a, offsets, a->active)) return false;
-    emu_fill_inactive(a);
+        emu_broadcast(sums, scalar);
+    if (w->scratch_bytes < a->bytes || highest > w->scratch_bytes - a->bytes)
+        return refuse(w, i, a, sums);
+    const uint64_t base = (uint64_t)(uintptr_t)w->scratch, stride = w->scratch_bytes;
+    EMU_EACH_LANE a->at[lane] = base + lane * stride + sums[lane];
     return true;
 }
 

@@ -304,3 +304,8 @@ void emu_space_usage(size_t *bytes, size_t *total) {
     *total = LIMIT;
     pthread_rwlock_unlock(&lock);
 }
+
+int dsv4_emu_untouched(const void *memory, size_t bytes);
+int dsv4_emu_untouched(const void *memory, size_t bytes) {
+    return dsv4_map_is_untouched(memory, bytes);
+}

@@ -48,8 +48,8 @@ void emu_define_lanes(struct emu_wave *w, const struct emu_operand *o, uint64_t 
 }
 
 static bool report(struct emu_wave *w, const struct emu_insn *i, int lane, const char *what) {
-    emu_fault(w, i, EMU_UNINITIALISED, lane,
-              "the %s depends on a register that nothing has written", what);
+    emu_fault(w, i, EMU_UNINITIALISED, lane, "%s depends on a register that nothing has written",
+              what);
     return false;
 }
 
@@ -128,7 +128,7 @@ static bool writes_exec(const struct emu_operand *o) {
     return o->kind == EMU_SGPR && o->reg + o->registers > EMU_EXEC;
 }
 
-static const char exec_mask[] = "set of lanes that go on (exec)";
+static const char exec_mask[] = "the set of lanes that go on (exec)";
 
 static const struct emu_insn *scalar_by_rule(struct emu_wave *w, const struct emu_insn *i,
                                              const struct emu_scalar_rule *rule) {
@@ -222,37 +222,104 @@ static const struct emu_insn *vector_slowly(struct emu_wave *w, const struct emu
     return i->run(w, i);
 }
 
-static const struct emu_insn *vector(struct emu_wave *w, const struct emu_insn *i) {
+/* Whether all sources are defined; if so the results are marked. */
+static inline bool vector_fast(struct emu_wave *w, const struct emu_insn *i) {
     const struct emu_flow *const flow = &i->flow;
     const uint64_t exec = emu_exec(w);
     uint64_t lanes = UINT64_MAX;
     uint32_t bits = UINT32_MAX;
     for (unsigned n = 0; n < flow->n_vgprs; n++) lanes &= w->v_defined[flow->vgpr[n]];
     for (unsigned n = 0; n < flow->n_sgprs; n++) bits &= w->s_defined[flow->sgpr[n]];
-    if ((exec & ~lanes) != 0 || bits != UINT32_MAX) return vector_slowly(w, i);
+    if ((exec & ~lanes) != 0 || bits != UINT32_MAX) return false;
     for (unsigned n = 0; n < flow->n_to_vgprs; n++) w->v_defined[flow->to_vgpr[n]] |= exec;
     for (unsigned n = 0; n < flow->n_to_sgprs; n++) w->s_defined[flow->to_sgpr[n]] = UINT32_MAX;
+    return true;
+}
+
+static const struct emu_insn *vector(struct emu_wave *w, const struct emu_insn *i) {
+    return vector_fast(w, i) ? i->run(w, i) : vector_slowly(w, i);
+}
+
+/*
+ * Instructions whose result is two words that read different words of their sources: packed pairs (op_sel and op_sel_hi
+ * say which), moves, and sums of 64 bits, whose low word depends on low words alone. Compilers leave the other words
+ * undefined.
+ */
+enum words { ALL_WORDS, PACKED, PACKED_MOVE, SAME_WORD, LOW_FOR_LOW };
+
+static enum words words_of(const struct emu_insn *i) {
+    static const struct {
+        const char *name;
+        enum words words;
+    } rows[] = {
+        {"v_mov_b64",      SAME_WORD  },
+        {"v_pk_mov_b32",   PACKED_MOVE},
+        {"v_mad_u64_u32",  LOW_FOR_LOW},
+        {"v_mad_i64_i32",  LOW_FOR_LOW},
+        {"v_lshl_add_u64", LOW_FOR_LOW},
+        {"v_lshlrev_b64",  LOW_FOR_LOW}
+    };
+    for (size_t n = 0; n < sizeof rows / sizeof *rows; n++)
+        if (strcmp(i->opcode->name, rows[n].name) == 0) return rows[n].words;
+    return i->opcode->types[0] == EMU_2F32 && i->opcode->n_destinations == 1 ? PACKED : ALL_WORDS;
+}
+
+/* What a word of the result reads of operand n; false if nothing. */
+static bool word_source(const struct emu_insn *i, unsigned n, unsigned word,
+                        struct emu_operand *source) {
+    const enum words words = words_of(i);
+    const unsigned bit = n - i->opcode->n_destinations;
+    *source = i->operand[n];
+    if (words == PACKED_MOVE && bit != word) return false;
+    if (source->registers < 2 || (words == LOW_FOR_LOW && word == 1)) return true;
+    source->registers = 1;
+    if (words == PACKED)
+        source->reg =
+            (uint16_t)(source->reg + ((unsigned)(word == 0 ? i->op_sel : i->op_sel_hi) >> bit & 1));
+    if (words == PACKED_MOVE)
+        source->reg = (uint16_t)(source->reg + ((unsigned)i->op_sel >> bit & 1));
+    if (words == SAME_WORD) source->reg = (uint16_t)(source->reg + (word & 1));
+    return true;
+}
+
+static const struct emu_insn *pair_slowly(struct emu_wave *w, const struct emu_insn *i) {
+    uint64_t lanes[2] = {UINT64_MAX, UINT64_MAX};
+    struct emu_operand o;
+    for (unsigned word = 0; word < 2; word++)
+        for (unsigned n = i->opcode->n_destinations; n < i->n_operands; n++)
+            if (word_source(i, n, word, &o)) lanes[word] &= emu_defined_lanes(w, &o);
+    for (unsigned word = 0; word < 2; word++) {
+        o = i->operand[0];
+        o.reg = (uint16_t)(o.reg + word);
+        o.registers = 1;
+        emu_define_lanes(w, &o, lanes[word]);
+    }
+    if (i->opcode->n_destinations == 2) emu_define_lanes(w, &i->operand[1], lanes[0] & lanes[1]);
     return i->run(w, i);
+}
+
+static const struct emu_insn *pair(struct emu_wave *w, const struct emu_insn *i) {
+    return vector_fast(w, i) ? i->run(w, i) : pair_slowly(w, i);
 }
 
 /* ---- branches, and the few others that use what they read ---- */
 
 static const struct emu_insn *branch_on_scc(struct emu_wave *w, const struct emu_insn *i) {
     if (w->scc_defined) return i->run(w, i);
-    report(w, i, -1, "branch condition (scc)");
+    report(w, i, -1, "the branch condition (scc)");
     return NULL;
 }
 
 static const struct emu_insn *branch_on_vcc(struct emu_wave *w, const struct emu_insn *i) {
     const uint64_t defined = bits_as_lanes(w, EMU_VCC);
     if (defined == UINT64_MAX || (emu_s64(w, EMU_VCC) & defined) != 0) return i->run(w, i);
-    report(w, i, lowest(~defined), "branch condition (vcc)");
+    report(w, i, lowest(~defined), "the branch condition (vcc)");
     return NULL;
 }
 
 static const struct emu_insn *control(struct emu_wave *w, const struct emu_insn *i) {
     for (unsigned n = i->opcode->n_destinations; n < i->n_operands; n++)
-        if (!emu_require_defined(w, i, &i->operand[n], "operand")) return NULL;
+        if (!emu_require_defined(w, i, &i->operand[n], "an operand")) return NULL;
     for (unsigned n = 0; n < i->opcode->n_destinations; n++) define_scalar(w, &i->operand[n], 0);
     return i->run(w, i);
 }
@@ -275,6 +342,18 @@ static bool list(struct emu_flow *flow, const struct emu_operand *o, bool source
     }
     if (o->kind == EMU_SCC && source) flow->reads_scc = true;
     return true;
+}
+
+static bool list_pair(struct emu_insn *i) {
+    const unsigned first = i->opcode->n_destinations;
+    struct emu_operand o;
+    i->flow = (struct emu_flow){0};
+    bool fits = true;
+    for (unsigned n = 0; n < first; n++) fits &= list(&i->flow, &i->operand[n], false);
+    for (unsigned word = 0; word < 2; word++)
+        for (unsigned n = first; n < i->n_operands; n++)
+            if (word_source(i, n, word, &o)) fits &= list(&i->flow, &o, true);
+    return fits;
 }
 
 static bool list_all(struct emu_insn *i) {
@@ -302,6 +381,10 @@ void emu_track_prepare(struct emu_insn *insn) {
     const bool own_affair =
         (flags & (EMU_MEMORY | EMU_CROSS_LANE)) != 0 || insn->dpp != EMU_DPP_NONE;
     if (own_affair) return;
+    if ((flags & EMU_VALU) != 0 && words_of(insn) != ALL_WORDS) {
+        insn->checked = list_pair(insn) ? pair : pair_slowly;
+        return;
+    }
     const bool fits = list_all(insn);
     if ((flags & EMU_CONTROL) != 0) {
         if ((flags & EMU_READS_SCC) != 0)

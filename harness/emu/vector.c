@@ -266,42 +266,67 @@ static inline int64_t limited(int64_t x, int64_t lowest, int64_t highest) {
 
 /* ---- 64 bits ---- */
 
-#define WIDE1(name, A, ...)                                                                        \
-    FUNCTION(name) {                                                                               \
-        uint64_t s0[EMU_LANES];                                                                    \
-        emu_source64(w, &i->operand[1], s0);                                                       \
-        EMU_EACH_LANE {                                                                            \
-            const uint64_t a = s0[lane];                                                           \
-            s0[lane] = (__VA_ARGS__);                                                              \
-        }                                                                                          \
-        emu_store64(w, i->operand[0].reg, s0);                                                     \
-        return i + 1;                                                                              \
-    }
+#define WIDE_SOURCE(n) emu_wide_source(w, &i->operand[1 + (n)], wide[n])
+#define WIDE_DESTINATION()                                                                         \
+    const uint32_t *const mask = emu_lane_mask(w);                                                 \
+    uint32_t *const low = w->v[i->operand[0].reg], *const high = w->v[i->operand[0].reg + 1]
+/* A lane's words are all read before one is written: registers may overlap. */
+#define WIDE_STORE(result)                                                                         \
+    do {                                                                                           \
+        const uint64_t value_ = (result);                                                          \
+        low[lane] = ((uint32_t)value_ & mask[lane]) | (low[lane] & ~mask[lane]);                   \
+        high[lane] = ((uint32_t)(value_ >> 32) & mask[lane]) | (high[lane] & ~mask[lane]);         \
+    } while (0)
 
 #define WIDE2(name, A, B, ...)                                                                     \
     FUNCTION(name) {                                                                               \
-        uint32_t space[1][EMU_LANES];                                                              \
-        uint64_t s1[EMU_LANES];                                                                    \
+        uint32_t space[1][EMU_LANES], wide[2][2][EMU_LANES];                                       \
         const uint32_t *const s0 = SOURCE(0);                                                      \
-        emu_source64(w, &i->operand[2], s1);                                                       \
+        const struct emu_wide s1 = WIDE_SOURCE(1);                                                 \
+        WIDE_DESTINATION();                                                                        \
         EMU_EACH_LANE {                                                                            \
             const uint32_t a = s0[lane];                                                           \
-            const uint64_t b = s1[lane];                                                           \
-            s1[lane] = (__VA_ARGS__);                                                              \
+            const uint64_t b = emu_wide_value(s1, lane);                                           \
+            WIDE_STORE(__VA_ARGS__);                                                               \
         }                                                                                          \
-        emu_store64(w, i->operand[0].reg, s1);                                                     \
         return i + 1;                                                                              \
     }
 
+/* Addresses are computed with it: in words, which the host has twice as many of at a time. */
 #define WIDE_SHIFT_ADD(name)                                                                       \
     FUNCTION(name) {                                                                               \
-        uint32_t space[2][EMU_LANES];                                                              \
-        uint64_t s0[EMU_LANES], s2[EMU_LANES];                                                     \
-        emu_source64(w, &i->operand[1], s0);                                                       \
+        uint32_t space[2][EMU_LANES], wide[3][2][EMU_LANES];                                       \
+        const struct emu_wide s0 = WIDE_SOURCE(0), s2 = WIDE_SOURCE(2);                            \
         const uint32_t *const s1 = SOURCE(1);                                                      \
-        emu_source64(w, &i->operand[3], s2);                                                       \
-        EMU_EACH_LANE s2[lane] += s0[lane] << (s1[lane] & 7);                                      \
-        emu_store64(w, i->operand[0].reg, s2);                                                     \
+        WIDE_DESTINATION();                                                                        \
+        EMU_EACH_LANE {                                                                            \
+            const uint32_t shift = s1[lane] & 7, x = s0.low[lane], y = s2.low[lane];               \
+            const uint32_t sum = (x << shift) + y, carry = sum < y ? 1 : 0;                        \
+            const uint32_t above = s0.high[lane] << shift | x >> 1 >> (31 - shift);                \
+            const uint32_t top = above + s2.high[lane] + carry;                                    \
+            low[lane] = (sum & mask[lane]) | (low[lane] & ~mask[lane]);                            \
+            high[lane] = (top & mask[lane]) | (high[lane] & ~mask[lane]);                          \
+        }                                                                                          \
+        return i + 1;                                                                              \
+    }
+
+/* Sums of differences of four bytes, taken at each byte of a 64-bit source, to which a half is added; in 16 bits. */
+#define WIDE_SAD(name, differences)                                                                \
+    FUNCTION(name) {                                                                               \
+        uint32_t space[2][EMU_LANES], wide[3][2][EMU_LANES];                                       \
+        const struct emu_wide s0 = WIDE_SOURCE(0), s2 = WIDE_SOURCE(2);                            \
+        const uint32_t *const s1 = SOURCE(1);                                                      \
+        WIDE_DESTINATION();                                                                        \
+        EMU_EACH_LANE {                                                                            \
+            const uint64_t a = emu_wide_value(s0, lane), c = emu_wide_value(s2, lane);             \
+            const uint32_t b = s1[lane];                                                           \
+            uint64_t sums = 0;                                                                     \
+            for (unsigned n = 0; n < 4; n++) {                                                     \
+                const uint32_t at = (uint32_t)(a >> 8 * n);                                        \
+                sums |= ((differences(at, b) + (c >> 16 * n)) & 0xffff) << 16 * n;                 \
+            }                                                                                      \
+            WIDE_STORE(sums);                                                                      \
+        }                                                                                          \
         return i + 1;                                                                              \
     }
 
@@ -355,6 +380,56 @@ static void wide_multiply(struct emu_wave *w, const struct emu_insn *i, bool is_
 #define CARRY_IN(name, ...) CARRY(name, true, __VA_ARGS__)
 
 /* ---- the others ---- */
+
+FUNCTION(v_mov_b64) {
+    uint32_t wide[1][2][EMU_LANES];
+    const struct emu_wide s0 = WIDE_SOURCE(0);
+    WIDE_DESTINATION();
+    EMU_EACH_LANE {
+        const uint32_t a = s0.low[lane], b = s0.high[lane];
+        low[lane] = (a & mask[lane]) | (low[lane] & ~mask[lane]);
+        high[lane] = (b & mask[lane]) | (high[lane] & ~mask[lane]);
+    }
+    return i + 1;
+}
+
+/* One byte of v_perm_b32's result where the selector is the same in all lanes. */
+struct byte {
+    const uint32_t *words;
+    uint32_t shift, mask, factor, constant;
+};
+
+static struct byte select_byte(const uint32_t *s0, const uint32_t *s1, uint32_t selector) {
+    if (selector >= 12) return (struct byte){.words = s0, .constant = selector > 12 ? 0xff : 0};
+    if (selector >= 8)
+        return (struct byte){.words = selector < 10 ? s1 : s0,
+                             .shift = selector & 1 ? 31 : 15,
+                             .mask = 1,
+                             .factor = 0xff};
+    return (struct byte){
+        .words = selector < 4 ? s1 : s0, .shift = 8 * (selector & 3), .mask = 0xff, .factor = 1};
+}
+
+static inline uint32_t chosen_byte(struct byte b, unsigned lane) {
+    return (b.words[lane] >> b.shift & b.mask) * b.factor | b.constant;
+}
+
+FUNCTION(v_perm_b32) {
+    uint32_t space[3][EMU_LANES];
+    const uint32_t *const s0 = SOURCE(0), *const s1 = SOURCE(1), *const s2 = SOURCE(2);
+    DESTINATION();
+    if (i->operand[3].kind == EMU_VGPR || i->operand[3].kind == EMU_TEMPORARY) {
+        EMU_EACH_LANE STORE(permute((uint64_t)s0[lane] << 32 | s1[lane], s2[lane]));
+        return i + 1;
+    }
+    const struct byte b0 = select_byte(s0, s1, s2[0] & 0xff);
+    const struct byte b1 = select_byte(s0, s1, s2[0] >> 8 & 0xff);
+    const struct byte b2 = select_byte(s0, s1, s2[0] >> 16 & 0xff);
+    const struct byte b3 = select_byte(s0, s1, s2[0] >> 24);
+    EMU_EACH_LANE STORE(chosen_byte(b3, lane) << 24 | chosen_byte(b2, lane) << 16 |
+                        chosen_byte(b1, lane) << 8 | chosen_byte(b0, lane));
+    return i + 1;
+}
 
 FUNCTION(v_cndmask_b32) {
     uint32_t space[2][EMU_LANES], chosen[EMU_LANES];
@@ -452,10 +527,10 @@ FUNCTION(v_nop) {
 #undef PACKED2
 #undef PACKED2_WRAPPED
 #undef PACKED3
-#undef WIDE1
 #undef WIDE2
 #undef WIDE_SHIFT_ADD
 #undef WIDE_MULTIPLY
+#undef WIDE_SAD
 #undef CARRY_OUT
 #undef CARRY_IN
 #undef OTHER
@@ -476,9 +551,9 @@ FUNCTION(v_nop) {
 #define PACKED2_WRAPPED(name, ...) EMU_ROW(name, 1, EMU_OP_SEL, EMU_2B16, EMU_2B16, EMU_2B16)
 #define PACKED3(name, ...)                                                                         \
     EMU_ROW(name, 1, EMU_CLAMPS | EMU_OP_SEL, EMU_2B16, EMU_2B16, EMU_2B16, EMU_2B16)
-#define WIDE1(name, A, ...) EMU_ROW(name, 1, 0, EMU_##A, EMU_##A)
 #define WIDE2(name, A, B, ...) EMU_ROW(name, 1, 0, EMU_##B, EMU_##A, EMU_##B)
 #define WIDE_SHIFT_ADD(name) EMU_ROW(name, 1, 0, EMU_U64, EMU_U64, EMU_U32, EMU_U64)
+#define WIDE_SAD(name, differences) EMU_ROW(name, 1, 0, EMU_U64, EMU_U64, EMU_U32, EMU_U64)
 #define WIDE_MULTIPLY(name, A, C) EMU_ROW(name, 2, 0, EMU_##C, EMU_MASK, EMU_##A, EMU_##A, EMU_##C)
 #define CARRY_OUT(name, ...) EMU_ROW(name, 2, 0, EMU_U32, EMU_MASK, EMU_U32, EMU_U32)
 #define CARRY_IN(name, ...) EMU_ROW(name, 2, 0, EMU_U32, EMU_MASK, EMU_U32, EMU_U32, EMU_MASK)

@@ -40,6 +40,25 @@ static inline uint64_t emu_mask_source(const struct emu_wave *w, const struct em
     return emu_scalar(w, o);
 }
 
+/* A 64-bit source as its two words, with neg and abs of a double: joined lane by lane in the loop that uses it. */
+struct emu_wide {
+    const uint32_t *low, *high;
+    uint64_t keep, flip;
+};
+
+static inline struct emu_wide emu_wide_source(struct emu_wave *w, const struct emu_operand *o,
+                                              uint32_t (*space)[EMU_LANES]) {
+    const uint64_t sign = UINT64_C(1) << 63;
+    return (struct emu_wide){.low = emu_source_word(w, o, 0, space[0]),
+                             .high = emu_source_word(w, o, 1, space[1]),
+                             .keep = o->abs ? ~sign : ~UINT64_C(0),
+                             .flip = o->neg ? sign : 0};
+}
+
+static inline uint64_t emu_wide_value(struct emu_wide s, unsigned lane) {
+    return (((uint64_t)s.high[lane] << 32 | s.low[lane]) & s.keep) ^ s.flip;
+}
+
 /* Stores a mask of lanes, bits of lanes that do not execute cleared, in a pair of scalar registers. */
 static inline void emu_store_mask(struct emu_wave *w, const struct emu_operand *o, uint64_t mask) {
     emu_write_s64(w, o->reg, mask & emu_exec(w));

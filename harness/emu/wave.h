@@ -108,7 +108,8 @@ struct emu_wave {
     enum emu_state state;
     const struct emu_insn *next; /* where it resumes */
     uint64_t steps;
-    _Alignas(64) uint32_t temporary[8][EMU_LANES]; /* operands made by DPP, SDWA and MODE wrappers */
+    _Alignas(
+        64) uint32_t temporary[8][EMU_LANES]; /* operands made by DPP, SDWA and MODE wrappers */
 };
 
 static inline uint64_t emu_s64(const struct emu_wave *w, unsigned reg) {
@@ -148,7 +149,7 @@ const struct emu_insn *emu_fault(struct emu_wave *w, const struct emu_insn *i,
 
 /*
  * Reports (EMU_UNINITIALISED) and returns false if a register of this operand was never written in a lane that
- * executes. For what is about to be used: `what` is "address", "stored value", "resource", ... Register contents that
+ * executes. For what is about to be used: `what` is "an address", "a stored value", ... Register contents that
  * go to scratch are no use of them: compilers spill undefined values.
  */
 bool emu_require_defined(struct emu_wave *w, const struct emu_insn *i, const struct emu_operand *o,

@@ -17,6 +17,7 @@ static int run(const char *verb, const char *fault, const char *rest) {
     support_build(root, sizeof root, "tests/fake");
     support_build(plugin, sizeof plugin, "tests/fake/hip_plugin.so");
     cr_assert_eq(setenv("ROCM_PATH", root, 1), 0);
+    cr_assert_eq(setenv("DSV4_EMULATE", "0", 1), 0);
     cr_assert_eq(setenv("DSV4_FAKE_HIP", fault, 1), 0);
     snprintf(line, sizeof line, "%s --suites %s --impl %s --op kv_quantize_insert %s", verb, suites,
              plugin, rest);
@@ -47,6 +48,7 @@ Test(device, no_runtime_is_exit_3) {
     support_suites(suites);
     support_build(plugin, sizeof plugin, "tests/fake/hip_plugin.so");
     cr_assert_eq(setenv("ROCM_PATH", "/nonexistent", 1), 0);
+    cr_assert_eq(setenv("DSV4_EMULATE", "0", 1), 0);
     snprintf(line, sizeof line, "check --fresh --suites %s --impl %s", suites, plugin);
     const int code = support_run(output, OUTPUT, line);
     if (strstr(output, "libamdhip64.so is not found") != NULL)
@@ -95,6 +97,7 @@ static int run_steps(const char *wrong, const char *rest) {
     support_build(root, sizeof root, "tests/fake");
     support_build(plugin, sizeof plugin, "tests/fake/hip_plugin.so");
     cr_assert_eq(setenv("ROCM_PATH", root, 1), 0);
+    cr_assert_eq(setenv("DSV4_EMULATE", "0", 1), 0);
     cr_assert_eq(setenv("DSV4_FAKE_HIP", "", 1), 0);
     cr_assert_eq(setenv("DSV4_FAKE_PLUGIN", wrong, 1), 0);
     snprintf(line, sizeof line,

@@ -39,7 +39,7 @@ typedef cudaError_t gpu_error;
 
 #elif defined(__HIP__)
 
-#if __has_include(<hip/hip_runtime.h>)
+#if !defined(GPU_NO_ROCM) && __has_include(<hip/hip_runtime.h>)
 #include <hip/hip_runtime.h>
 #else
 #define __global__ __attribute__((global))

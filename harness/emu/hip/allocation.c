@@ -365,5 +365,5 @@ HIP(hipMallocFromPoolAsync, void **memory, size_t bytes, void *handle, void *str
 
 int dsv4_emu_pointer_attributes(struct attributes *a, const void *pointer);
 int dsv4_emu_pointer_attributes(struct attributes *a, const void *pointer) {
-    return hipPointerGetAttributes(a, pointer);
+    RETURN(attributes_of(a, pointer));
 }

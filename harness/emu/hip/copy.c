@@ -4,6 +4,7 @@
  * enough; what is not is taken for pageable host memory, on one side, or on both if the caller says host to host.
  */
 #include <string.h>
+#include <sys/mman.h>
 
 #include "../space.h"
 #include "hip.h"
@@ -118,7 +119,27 @@ int emu_fill_check(const struct emu_fill_op *fill) {
                                 (const void *)fill->to);
 }
 
+/* Large stretches of device memory become zero by giving their pages back: a sparse allocation stays sparse. */
+static void clear(char *to, size_t n) {
+    enum { PAGE = 4096, LARGE = 1 << 20 };
+    struct emu_region region;
+    const size_t head = (size_t)(-(uintptr_t)to % PAGE);
+    if (n < LARGE || !emu_space_find((uintptr_t)to, &region) || region.kind != EMU_REGION_DEVICE ||
+        (uintptr_t)to + n > region.end) {
+        memset(to, 0, n);
+        return;
+    }
+    const size_t pages = (n - head) / PAGE * PAGE;
+    if (madvise(to + head, pages, MADV_DONTNEED) != 0) memset(to + head, 0, pages);
+    memset(to, 0, head);
+    memset(to + head + pages, 0, n - head - pages);
+}
+
 static void fill_line(char *to, size_t n, uint32_t element, uint32_t value) {
+    if (value == 0) {
+        clear(to, n * element);
+        return;
+    }
     if (element == 1) {
         memset(to, (int)(value & 0xff), n);
         return;

@@ -9,8 +9,7 @@ static pthread_mutex_t lock = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
 static _Thread_local int last;
 static int sticky;
 static char fault_text[1200];
-
-const char *dsv4_emu_fault(void);
+static bool quiet;
 
 void emu_enter(void) { pthread_mutex_lock(&lock); }
 
@@ -34,7 +33,7 @@ static int error_of(enum emu_fault_kind kind) {
 
 int emu_faulted(const struct emu_fault *fault) {
     snprintf(fault_text, sizeof fault_text, "%s", fault->text);
-    fprintf(stderr, "emulated gfx942: %s\n", fault_text);
+    if (!quiet) fprintf(stderr, "emulated gfx942: %s\n", fault_text);
     return sticky = error_of(fault->kind);
 }
 
@@ -52,8 +51,11 @@ void emu_forget_fault(void) {
     fault_text[0] = '\0';
 }
 
-/* What went wrong last, in words: a kernel's fault, or the reason why a call was refused; "" if nothing did. */
 const char *dsv4_emu_fault(void) { return fault_text; }
+
+/* For callers that print faults themselves. */
+void dsv4_emu_quiet(void);
+void dsv4_emu_quiet(void) { quiet = true; }
 
 static const struct {
     int code;

@@ -51,6 +51,8 @@ int emu_faulted(const struct emu_fault *fault);
 /* Returns the error and keeps one sentence about it for dsv4_emu_fault(). */
 int emu_explain(int error, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void emu_forget_fault(void);
+/* What went wrong last, in words: a kernel's fault, or the reason why a call was refused; "" if nothing did. */
+const char *dsv4_emu_fault(void);
 const char *emu_error_name(int error);
 
 struct emu_list {

@@ -20,8 +20,9 @@ struct managed {
     char *name;
 };
 
-static struct emu_list modules;   /* handles of hipModuleLoad */
-static struct emu_list functions; /* registered ones and handles of hipModuleGetFunction */
+static struct emu_list modules;    /* handles of hipModuleLoad */
+static struct emu_list registered; /* what programs and libraries brought with them */
+static struct emu_list functions;  /* registered ones and handles of hipModuleGetFunction */
 static struct emu_list variables;
 
 struct emu_module *emu_module_create(const void *image, size_t bytes, bool copy) {
@@ -155,6 +156,7 @@ void **__hipRegisterFatBinary(const void *data) {
     }
     emu_enter();
     struct emu_module *const module = emu_module_create(wrapper->image, 0, false);
+    emu_list_add(&registered, module);
     emu_leave(hipSuccess);
     return (void **)module;
 }
@@ -162,6 +164,7 @@ void **__hipRegisterFatBinary(const void *data) {
 void __hipUnregisterFatBinary(void **handle) {
     if (handle == NULL) return;
     emu_enter();
+    emu_list_remove(&registered, handle);
     emu_module_free((struct emu_module *)handle);
     emu_leave(hipSuccess);
 }
@@ -209,6 +212,17 @@ void __hipRegisterTexture(void **handle, void *host, char *device, char *name, i
                           int normalized, int external) {
     (void)handle, (void)host, (void)device, (void)name, (void)type, (void)normalized,
         (void)external;
+}
+
+/* Whether everything that was registered can run here: NULL, or why not. Reading it costs what a first launch would. */
+const char *dsv4_emu_refusal(void);
+const char *dsv4_emu_refusal(void) {
+    const char *text = NULL;
+    emu_enter();
+    for (size_t i = 0; i < registered.n && text == NULL; i++)
+        if (emu_module_load(registered.items[i]) != hipSuccess) text = dsv4_emu_fault();
+    emu_leave(hipSuccess);
+    return text;
 }
 
 /* ---- symbols ---- */

@@ -311,4 +311,4 @@ HIP(hipGraphNodeGetEnabled, struct emu_graph *exec, struct emu_node *node, unsig
 }
 
 int dsv4_emu_node_type(struct emu_node *node, int *type);
-int dsv4_emu_node_type(struct emu_node *node, int *type) { return hipGraphNodeGetType(node, type); }
+int dsv4_emu_node_type(struct emu_node *node, int *type) { RETURN(type_of(node, type)); }

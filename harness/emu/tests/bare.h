@@ -34,7 +34,8 @@ static inline unsigned bare_registers(uint8_t type) {
     case EMU_I64:
     case EMU_U64:
     case EMU_F64:
-    case EMU_2F32: return 2;
+    case EMU_2F32:
+    case EMU_2B32: return 2;
     case EMU_B128: return 4;
     case EMU_B256: return 8;
     case EMU_B512: return 16;

@@ -247,12 +247,16 @@ Test(emu_moves, flat_mixed) {
 
 static void pair_forms(unsigned bytes, const char *st64, unsigned unit, unsigned round) {
     const uint64_t exec = bed_mask(&bed, round);
-    char text[96], wide[16], narrow[2][16];
+    char text[96], wide[24], narrow[2][24];
     const unsigned first = round % 3, second = first + 1 + round % 2;
     static uint8_t model[BED_LDS];
     snprintf(wide, sizeof wide, "v[8:%u]", 8 + 2 * bytes / 4 - 1);
-    snprintf(narrow[0], 16, bytes == 4 ? "v8" : "v[8:9]");
-    snprintf(narrow[1], 16, bytes == 4 ? "v12" : "v[12:13]");
+    snprintf(narrow[0], 24, bytes == 4 ? "v8" : "v[8:9]");
+    const unsigned next = round % 4 < 2 ? 12 : 8 + bytes / 4;
+    if (bytes == 4)
+        snprintf(narrow[1], 24, "v%u", next);
+    else
+        snprintf(narrow[1], 24, "v[%u:%u]", next % 32, next % 32 + 1);
     for (unsigned lane = 0; lane < EMU_LANES; lane++)
         bed.v[0][4][lane] = exec >> lane & 1 ? lane * 4 * bytes : 0x80000000;
     bed_exec(&bed, exec);
@@ -270,7 +274,7 @@ static void pair_forms(unsigned bytes, const char *st64, unsigned unit, unsigned
     for (unsigned lane = 0; lane < EMU_LANES; lane++)
         for (unsigned k = 0; k < bytes && (exec >> lane & 1); k++)
             model[lane * 4 * bytes + second * unit + k] =
-                (uint8_t)(bed.v[0][12 + k / 4][lane] >> (8 * (k % 4)));
+                (uint8_t)(bed.v[0][next + k / 4][lane] >> (8 * (k % 4)));
     cr_assert(memcmp(model, bed.lds, BED_LDS) == 0, "%s", text);
     snprintf(text, sizeof text, "ds_read2%s_b%u %s, v4 offset0:%u offset1:%u", st64, 8 * bytes,
              wide, first, second);

@@ -72,7 +72,7 @@ static uint32_t expected_8bit(const struct format *f, uint32_t x, unsigned *low,
 
 /* Both halves of the packed form: x in one, -x in the other. */
 static unsigned check_8bit_chunk(const struct format *f, const char *mnemonic, uint32_t chunk) {
-    struct bare *const b = aligned_alloc(64, (sizeof *b + 63) / 64 * 64);
+    struct bare wave, *const b = &wave;
     bare_begin(b);
     struct emu_insn i = bare_insn(mnemonic);
     const bool all = exhaustive();
@@ -95,7 +95,6 @@ static unsigned check_8bit_chunk(const struct format *f, const char *mnemonic, u
                 wrong += got[saturate][lane] != want;
             }
     }
-    free(b);
     return wrong;
 }
 
@@ -265,7 +264,7 @@ static uint32_t expected_f16(uint32_t x, unsigned rounding, unsigned *low, bool 
 static unsigned clamp_to_last(const struct format *f, double x) { return x >= f->values[f->n]; }
 
 static unsigned check_f16_chunk(uint32_t chunk, unsigned rounding) {
-    struct bare *const b = aligned_alloc(64, (sizeof *b + 63) / 64 * 64);
+    struct bare wave, *const b = &wave;
     bare_begin(b);
     const struct emu_insn i = bare_insn("v_cvt_f16_f32");
     const bool all = exhaustive();
@@ -288,7 +287,6 @@ static unsigned check_f16_chunk(uint32_t chunk, unsigned rounding) {
                 wrong += b->v[0][lane] != want;
             }
         }
-    free(b);
     return wrong;
 }
 

@@ -254,4 +254,15 @@ Test(emu_space, unwritten_lds) {
     cr_assert_eq(bed.defined[0][12], ~(UINT64_C(1) << 20));
     bed_ok(&bed, "ds_read_u16 v12, v4 offset:2");
     cr_assert_eq(bed.defined[0][12], ~UINT64_C(0));
+    /* The same where all around has been written. */
+    bed.defined[0][8] = ~UINT64_C(0);
+    bed_ok(&bed, "ds_write_b64 v4, v[8:9]");
+    bed.defined[0][8] = ~(UINT64_C(1) << 21);
+    bed_ok(&bed, "ds_write_b32 v4, v8");
+    bed_ok(&bed, "ds_read_b32 v12, v4");
+    cr_assert_eq(bed.defined[0][12], ~(UINT64_C(1) << 21));
+    for (unsigned lane = 0; lane < EMU_LANES; lane++) bed.v[0][4][lane] = 4 * lane;
+    bed_ok(&bed, "ds_write_b32 v4, v8");
+    bed_ok(&bed, "ds_read_b32 v12, v4");
+    cr_assert_eq(bed.defined[0][12], ~(UINT64_C(1) << 21));
 }

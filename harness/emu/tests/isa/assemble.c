@@ -47,7 +47,7 @@ void *isa_assemble(const char *source, size_t *bytes) {
 }
 
 void *isa_compile_hip(const char *source, const char *flags, size_t *bytes) {
-    char command[1024], output[] = "/tmp/dsv4-hip-XXXXXX";
+    char command[1024], output[] = P_tmpdir "/dsv4-hip-XXXXXX";
     const int handle = mkstemp(output);
     if (handle < 0) return NULL;
     close(handle);

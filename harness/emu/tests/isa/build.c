@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include "../../insn.h"
+
 static struct isa_operand v(unsigned reg) {
     return (struct isa_operand){.kind = ISA_V, .reg = reg, .select = 6};
 }
@@ -133,11 +135,7 @@ static void build_long(struct isa_program *p, const struct isa_row *row, unsigne
         modify(i, n == 0 ? 0x1b : 0x26);
         name_masks(i, 34 + 2 * n);
     }
-    for (unsigned n = 1; n <= 3 && takes_modifiers(row); n++) {
-        i = append(p, row, long_suffix(row), d);
-        i->omod = (uint8_t)n;
-        i->clamp = n == 2;
-    }
+    if (takes_modifiers(row)) append(p, row, long_suffix(row), d)->clamp = true;
     if (row->flags & CLAMP) {
         i = append(p, row, long_suffix(row), d);
         i->clamp = true;
@@ -153,6 +151,14 @@ static void build_long(struct isa_program *p, const struct isa_row *row, unsigne
         append(p, row, long_suffix(row), d)->op_sel = 8;
     for (unsigned bits = 4; bits < 16 && (row->flags & OPSEL_B) != 0; bits += 4)
         append(p, row, long_suffix(row), d)->op_sel = (uint8_t)bits;
+}
+
+/* Output modifiers, in IEEE mode, which makes them nothing; where they count, documents leave too much open. */
+static void build_omod(struct isa_program *p, const struct isa_row *row, unsigned *d) {
+    if (!takes_modifiers(row) || (row->flags & (LITERAL_K | LITERAL_M | NO_E64)) != 0) return;
+    if (row->form != VOP2 && row->form != VOP3) return;
+    for (unsigned n = 1; n <= 3; n++) append(p, row, long_suffix(row), d)->omod = (uint8_t)n;
+    p->ieee = true;
 }
 
 static void build_sdwa(struct isa_program *p, const struct isa_row *row, unsigned *d) {
@@ -192,7 +198,8 @@ static void build_dpp(struct isa_program *p, const struct isa_row *row, unsigned
                                                  [DPP_ROW_SHR] = 1,
                                                  [DPP_ROW_ROR] = 5,
                                                  [DPP_NEWBCAST] = 9};
-    if ((row->flags & PLAIN) != 0 || row->form != VOP2) return;
+    /* The carry of a lane that DPP switches off is not said. */
+    if ((row->flags & (PLAIN | CARRY_OUT)) != 0 || row->form != VOP2) return;
     for (unsigned n = 0; n < 3; n++)
         if (row->s[n] != NONE && isa_bits(row->s[n]) == 64) return;
     if (isa_bits(row->d) == 64) return;
@@ -203,6 +210,9 @@ static void build_dpp(struct isa_program *p, const struct isa_row *row, unsigned
         i->dpp_argument = arguments[i->dpp];
         i->bound_ctrl = k == 1;
         if (k == 2) i->row_mask = 0xa, i->bank_mask = 0x7;
+        /* What the rows before the first target get is not said; compilers mask them off. */
+        if (i->dpp == DPP_BCAST15) i->row_mask = 0xa;
+        if (i->dpp == DPP_BCAST31) i->row_mask = 0xc;
     }
 }
 
@@ -252,15 +262,18 @@ static void build_short(struct isa_program *p, const struct isa_row *row, unsign
 
 bool isa_build_row(struct isa_program *p, const struct isa_row *row, enum isa_part part) {
     unsigned d = is_scalar(row) ? 24 : 8;
-    static const char *const parts[] = {"", " sdwa", " dpp"};
+    static const char *const parts[] = {"", " sdwa", " dpp", " omod"};
     memset(p, 0, sizeof *p);
     snprintf(p->name, sizeof p->name, "%s%s", row->name, parts[part]);
     p->fill = isa_fill;
     p->waves = is_scalar(row) ? 900 : 40;
+    p->default_mode = (row->flags & USUAL_MODE) != 0;
     if (part == ISA_SDWA && (row->flags & WRITES_EXEC) == 0)
         build_sdwa(p, row, &d);
     else if (part == ISA_DPP)
         build_dpp(p, row, &d);
+    else if (part == ISA_OMOD)
+        build_omod(p, row, &d);
     else if (part == ISA_PLAIN && is_scalar(row))
         build_scalar(p, row, &d);
     else if (part == ISA_PLAIN && row->form == VOP3P)
@@ -292,7 +305,7 @@ static struct isa_operand random_source(const struct isa_row *row, unsigned n, u
 
 static bool usable(const struct isa_row *row) {
     return (row->flags & (NO_RANDOM | LITERAL_K | LITERAL_M | NO_E64 | VCC_IN)) == 0 &&
-           row->form != SOPK;
+           row->form != SOPK && emu_opcode_find(row->name) != NULL;
 }
 
 void isa_build_random(struct isa_program *p, uint64_t seed) {
@@ -302,10 +315,11 @@ void isa_build_random(struct isa_program *p, uint64_t seed) {
     snprintf(p->name, sizeof p->name, "random sequence %llu", (unsigned long long)seed);
     p->fill = isa_fill;
     p->waves = 8;
+    p->default_mode = seed % 2 == 0;
     for (uint64_t draw = 0; p->n < ISA_MAX_PROGRAM; draw++) {
         const uint64_t r = isa_random(seed, draw);
         const struct isa_row *const row = isa_row_at(r % n_rows);
-        if (!usable(row)) continue;
+        if (!usable(row) || ((row->flags & USUAL_MODE) != 0 && !p->default_mode)) continue;
         unsigned d = is_scalar(row) ? ISA_FIRST_S + 2 * (unsigned)((r >> 20) % 16)
                                     : ISA_FIRST_V + 2 * (unsigned)((r >> 20) % 29);
         struct isa_instance *const i = append(

@@ -7,7 +7,13 @@
 
 static uint64_t three(struct isa_lane *x, enum isa_type type,
                       uint64_t (*choose)(enum isa_type, uint32_t, uint64_t, uint64_t)) {
-    return choose(type, x->mode, choose(type, x->mode, LA, LB), LC);
+    const uint32_t mode = isa_between(x->mode);
+    return isa_last(type, x->mode, choose(type, mode, choose(type, mode, LA, LB), LC));
+}
+
+/* b - a; of two NaNs the first source's. */
+static uint64_t reversed_difference(enum isa_type type, uint32_t mode, uint64_t a, uint64_t b) {
+    return isa_nan(type, a) ? isa_quiet(type, a) : isa_compute(SUB, type, mode, b, a, 0);
 }
 
 /* The ISA document's table of fix-ups, in its order. */
@@ -81,19 +87,19 @@ static void div_fmas(struct isa_lane *x, enum isa_type type) {
     ROW(v_rndne_##suffix, VOP2, 0, type, type, NONE, NONE, D = ONE(RINT, type))                    \
     ROW(v_fract_##suffix, VOP2, NO_RANDOM, type, type, NONE, NONE,                                 \
         D = isa_fract(type, x->mode, LA, &x->open))                                                \
-    ROW(v_frexp_mant_##suffix, VOP2, 0, type, type, NONE, NONE,                                    \
+    ROW(v_frexp_mant_##suffix, VOP2, USUAL_MODE, type, type, NONE, NONE,                           \
         D = isa_frexp_mantissa(type, x->mode, LA))                                                 \
-    ROW(v_div_fixup_##suffix, VOP3, NO_RANDOM, type, type, type, type,                             \
+    ROW(v_div_fixup_##suffix, VOP3, NO_RANDOM | USUAL_MODE, type, type, type, type,                \
         D = div_fixup(type, x->mode, LA, LB, LC, &x->open))                                        \
     ROW(v_cmp_class_##suffix, VOPC, NO_CLAMP, MASK, type, I32, NONE,                               \
-        x->carry = in_class(type, isa_flush(type, x->mode, LA), B))                                \
+        x->carry = in_class(type, LA, B))                                                          \
     ROW(v_cmpx_class_##suffix, VOPC, NO_CLAMP | WRITES_EXEC | NO_RANDOM, MASK, type, I32, NONE,    \
-        x->carry = in_class(type, isa_flush(type, x->mode, LA), B))
+        x->carry = in_class(type, LA, B))
 
 #define NARROW_FLOATS(ROW, type, suffix)                                                           \
     ROW(v_sub_##suffix, VOP2, 0, type, type, type, NONE, D = COMPUTE(SUB, type))                   \
     ROW(v_subrev_##suffix, VOP2, 0, type, type, type, NONE,                                        \
-        D = isa_compute(SUB, type, x->mode, LB, LA, 0))                                            \
+        D = reversed_difference(type, x->mode, LA, LB))                                            \
     ROW(v_max3_##suffix, VOP3, 0, type, type, type, type, D = three(x, type, isa_maximum))         \
     ROW(v_min3_##suffix, VOP3, 0, type, type, type, type, D = three(x, type, isa_minimum))         \
     ROW(v_med3_##suffix, VOP3, 0, type, type, type, type, D = isa_median(type, x->mode, LA, LB, LC))
@@ -112,18 +118,19 @@ static void div_fmas(struct isa_lane *x, enum isa_type type) {
     ROW(v_fmaak_f32, VOP2, LITERAL_K | PLAIN, F32, F32, F32, F32,                                  \
         D = isa_compute(FMA, F32, x->mode, LA, LB, LC))                                            \
     ROW(v_fmamk_f32, VOP2, LITERAL_M | PLAIN, F32, F32, F32, F32,                                  \
-        D = isa_compute(FMA, F32, x->mode, LA, LC, LB))                                            \
+        D = isa_compute(FMA, F32, x->mode, LA, LB, LC))                                            \
     ROW(v_ldexp_f32, VOP3, 0, F32, F32, I32, NONE, D = COMPUTE(LDEXP, F32))                        \
     ROW(v_ldexp_f64, VOP3, 0, F64, F64, I32, NONE, D = COMPUTE(LDEXP, F64))                        \
     ROW(v_ldexp_f16, VOP2, 0, F16, F16, I16, NONE,                                                 \
         D = isa_compute(LDEXP, F16, x->mode, LA, (uint64_t)(int64_t)GB, 0))                        \
-    ROW(v_frexp_exp_i32_f32, VOP2, NO_CLAMP, I32, F32, NONE, NONE,                                 \
+    ROW(v_frexp_exp_i32_f32, VOP2, NO_CLAMP | USUAL_MODE, I32, F32, NONE, NONE,                    \
         D = (uint32_t)isa_frexp_exponent(F32, isa_flush(F32, x->mode, LA)))                        \
-    ROW(v_frexp_exp_i32_f64, VOP2, NO_CLAMP, I32, F64, NONE, NONE,                                 \
+    ROW(v_frexp_exp_i32_f64, VOP2, NO_CLAMP | USUAL_MODE, I32, F64, NONE, NONE,                    \
         D = (uint32_t)isa_frexp_exponent(F64, isa_flush(F64, x->mode, LA)))                        \
-    ROW(v_frexp_exp_i16_f16, VOP2, NO_CLAMP, I16, F16, NONE, NONE,                                 \
+    ROW(v_frexp_exp_i16_f16, VOP2, NO_CLAMP | USUAL_MODE, I16, F16, NONE, NONE,                    \
         D = (uint16_t)isa_frexp_exponent(F16, isa_flush(F16, x->mode, LA)))                        \
-    ROW(v_div_fmas_f32, VOP3, VCC_IN | NO_RANDOM, F32, F32, F32, F32, div_fmas(x, F32))            \
-    ROW(v_div_fmas_f64, VOP3, VCC_IN | NO_RANDOM, F64, F64, F64, F64, div_fmas(x, F64))
+    ROW(v_div_fmas_f32, VOP3, VCC_IN | NO_RANDOM | USUAL_MODE, F32, F32, F32, F32,                 \
+        div_fmas(x, F32))                                                                          \
+    ROW(v_div_fmas_f64, VOP3, VCC_IN | NO_RANDOM | USUAL_MODE, F64, F64, F64, F64, div_fmas(x, F64))
 
 DEFINE_ROWS(isa_float_rows)

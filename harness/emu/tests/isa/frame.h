@@ -17,7 +17,8 @@ enum {
     FRAME_MODE = 37,
     FRAME_M0 = 38,
     FRAME_SCALARS = 64,
-    FRAME_WORDS = FRAME_SCALARS + (ISA_V_END - ISA_FIRST_V) * ISA_LANES
+    FRAME_MEMORY = FRAME_SCALARS + (ISA_V_END - ISA_FIRST_V) * ISA_LANES,
+    FRAME_WORDS = FRAME_MEMORY + ISA_MEMORY_BYTES / 4
 };
 
 void frame_pack(uint32_t *words, const struct isa_state *state);

@@ -132,6 +132,15 @@ static void mad_i64(struct isa_lane *x) {
     x->open_mask = true;
 }
 
+static void pack(struct isa_lane *x) {
+    D = (uint32_t)HB << 16 | HA;
+    /* Whether it quiets NaNs and flushes denormals is not said. */
+    for (unsigned half = 0; half < 2; half++) {
+        const uint16_t value = half ? HB : HA;
+        if (isa_denormal(F16, value) || isa_nan(F16, value)) x->open = true;
+    }
+}
+
 static void shift_add(struct isa_lane *x) {
     /* Shifts beyond 4 are not specified. */
     if ((B & 63) > 4) x->open = true;
@@ -151,14 +160,14 @@ static void shift_add(struct isa_lane *x) {
     ROW(v_subrev_u32, VOP2, CLAMP, I32, I32, I32, NONE, D = add_u32(x, (uint64_t)B - A, A > B))    \
     ROW(v_add_i32, VOP3, CLAMP, I32, I32, I32, NONE, D = add_i32(x, (int64_t)SA + SB))             \
     ROW(v_sub_i32, VOP3, CLAMP, I32, I32, I32, NONE, D = add_i32(x, (int64_t)SA - SB))             \
-    ROW(v_add_co_u32, VOP2, CARRY_OUT | CLAMP, I32, I32, I32, NONE, add_carry(x, A, B, 0))         \
-    ROW(v_sub_co_u32, VOP2, CARRY_OUT | CLAMP, I32, I32, I32, NONE, sub_carry(x, A, B, 0))         \
-    ROW(v_subrev_co_u32, VOP2, CARRY_OUT | CLAMP, I32, I32, I32, NONE, sub_carry(x, B, A, 0))      \
-    ROW(v_addc_co_u32, VOP2, CARRY_OUT | CARRY_IN | CLAMP, I32, I32, I32, NONE,                    \
+    ROW(v_add_co_u32, VOP2, CARRY_OUT, I32, I32, I32, NONE, add_carry(x, A, B, 0))                 \
+    ROW(v_sub_co_u32, VOP2, CARRY_OUT, I32, I32, I32, NONE, sub_carry(x, A, B, 0))                 \
+    ROW(v_subrev_co_u32, VOP2, CARRY_OUT, I32, I32, I32, NONE, sub_carry(x, B, A, 0))              \
+    ROW(v_addc_co_u32, VOP2, CARRY_OUT | CARRY_IN, I32, I32, I32, NONE,                            \
         add_carry(x, A, B, x->carry))                                                              \
-    ROW(v_subb_co_u32, VOP2, CARRY_OUT | CARRY_IN | CLAMP, I32, I32, I32, NONE,                    \
+    ROW(v_subb_co_u32, VOP2, CARRY_OUT | CARRY_IN, I32, I32, I32, NONE,                            \
         sub_carry(x, A, B, x->carry))                                                              \
-    ROW(v_subbrev_co_u32, VOP2, CARRY_OUT | CARRY_IN | CLAMP, I32, I32, I32, NONE,                 \
+    ROW(v_subbrev_co_u32, VOP2, CARRY_OUT | CARRY_IN, I32, I32, I32, NONE,                         \
         sub_carry(x, B, A, x->carry))                                                              \
     ROW(v_cndmask_b32, VOP2, CARRY_IN, I32, I32, I32, NONE, D = x->carry ? B : A)                  \
     ROW(v_and_b32, VOP2, 0, I32, I32, I32, NONE, D = A & B)                                        \
@@ -253,7 +262,7 @@ static void shift_add(struct isa_lane *x) {
     ROW(v_mad_i16, VOP3, 0, I16, I16, I16, I16, D = (uint16_t)(GA * GB + GC))                      \
     ROW(v_sat_pk_u8_i16, VOP2, PLAIN, I32, I32, NONE, NONE,                                        \
         D = saturated((int16_t)A, 0, 255) | saturated((int16_t)(A >> 16), 0, 255) << 8)            \
-    ROW(v_pack_b32_f16, VOP3, OPSEL | NO_MODIFIERS, I32, I16, I16, NONE,                           \
-        D = (uint32_t)HB << 16 | HA)
+    ROW(v_pack_b32_f16, VOP3, OPSEL | NO_MODIFIERS | NO_RANDOM | USUAL_MODE, I32, I16, I16, NONE,  \
+        pack(x))
 
 DEFINE_ROWS(isa_integer_rows)

@@ -35,7 +35,8 @@ enum isa_flag {
     OPSEL_B = 1 << 17,  /* op_sel's third and fourth bit choose its byte */
     NO_E64 = 1 << 18,
     BYTES = 1 << 19, /* SDWA with a byte, or a word, of the source and nothing else */
-    WORDS = 1 << 20
+    WORDS = 1 << 20,
+    USUAL_MODE = 1 << 21 /* tried with MODE's default rounding and denormals only */
 };
 
 /* One lane of a vector instruction, or the one lane of a scalar one, as a formulation sees it. */
@@ -111,7 +112,7 @@ struct isa_instance {
 enum {
     ISA_LANES = 64,
     ISA_FIRST_V = 2,
-    ISA_V_END = 62,
+    ISA_V_END = 62, /* v62 to v71 are free for texts */
     ISA_FIRST_S = 16,
     ISA_S_END = 48,
     ISA_VCC = 106,
@@ -119,8 +120,12 @@ enum {
     ISA_MAX_PROGRAM = 64
 };
 
+/* Memory of a wave: the frame puts its address in s[14:15], in the program's text it is LDS or a buffer. */
+enum { ISA_MEMORY_BYTES = 1024 };
+
 struct isa_state {
     uint32_t v[ISA_V_END][ISA_LANES], s[128];
+    uint8_t memory[ISA_MEMORY_BYTES];
     bool scc;
     uint32_t mode, m0;
     /* Bits whose value is not specified: not compared. */
@@ -131,8 +136,12 @@ struct isa_program {
     char name[64];
     struct isa_instance list[ISA_MAX_PROGRAM];
     size_t n;
-    unsigned waves; /* how many states are tried */
-    bool default_mode;
+    /* Instead of a list: text, and what it does; `argument` is for that. */
+    char text[2048];
+    void (*model)(struct isa_state *state, const void *argument);
+    const void *argument;
+    unsigned waves;          /* how many states are tried */
+    bool default_mode, ieee; /* MODE as compilers set it; or any with IEEE */
     void (*fill)(struct isa_state *state, const struct isa_program *program, unsigned wave);
 };
 
@@ -153,6 +162,7 @@ void isa_fill(struct isa_state *state, const struct isa_program *program, unsign
 /* Assembles the programs, runs them on the emulator, compares. Returns how many programs differ; reports to stderr. */
 struct isa_result {
     size_t ran, failed, refused; /* refused: the emulator does not implement an instruction of it */
+    size_t forms;                /* of those: the instruction is implemented, this form is not */
     char first[1024];
 };
 int isa_execute(struct isa_result *result, const struct isa_program *const *programs, size_t n);

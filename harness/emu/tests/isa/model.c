@@ -182,6 +182,7 @@ static void scalar(struct isa_state *s, const struct isa_instance *i) {
 }
 
 void isa_model_run(struct isa_state *state, const struct isa_program *program) {
+    if (program->model != NULL) program->model(state, program->argument);
     for (size_t n = 0; n < program->n; n++) {
         const enum isa_form form = program->list[n].row->form;
         if (form == SOP2 || form == SOPC || form == SOPK)

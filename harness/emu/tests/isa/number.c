@@ -234,8 +234,7 @@ static uint64_t extreme(enum isa_type type, uint32_t mode, uint64_t a, uint64_t 
     b = isa_flush(type, mode, b);
     if ((mode & MODE_IEEE) != 0 && isa_signalling(type, a)) return isa_quiet(type, a);
     if ((mode & MODE_IEEE) != 0 && isa_signalling(type, b)) return isa_quiet(type, b);
-    if (isa_nan(type, a))
-        return isa_nan(type, b) ? isa_quiet(type, a) : flush_output(type, mode, b);
+    if (isa_nan(type, a)) return flush_output(type, mode, b);
     if (isa_nan(type, b)) return flush_output(type, mode, a);
     int order = isa_order(type, mode, a, b);
     if (order == 0) order = (int)isa_sign(type, b) - (int)isa_sign(type, a);
@@ -249,14 +248,24 @@ uint64_t isa_minimum(enum isa_type type, uint32_t mode, uint64_t a, uint64_t b) 
     return extreme(type, mode, a, b, -1);
 }
 
+/* Inside an instruction of several steps denormals stay; the last result is flushed. */
+uint32_t isa_between(uint32_t mode) { return mode | 0xa0; }
+uint64_t isa_last(enum isa_type type, uint32_t mode, uint64_t a) {
+    return flush_output(type, mode, a);
+}
+
 /* As the document's text computes it: which zero comes out follows from that order. */
-uint64_t isa_median(enum isa_type type, uint32_t mode, uint64_t a, uint64_t b, uint64_t c) {
+static uint64_t median(enum isa_type type, uint32_t mode, uint64_t a, uint64_t b, uint64_t c) {
     if (isa_nan(type, a) || isa_nan(type, b) || isa_nan(type, c))
         return isa_minimum(type, mode, isa_minimum(type, mode, a, b), c);
     const uint64_t most = isa_maximum(type, mode, isa_maximum(type, mode, a, b), c);
     if (isa_order(type, mode, most, a) == 0) return isa_maximum(type, mode, b, c);
     if (isa_order(type, mode, most, b) == 0) return isa_maximum(type, mode, a, c);
     return isa_maximum(type, mode, a, b);
+}
+
+uint64_t isa_median(enum isa_type type, uint32_t mode, uint64_t a, uint64_t b, uint64_t c) {
+    return isa_last(type, mode, median(type, isa_between(mode), a, b, c));
 }
 
 /* a - floor(a); where that rounds to 1 documents differ. */
@@ -299,8 +308,12 @@ uint64_t isa_output(enum isa_type type, uint32_t mode, unsigned omod, bool clamp
     if (omod != 0 && (mode & MODE_IEEE) == 0 && (denormals_of(type, mode) & 2) == 0 &&
         !isa_nan(type, a)) {
         static const int powers[] = {0, 1, 2, -1};
-        a = isa_compute(LDEXP, type, mode, a, (uint32_t)powers[omod], 0);
+        /* Whether tiny and huge results are cut off before or after is not said. */
+        if (isa_zero(type, a)) *open = true;
+        a = isa_compute(LDEXP, type, mode & ~(uint32_t)MODE_FP16_OVFL, a, (uint32_t)powers[omod],
+                        0);
         if (isa_zero(type, a)) a = 0;
+        if (isa_infinite(type, a) || isa_infinite(type, a + 1)) *open = true;
     }
     if (!clamp) return a;
     if (isa_nan(type, a)) return (mode & MODE_DX10_CLAMP) != 0 ? 0 : a;

@@ -40,6 +40,8 @@ uint64_t isa_flush(enum isa_type type, uint32_t mode, uint64_t a);
 uint64_t isa_maximum(enum isa_type type, uint32_t mode, uint64_t a, uint64_t b);
 uint64_t isa_minimum(enum isa_type type, uint32_t mode, uint64_t a, uint64_t b);
 uint64_t isa_median(enum isa_type type, uint32_t mode, uint64_t a, uint64_t b, uint64_t c);
+uint32_t isa_between(uint32_t mode);
+uint64_t isa_last(enum isa_type type, uint32_t mode, uint64_t a);
 uint64_t isa_fract(enum isa_type type, uint32_t mode, uint64_t a, bool *open);
 uint64_t isa_frexp_mantissa(enum isa_type type, uint32_t mode, uint64_t a);
 int isa_frexp_exponent(enum isa_type type, uint64_t a);

@@ -48,7 +48,7 @@ static uint64_t limit(const struct isa_lane *x, int64_t value, int64_t low, int6
     ROW(v_pk_mul_f32, VOP3P, 0, F2, F2, F2, NONE, D = floats(x, MUL))                              \
     ROW(v_pk_fma_f32, VOP3P, 0, F2, F2, F2, F2, D = floats(x, FMA))                                \
     ROW(v_pk_mov_b32, VOP3P, NO_MODIFIERS | NO_RANDOM, I64, F2, F2, NONE,                          \
-        D = (uint32_t)LA | (LB >> 32) << 32)                                                       \
+        D = (uint32_t)LA | LB << 32)                                                               \
     ROW(v_pk_add_u16, VOP3P, CLAMP, S2, S2, S2, NONE, D = UNSIGNED(UL(A) + UL(B), UH(A) + UH(B)))  \
     ROW(v_pk_sub_u16, VOP3P, CLAMP, S2, S2, S2, NONE, D = UNSIGNED(UL(A) - UL(B), UH(A) - UH(B)))  \
     ROW(v_pk_mul_lo_u16, VOP3P, 0, S2, S2, S2, NONE, D = UNSIGNED(UL(A) * UL(B), UH(A) * UH(B)))   \

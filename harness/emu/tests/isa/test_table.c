@@ -5,8 +5,11 @@
 #include <string.h>
 
 #include "build.h"
+#include "matrix.h"
+#include "memory.h"
+#include "special.h"
 
-static void check(struct isa_program *programs, size_t n, size_t allowed_refusals) {
+static void check(struct isa_program *programs, size_t n, size_t forms) {
     const struct isa_program **const list = calloc(n, sizeof *list);
     struct isa_result result;
     cr_assert_not_null(list);
@@ -14,13 +17,14 @@ static void check(struct isa_program *programs, size_t n, size_t allowed_refusal
     cr_assert_eq(isa_execute(&result, list, n), 0, "the instructions were not assembled or loaded");
     free(list);
     cr_expect_eq(result.ran, n);
-    cr_expect_leq(result.refused, allowed_refusals, "%zu of %zu are not implemented",
-                  result.refused, n);
+    cr_expect_lt(result.refused, n, "nothing of it is implemented");
+    cr_expect_leq(result.forms, forms, "%zu forms of implemented instructions are refused",
+                  result.forms);
     cr_expect_eq(result.failed, 0, "%zu of %zu differ; the first: %s", result.failed, n,
                  result.first);
 }
 
-static void check_rows(const struct isa_row *rows) {
+static void check_rows(const struct isa_row *rows, size_t forms) {
     size_t n = 0;
     while (rows[n].name != NULL) n++;
     struct isa_program *const programs = calloc(ISA_PARTS * n, sizeof *programs);
@@ -29,16 +33,47 @@ static void check_rows(const struct isa_row *rows) {
     for (size_t i = 0; i < n; i++)
         for (unsigned part = 0; part < ISA_PARTS; part++)
             if (isa_build_row(&programs[made], &rows[i], part)) made++;
-    check(programs, made, 0);
+    check(programs, made, forms);
     free(programs);
 }
 
-Test(isa, integer) { check_rows(isa_integer_rows); }
-Test(isa, scalar) { check_rows(isa_scalar_rows); }
-Test(isa, floating_point) { check_rows(isa_float_rows); }
-Test(isa, comparisons) { check_rows(isa_compare_rows); }
-Test(isa, conversions) { check_rows(isa_convert_rows); }
-Test(isa, packed) { check_rows(isa_packed_rows); }
+Test(isa, integer) { check_rows(isa_integer_rows, 0); }
+Test(isa, scalar) { check_rows(isa_scalar_rows, 0); }
+Test(isa, floating_point) { check_rows(isa_float_rows, 0); }
+Test(isa, comparisons) { check_rows(isa_compare_rows, 0); }
+/* v_cvt_pk_u8_f32 of numbers that are not whole is refused: its rounding is not documented. */
+Test(isa, conversions) { check_rows(isa_convert_rows, 1); }
+Test(isa, packed) { check_rows(isa_packed_rows, 0); }
+
+Test(isa, memory) {
+    const struct isa_memory_row *rows;
+    const size_t n = isa_memory_rows(&rows);
+    struct isa_program *const programs = calloc(n, sizeof *programs);
+    cr_assert_not_null(programs);
+    for (size_t i = 0; i < n; i++) isa_build_memory(&programs[i], &rows[i]);
+    check(programs, n, 0);
+    free(programs);
+}
+
+Test(isa, matrices) {
+    size_t n = 0;
+    while (isa_matrix_rows[n].name != NULL) n++;
+    struct isa_program *const programs = calloc(n, sizeof *programs);
+    cr_assert_not_null(programs);
+    for (size_t i = 0; i < n; i++) isa_build_matrix(&programs[i], &isa_matrix_rows[i]);
+    check(programs, n, 0);
+    free(programs);
+}
+
+Test(isa, specials) {
+    size_t n = 0;
+    while (isa_specials[n].names != NULL) n++;
+    struct isa_program *const programs = calloc(n, sizeof *programs);
+    cr_assert_not_null(programs);
+    for (size_t i = 0; i < n; i++) isa_build_special(&programs[i], &isa_specials[i]);
+    check(programs, n, 0);
+    free(programs);
+}
 
 enum { RANDOM_PROGRAMS = 200 };
 

@@ -184,5 +184,5 @@ void isa_fill(struct isa_state *state, const struct isa_program *program, unsign
     state->s[ISA_EXEC + 1] = (uint32_t)(exec >> 32);
     state->scc = isa_random(9, wave) & 1;
     state->m0 = (uint32_t)isa_random(10, wave);
-    state->mode = program->default_mode ? 0x3f0 : mode_of(wave);
+    state->mode = program->default_mode ? 0x3f0 : mode_of(wave) | (program->ieee ? 0x200 : 0);
 }
