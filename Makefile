@@ -395,9 +395,16 @@ FILTERS = $(if $(OP),--op '$(OP)') $(if $(CASE),--case '$(CASE)') $(if $(TAG),--
 IMPL ?= $(lastword $(ARCH_BUILD))
 CHECK = $(B)/dsv4cts check $(FILTERS) $(if $(MODE),--mode $(MODE)) $(if $(filter 1,$(V)),--verbose) $(ARGS)
 
-check: $(ARCH_BUILD) ## replay the smoke cases against the implementation of ARCH
+ifeq ($(origin ARCH)$(filter check,$(MAKECMDGOALS)),filecheck)
+# Nobody named an architecture: the GPU that is here, or the CPU and then gfx942, emulated.
+check:
+	+$(Q)status=0; for arch in $$(harness/found.sh $(ARCHES)); do \
+	echo "ARCH=$$arch"; $(MAKE) --no-print-directory check ARCH=$$arch || status=$$?; done; exit $$status
+else
+check: $(ARCH_BUILD) ## replay the smoke cases against the implementation of ARCH, or of the GPU found
 	$(if $(filter hip,$(ARCH_IMPL)),+)$(Q)status=0; $(if $(filter hip,$(ARCH_IMPL)),$(MAKE) --no-print-directory isa || status=1;) \
 	$(CHECK) --impl '$(IMPL)' --report $(REPORTS)/$(ARCH) && exit $$status
+endif
 
 check-emulated: $(CPU_BUILD) $(EMULATED) ## replay the smoke cases against the GPU kernels, emulated on the CPU
 	$(Q)$(CHECK) $(EMULATED:%=--impl %) --report $(REPORTS)/emulated
