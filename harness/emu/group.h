@@ -55,9 +55,9 @@ struct emu_resident *emu_resident_take(const struct emu_start *start);
 void emu_resident_give(struct emu_resident *r);
 
 void emu_group_start(struct emu_resident *r, const struct emu_start *start, uint64_t flat_id);
-/* moved: whether anything but waiting happened. */
+/* Runs for about `limit` instructions. moved: whether anything but waiting happened. */
 enum emu_outcome emu_group_run(struct emu_resident *r, const struct emu_start *start,
-                               uint64_t *executed, bool *moved);
+                               uint64_t limit, uint64_t *executed, bool *moved);
 
 /* Runs all workgroups of a launch, on several threads if that helps. */
 void emu_schedule(const struct emu_start *start, uint64_t n_groups, uint64_t max_resident);
