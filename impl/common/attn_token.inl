@@ -11,8 +11,9 @@
  * Weights. A lane per head and block of 128 positions: exp, the chain of the sum, and the weight rounded in place.
  * Values. D / 2 rows go to shared memory as fp32; a lane keeps R heads x 8 channels, one chain per block of 128 positions.
  *
- * KEEP: scores of the whole list stay in shared memory, slices have two buffers. Otherwise the scores are computed twice:
- * once for the maximum, and again tile by tile. Loads of the next slice are under way while one is computed.
+ * Where a list's scores fit into shared memory they stay there; of a longer one they are computed twice: for the maximum,
+ * and again tile by tile. Loads of the next slice are under way while one is computed; with two buffers it may be stored
+ * as well.
  */
 #ifndef DSV4_ATTN_TOKEN_INL
 #define DSV4_ATTN_TOKEN_INL
@@ -42,7 +43,7 @@ struct attn_args {
     int64_t q_token, q_head, o_token, o_head, lse_token, max_token;
     int64_t part_token, part_split, acc_token, acc_split, acc_head;
     struct gpu_divisor head_tiles, splits;
-    int heads, scrub;
+    int heads, scrub, kept; /* kept: positions whose scores have room */
     float scale;
 };
 
@@ -73,8 +74,8 @@ template <int R> struct attn_shared {
 
 #define ATTN_Q_BYTES(D, R) ((D)*4 * (R)*4)
 #define ATTN_SLICE_BYTES(D, R) ((D)*ATTN_TILE * 4 + ATTN_Q_BYTES(D, R))
-#define ATTN_FIXED_BYTES(D, R, KEEP)                                                               \
-    ((int64_t)sizeof(struct attn_shared<R>) + ((KEEP) ? 2 : 1) * ATTN_SLICE_BYTES(D, R))
+#define ATTN_FIXED_BYTES(R, D, BUFFERS)                                                            \
+    ((int64_t)sizeof(struct attn_shared<R>) + (BUFFERS)*ATTN_SLICE_BYTES(D, R))
 #define ATTN_SCORE_BYTES(R) (4 * (R)*4)
 
 /* ---- lists ---- */
@@ -609,54 +610,85 @@ GPU_DEVICE void attn_store_part(const struct attn_shared<R> &shared, const struc
 
 /* ---- the kernel ---- */
 
-template <int R, int D, bool KEEP, bool PAGED, bool PART>
+/* What a block works on. */
+template <int R> struct attn_work {
+    struct attn_lists lists;
+    struct attn_query q;
+    char *slices;
+    float *scores;
+    struct attn_shared<R> *shared;
+    bool computes;
+};
+
+/* Scores of one tile: 256 positions, or the last 128. */
+template <int R, int D, int BUFFERS, bool PAGED>
+GPU_DEVICE void attn_tile(const struct attn_args &a, const struct attn_work<R> &w, int tile,
+                          float *s) {
+    if (w.lists.positions - tile > ATTN_BLOCK)
+        attn_scores<R, D, BUFFERS, PAGED, 4>(a, w.lists, w.q, tile, s, w.slices, w.shared->valid);
+    else
+        attn_scores<R, D, BUFFERS, PAGED, 2>(a, w.lists, w.q, tile, s, w.slices, w.shared->valid);
+}
+
+/* All scores are kept. */
+template <int R, int D, int BUFFERS, bool PAGED>
+GPU_DEVICE void attn_attend(float (*total)[8], const struct attn_args &a,
+                            const struct attn_work<R> &w) {
+    const int positions = w.lists.positions;
+    GPU_NO_UNROLL for (int tile = 0; tile < positions; tile += ATTN_TILE)
+        attn_tile<R, D, BUFFERS, PAGED>(a, w, tile, w.scores + tile * 4 * R);
+    attn_max<R>(*w.shared, w.scores, positions);
+    attn_weights<R>(*w.shared, w.scores, positions);
+    attn_sum_values<R, D, BUFFERS, PAGED>(total, a, w.lists, 0, positions, w.scores, w.slices,
+                                          w.computes);
+}
+
+/* Scores of a tile are kept: all of them are computed twice. */
+template <int R, int D, int BUFFERS, bool PAGED>
+GPU_DEVICE void attn_attend_long(float (*total)[8], const struct attn_args &a,
+                                 const struct attn_work<R> &w) {
+    const int positions = w.lists.positions;
+    GPU_NO_UNROLL for (int turn = 0; turn < 2; turn++) {
+        GPU_NO_UNROLL for (int tile = 0; tile < positions; tile += ATTN_TILE) {
+            const int left = positions - tile, n = left < ATTN_TILE ? left : ATTN_TILE;
+            attn_tile<R, D, BUFFERS, PAGED>(a, w, tile, w.scores);
+            if (turn == 0) {
+                attn_max<R>(*w.shared, w.scores, n);
+            } else {
+                attn_weights<R>(*w.shared, w.scores, n);
+                attn_sum_values<R, D, BUFFERS, PAGED>(total, a, w.lists, tile, tile + n, w.scores,
+                                                      w.slices, w.computes);
+            }
+        }
+    }
+}
+
+template <int R, int D, int BUFFERS, bool PAGED, bool PART>
 __global__ void __launch_bounds__(CALL_THREADS, 1) attn_kernel(const struct attn_args a) {
-    enum { HEADS = 4 * R, BUFFERS = KEEP ? 2 : 1 };
     GPU_SHARED(memory);
-    char *const slices = memory;
     struct attn_shared<R> &shared =
         *(struct attn_shared<R> *)(memory + BUFFERS * ATTN_SLICE_BYTES(D, R));
-    float *const scores =
-        (float *)(memory + BUFFERS * ATTN_SLICE_BYTES(D, R) + sizeof(struct attn_shared<R>));
     const int64_t part = gpu_quotient(gpu_block(), a.head_tiles);
-    const int first_head = (int)(gpu_block() - part * a.head_tiles.value) * HEADS;
+    const int first_head = (int)(gpu_block() - part * a.head_tiles.value) * 4 * R;
     const int64_t token = gpu_quotient(part, a.splits), split = part - token * a.splits.value;
-    const struct attn_lists lists = attn_lists_of(a, token, split);
-    const struct attn_query q = {a.q + token * a.q_token, a.q_head, first_head, a.heads};
-    const bool computes = first_head + gpu_lane() / 8 * R < a.heads;
+    struct attn_work<R> w;
     float total[R][8];
+    w.lists = attn_lists_of(a, token, split);
+    w.q = {a.q + token * a.q_token, a.q_head, first_head, a.heads};
+    w.slices = memory;
+    w.shared = &shared;
+    w.scores = (float *)(memory + ATTN_FIXED_BYTES(R, D, BUFFERS));
+    w.computes = first_head + gpu_lane() / 8 * R < a.heads;
     attn_clear<R, 8>(total);
-    if (gpu_thread() < HEADS) {
+    if (gpu_thread() < 4 * R) {
         shared.m[gpu_thread()] = -gpu_float(0x7F800000u);
         shared.l[gpu_thread()] = 0.0f;
     }
     gpu_barrier();
-#define ATTN_SCORES(tile, s)                                                                       \
-    if (lists.positions - (tile) > ATTN_BLOCK)                                                     \
-        attn_scores<R, D, BUFFERS, PAGED, 4>(a, lists, q, tile, s, slices, shared.valid);          \
-    else                                                                                           \
-        attn_scores<R, D, BUFFERS, PAGED, 2>(a, lists, q, tile, s, slices, shared.valid);
-    GPU_NO_UNROLL for (int tile = 0; tile < lists.positions; tile += ATTN_TILE) {
-        const int left = lists.positions - tile, n = left < ATTN_TILE ? left : ATTN_TILE;
-        ATTN_SCORES(tile, scores + (KEEP ? tile * HEADS : 0))
-        if (!KEEP) attn_max<R>(shared, scores, n);
-    }
-    if (KEEP) {
-        attn_max<R>(shared, scores, lists.positions);
-        attn_weights<R>(shared, scores, lists.positions);
-        if (lists.positions > 0)
-            attn_sum_values<R, D, BUFFERS, PAGED>(total, a, lists, 0, lists.positions, scores,
-                                                  slices, computes);
-    } else {
-        GPU_NO_UNROLL for (int tile = 0; tile < lists.positions; tile += ATTN_TILE) {
-            const int left = lists.positions - tile, n = left < ATTN_TILE ? left : ATTN_TILE;
-            ATTN_SCORES(tile, scores)
-            attn_weights<R>(shared, scores, n);
-            attn_sum_values<R, D, BUFFERS, PAGED>(total, a, lists, tile, tile + n, scores, slices,
-                                                  computes);
-        }
-    }
-#undef ATTN_SCORES
+    if (w.lists.positions > a.kept)
+        attn_attend_long<R, D, BUFFERS, PAGED>(total, a, w);
+    else if (w.lists.positions > 0)
+        attn_attend<R, D, BUFFERS, PAGED>(total, a, w);
     if (PART) {
         attn_store_part<R>(shared, a, token, split, first_head, total);
     } else {
@@ -666,8 +698,6 @@ __global__ void __launch_bounds__(CALL_THREADS, 1) attn_kernel(const struct attn
 }
 
 /* ---- the host's side ---- */
-
-enum { ATTN_D_KEEP = 32, ATTN_D = 16 };
 
 static inline int attn_supports_rows(const dsv4_call *call, bool extra, bool paged,
                                      struct call_why why) {
@@ -735,7 +765,7 @@ static inline struct attn_rows attn_rows_of(const dsv4_call *call, bool extra, b
     return rows;
 }
 
-/* The longest list that a block can meet, in positions. Ragged lists tell no more than the size of their view. */
+/* The longest list that a block can meet, in positions; ragged lists tell no more than the size of their view. */
 static inline int64_t attn_longest(const struct attn_rows &rows, const dsv4_tensor *indices) {
     if (rows.data == NULL) return 0;
     const int64_t n = rows.indptr != NULL ? indices->shape[0] : rows.width;
@@ -767,27 +797,37 @@ static inline void attn_output(char **data, int64_t *token, int64_t *head, const
     if (head != NULL) *head = t->stride[1];
 }
 
+/* Launches with room for as many scores as lists may need, or as there is memory for. */
+template <int R, int D, int BUFFERS, bool PAGED, bool PART>
+static int attn_launch_as(struct attn_args &a, dim3 grid, int64_t positions, gpu_stream stream,
+                          struct call_why why) {
+    const int64_t room = gpu_shared_limit() - ATTN_FIXED_BYTES(R, D, BUFFERS);
+    const int64_t most = room / ATTN_SCORE_BYTES(R) / ATTN_BLOCK * ATTN_BLOCK;
+    const int64_t kept = positions < ATTN_TILE ? (int64_t)ATTN_TILE : call_min(positions, most);
+    [[maybe_unused]] const int64_t bytes =
+        ATTN_FIXED_BYTES(R, D, BUFFERS) + kept * ATTN_SCORE_BYTES(R);
+    a.kept = (int)kept;
+    GPU_LAUNCH_SHARED((attn_kernel<R, D, BUFFERS, PAGED, PART>), grid, CALL_THREADS, bytes, stream,
+                      a);
+    return call_launched(why);
+}
+
+#define ATTN_LEAST_BYTES(R, D, BUFFERS)                                                            \
+    (ATTN_FIXED_BYTES(R, D, BUFFERS) + ATTN_TILE * ATTN_SCORE_BYTES(R))
+
 template <int R, bool PAGED, bool PART>
 static int attn_launch_heads(struct attn_args &a, int64_t parts, int64_t positions,
                              gpu_stream stream, struct call_why why) {
-    const int64_t kept = ATTN_FIXED_BYTES(ATTN_D_KEEP, R, true) + positions * ATTN_SCORE_BYTES(R);
-    [[maybe_unused]] const int64_t tile =
-        ATTN_FIXED_BYTES(ATTN_D, R, false) + ATTN_TILE * ATTN_SCORE_BYTES(R);
     dim3 grid;
     a.head_tiles = call_divisor(call_ceil(a.heads, 4 * R));
     const int status = call_grid(&grid, parts * a.head_tiles.value, why);
     if (status != DSV4_OK) return status;
-    /* Where not even the slices fit, that kernel is not compiled. */
-    if constexpr (ATTN_FIXED_BYTES(ATTN_D_KEEP, R, true) < GPU_SHARED_BYTES) {
-        if (kept <= gpu_shared_limit()) {
-            GPU_LAUNCH_SHARED((attn_kernel<R, ATTN_D_KEEP, true, PAGED, PART>), grid, CALL_THREADS,
-                              kept, stream, a);
-            return call_launched(why);
-        }
+    /* Where it can never fit, it is not compiled. */
+    if constexpr (ATTN_LEAST_BYTES(R, 32, 2) <= GPU_SHARED_BYTES) {
+        if (ATTN_LEAST_BYTES(R, 32, 2) <= gpu_shared_limit())
+            return attn_launch_as<R, 32, 2, PAGED, PART>(a, grid, positions, stream, why);
     }
-    GPU_LAUNCH_SHARED((attn_kernel<R, ATTN_D, false, PAGED, PART>), grid, CALL_THREADS, tile,
-                      stream, a);
-    return call_launched(why);
+    return attn_launch_as<R, 16, 1, PAGED, PART>(a, grid, positions, stream, why);
 }
 
 /* `parts`: tokens times splits. */

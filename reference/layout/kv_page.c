@@ -8,14 +8,14 @@
 
 /* The part of one token's 584 bytes that `at` lies in: data bytes 0..575, then scale bytes
  * 576..583. */
-static void locate_in_token(const struct dsv4_case *c, int64_t block, int64_t token, int64_t at,
+static void locate_in_token(uint32_t code_dtype, int64_t block, int64_t token, int64_t at,
                             int64_t data, int64_t scales, struct dsv4_site *site) {
     const long long b = (long long)block, j = (long long)token;
     if (at < KV_NOPE) {
         snprintf(site->where, sizeof site->where, "block %lld, token %lld, code of channel %lld", b,
                  j, (long long)at);
         snprintf(site->part, sizeof site->part, "code");
-        dsv4_site_set(site, DSV4_SITE_CODE, dsv4_code_dtype(c), data + at, 1);
+        dsv4_site_set(site, DSV4_SITE_CODE, code_dtype, data + at, 1);
         site->scale = scales + at / KV_GROUP;
     } else if (at < KV_DATA_BYTES) {
         const int64_t i = (at - KV_NOPE) / 2;
@@ -40,8 +40,13 @@ static void locate_in_token(const struct dsv4_case *c, int64_t block, int64_t to
 
 static void locate(const struct dsv4_case *c, size_t slot, int64_t offset, struct dsv4_site *site,
                    int interleaved) {
-    const int64_t stride = c->tensors[slot].t.stride[0],
-                  block_size = dsv4_case_int(c, "block_size");
+    /* A second cache has parameters of its own. */
+    const bool extra = strcmp(c->tensors[slot].t.name, "extra_cache") == 0;
+    const uint32_t code_dtype = !extra                                ? dsv4_code_dtype(c)
+                                : dsv4_case_is(c, "extra_fp8", "ocp") ? DSV4_E4M3FN
+                                                                      : DSV4_E4M3FNUZ;
+    const int64_t stride = c->tensors[slot].t.stride[0];
+    const int64_t block_size = dsv4_case_int(c, extra ? "extra_block_size" : "block_size");
     const int64_t block = offset / stride, at = offset % stride, page = offset - at;
     const int64_t data_end = block_size * KV_DATA_BYTES;
     int64_t j, in_token;
@@ -63,7 +68,7 @@ static void locate(const struct dsv4_case *c, size_t slot, int64_t offset, struc
         j = (at - data_end) / KV_SCALE_BYTES;
         in_token = KV_DATA_BYTES + (at - data_end) % KV_SCALE_BYTES;
     }
-    locate_in_token(c, block, j, in_token, page + kv_data_offset(interleaved, j),
+    locate_in_token(code_dtype, block, j, in_token, page + kv_data_offset(interleaved, j),
                     page + kv_scale_offset(interleaved, block_size, j), site);
 }
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The seven KV ops. Each takes a Call, fills its outputs and says whether it accepts the call.
+"""The seven KV ops; other families have files of their own. Each takes a Call, fills its outputs and says
+whether it accepts the call.
 
 The canon: fp32, nearest even, no contraction; sums in blocks of 16 rows (pooling) or in 64 strided
 partials with a halving tree (norms); fma only where it is written.
@@ -15,7 +16,7 @@ Where a text leaves a choice, this is how it is read:
 """
 import numpy as np
 
-from . import pages
+from . import attention, pages
 from .formats import (F32, LARGEST, bf16_bits, bf16_round, bf16_value, e2m1_encode, e4m3_decode,
                       e4m3_encode, exp, fma, rsqrt, scale_byte)
 from .vector import Fault
@@ -346,3 +347,4 @@ def kv_dequantize_gather(call):
 OPS = {f.__name__: f for f in (kv_save_partial_states, kv_compress, kv_norm_rope_store,
                                kv_compress_norm_rope_store, kv_qnorm_rope_insert, kv_quantize_insert,
                                kv_dequantize_gather)}
+OPS.update(attention.OPS)

@@ -21,6 +21,13 @@ INPUTS = {
     "kv_qnorm_rope_insert": ("q", "kv", "kv_weight", "rope_table", "positions", "slot_mapping"),
     "kv_quantize_insert": ("k", "slot_mapping"),
     "kv_dequantize_gather": ("cache", "seq_lens", "gather_lens", "block_table"),
+    "attn_sparse_decode": ("q", "cache", "indices", "lens", "indptr", "extra_cache", "extra_indices", "extra_lens",
+                           "extra_indptr", "sink"),
+    "attn_decode_partial": ("q", "cache", "indices", "lens", "indptr", "extra_cache", "extra_indices", "extra_lens",
+                            "extra_indptr", "splits", "extra_splits"),
+    "attn_combine": ("part_m", "part_l", "part_lse", "part_o", "counts", "sink"),
+    "attn_sched_metadata": ("lens", "extra_lens"),
+    "attn_sparse_prefill": ("q", "kv", "indices", "lens", "indptr", "sink"),
 }
 
 
