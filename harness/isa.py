@@ -98,7 +98,7 @@ class Line:
 
 class Gate:
     def __init__(self, options):
-        self.options, self.faults, self.kernels = options, [], 0
+        self.options, self.faults, self.kernels, self.met = options, [], 0, set()
         self.lines = [Line(path, n, match[1]) for path in options.source
                       for n, line in enumerate(path.read_text().split("\n"), 1)
                       if (match := re.fullmatch(r"/\* isa: (.*) \*/", line.strip()))]
@@ -167,9 +167,12 @@ class Gate:
             path = self.options.work / "kernel.co"
             path.write_bytes(data)
             numbers, found = figures(llvm, path), instructions(llvm, arch, path)
+            self.met |= set().union(*found.values())
             names = tool(llvm, "llvm-cxxfilt", text="\n".join(numbers)).split("\n")
             for symbol, name in zip(numbers, names):
                 self.kernel(symbol, name.removeprefix("void "), numbers[symbol], found.get(symbol, []), written, ir)
+        if self.options.met:
+            self.options.met.write_text("".join(f"{m}\n" for m in sorted(self.met)))
         for line in self.lines:
             if not line.valid:
                 self.fault(line.place, "this isa: line is not understood; harness/isa.py says how it is written")
@@ -187,6 +190,7 @@ def main():
     parser.add_argument("--llvm", default="/usr/lib/llvm-19/bin")
     parser.add_argument("--work", type=pathlib.Path, required=True, help="a folder for intermediate files")
     parser.add_argument("--source", type=pathlib.Path, action="append", default=[], help="a .hip file with isa: lines")
+    parser.add_argument("--met", type=pathlib.Path, help="a file to write with the mnemonics that the kernels use")
     parser.add_argument("library", type=pathlib.Path)
     parser.add_argument("ir", type=pathlib.Path, nargs="+", help="the sources as LLVM IR, compiled without contraction")
     return Gate(parser.parse_args()).run()

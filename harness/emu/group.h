@@ -26,8 +26,10 @@ struct emu_start {
 
 /* A wave's turns: how long the next is, and whether it was last seen to wait for other workgroups. */
 struct emu_turn {
-    uint64_t slice, hash;
+    uint64_t slice;
     bool waits;
+    uint64_t period,
+        hash; /* instructions after which a waiting wave is where it was, and its registers then */
 };
 
 /* One workgroup's place on the device. */

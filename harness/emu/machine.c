@@ -85,6 +85,11 @@ static int check(const struct emu_request *q, struct emu_fault *fault) {
     if (kernel->n_vgprs > EMU_AGPR || kernel->n_agprs > EMU_AGPR || kernel->n_vgprs == 0)
         return refuse(fault, "kernel %s has %u vector and %u accumulation registers, not 1 to 256",
                       kernel->name, kernel->n_vgprs, kernel->n_agprs);
+    if (emu_machine_occupancy(kernel, (uint32_t)items, q->dynamic_lds) == 0)
+        return refuse(fault,
+                      "kernel %s: a compute unit has too few registers for %" PRIu64
+                      " threads with %u each",
+                      kernel->name, items, kernel->n_vgprs + kernel->n_agprs);
     return 0;
 }
 
@@ -276,7 +281,7 @@ static int run(struct emu_start *start, const struct emu_request *q, struct emu_
     const uint32_t occupancy = emu_machine_occupancy(q->kernel, block, q->dynamic_lds);
     const double begin = now();
     emu_schedule(start, (uint64_t)q->grid[0] * q->grid[1] * q->grid[2],
-                 (uint64_t)EMU_DEVICE_UNITS * (occupancy > 0 ? occupancy : 1));
+                 (uint64_t)EMU_DEVICE_UNITS * occupancy);
     count(launch, now() - begin);
     if (observed) emu_observe_end();
     *fault = launch->fault;

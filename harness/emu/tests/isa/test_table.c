@@ -43,6 +43,8 @@ Test(isa, floating_point) { check_rows(isa_float_rows, 0); }
 Test(isa, comparisons) { check_rows(isa_compare_rows, 0); }
 /* v_cvt_pk_u8_f32 of numbers that are not whole is refused: its rounding is not documented. */
 Test(isa, conversions) { check_rows(isa_convert_rows, 1); }
+Test(isa, dot_products) { check_rows(isa_dot_rows, 0); }
+Test(isa, approximate) { check_rows(isa_approximate_rows, 0); }
 Test(isa, packed) { check_rows(isa_packed_rows, 0); }
 
 Test(isa, memory) {

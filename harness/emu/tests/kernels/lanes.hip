@@ -13,7 +13,8 @@ __device__ float wave_sum(float value) {
 __global__ __launch_bounds__(256) void block_sums(float *out, const float *in, int n) {
     __shared__ float partial[4];
     float sum = 0;
-    for (int i = (int)(blockIdx.x * 256 + threadIdx.x); i < n; i += (int)(gridDim.x * 256)) sum += in[i];
+    for (int i = (int)(blockIdx.x * 256 + threadIdx.x); i < n; i += (int)(gridDim.x * 256))
+        sum += in[i];
     sum = wave_sum(sum);
     if (threadIdx.x % 64 == 0) partial[threadIdx.x / 64] = sum;
     __syncthreads();

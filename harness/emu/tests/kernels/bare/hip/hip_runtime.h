@@ -285,8 +285,8 @@ static __device__ inline int atomicMax(int *to, int value) {
     return __hip_atomic_fetch_max(to, value, __ATOMIC_RELAXED, __HIP_MEMORY_SCOPE_AGENT);
 }
 static __device__ inline unsigned atomicCAS(unsigned *to, unsigned expected, unsigned desired) {
-    __hip_atomic_compare_exchange_strong(to, &expected, desired, __ATOMIC_RELAXED,
-                                         __ATOMIC_RELAXED, __HIP_MEMORY_SCOPE_AGENT);
+    __hip_atomic_compare_exchange_strong(to, &expected, desired, __ATOMIC_RELAXED, __ATOMIC_RELAXED,
+                                         __HIP_MEMORY_SCOPE_AGENT);
     return expected;
 }
 
