@@ -66,6 +66,8 @@ part docs python3 harness/tests/docs/run_docs.py
 part docs-planted python3 harness/tests/docs/planted.py
 part check-emulated run check-emulated REPORTS=build/reports-emulated
 part check-canary run check-canary
+part unit-emu run unit-emu
+part isa run isa ARCH=gfx942
 part isa-planted python3 harness/tests/isa_planted.py
 for arch in gfx90a gfx942 gfx950; do
     if [[ -n ${ROCM_PATH:-} ]] || echo | clang-19 --target=amdgcn-amd-amdhsa -mcpu="$arch" -nogpulib -x c -c -o /dev/null - 2>/dev/null; then
