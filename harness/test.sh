@@ -67,6 +67,7 @@ part docs-planted python3 harness/tests/docs/planted.py
 part check-emulated run check-emulated REPORTS=build/reports-emulated
 part check-canary run check-canary
 part unit-emu run unit-emu
+part programs-emu run programs-emu
 part isa run isa ARCH=gfx942
 part isa-planted python3 harness/tests/isa_planted.py
 for arch in gfx90a gfx942 gfx950; do
