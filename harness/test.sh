@@ -57,7 +57,6 @@ part check run check ARCH=cpu
 part check-gfx942 run check ARCH=gfx942 DSV4_EMULATE=1 REPORTS=build/reports-gfx942
 part graph-gfx942 run check ARCH=gfx942 DSV4_EMULATE=1 MODE=graph REPORTS=build/reports-graph
 part full-gfx942 run check ARCH=gfx942 DSV4_EMULATE=1 TIER=full REPORTS=build/reports-gfx942-full
-part programs-emu run programs-emu
 part found harness/tests/found/run.sh
 part check-san run check ARCH=cpu "${san[@]}" REPORTS=build/san/reports
 part check-full run check ARCH=cpu TIER=smoke,full REPORTS=build/reports-full
@@ -72,6 +71,7 @@ part docs-planted python3 harness/tests/docs/planted.py
 part check-emulated run check-emulated REPORTS=build/reports-emulated
 part check-canary run check-canary
 part unit-emu run unit-emu
+part programs-emu run programs-emu
 part isa run isa ARCH=gfx942
 part isa-planted python3 harness/tests/isa_planted.py
 for arch in gfx90a gfx942 gfx950; do
