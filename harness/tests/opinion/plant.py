@@ -28,6 +28,8 @@ INPUTS = {
     "attn_combine": ("part_m", "part_l", "part_lse", "part_o", "counts", "sink"),
     "attn_sched_metadata": ("lens", "extra_lens"),
     "attn_sparse_prefill": ("q", "kv", "indices", "lens", "indptr", "sink"),
+    "idx_q_quant": ("q", "positions", "rope_table", "weights"),
+    "idx_q_hadamard_quant": ("q", "positions", "rope_table"),
 }
 
 
