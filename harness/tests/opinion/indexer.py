@@ -91,4 +91,35 @@ def idx_q_hadamard_quant(call):
     return True
 
 
-OPS = {f.__name__: f for f in (idx_q_quant, idx_q_hadamard_quant)}
+# ---- keys ----
+
+def key_offsets(call, j):
+    """Offsets in a page of the 128 codes of tokens j, and of their scales."""
+    d = np.arange(128)
+    j = np.asarray(j)[..., None]
+    if call.params["layout"] == "shuffled":
+        code = j // 16 * 16 * 128 + d // 16 * 256 + j % 16 * 16 + d % 16
+    else:
+        code = j * 128 + d
+    return code, call.int("block_size") * 128 + 4 * j + np.arange(4)
+
+
+def idx_k_gather(call):
+    block_size, cache = call.int("block_size"), call["cache"]
+    if call.params["layout"] == "shuffled" and block_size % 16:
+        return False
+    requests = call["block_table"].shape[0]
+    row = np.arange(int(call["cu_seq_lens"].at(requests)))
+    request = call["token_to_seq"].at(row)
+    j = row - call["cu_seq_lens"].at(request)
+    page = call["block_table"].at(request, j // block_size)
+    there = (page >= 0) & (page < cache.shape[0])
+    code, scale = key_offsets(call, j[there] % block_size)
+    call.outputs["k"].put(row[there], 0, cache.at(page[there][:, None], code))
+    scales = np.zeros((len(row), 4), np.uint8)
+    scales[there] = cache.at(page[there][:, None], scale)
+    call.outputs["scale"].put(row, 0, scales)
+    return True
+
+
+OPS = {f.__name__: f for f in (idx_q_quant, idx_q_hadamard_quant, idx_k_gather)}
