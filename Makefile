@@ -208,7 +208,7 @@ ROCM_PATH ?=
 NVCC := $(or $(wildcard $(CUDA_HOME)/bin/nvcc),$(shell command -v nvcc))
 # Never fast math; -fmad=false and -ffp-contract=off are the canon.
 NVCC_FLAGS = -O3 -fmad=false -std=c++17 -arch=$(1) $(if $(filter sm_8%,$(1)),,-DGPU_CLUSTERS) -Xcompiler -fPIC,-fvisibility=hidden,-Wall,-Wextra
-GPU_HEADERS := $(wildcard impl/common/*) harness/include/dsv4_plugin.h reference/layout/kv_page.h reference/ops.def
+GPU_HEADERS := $(wildcard impl/common/*) harness/include/dsv4_plugin.h $(wildcard reference/layout/*_page.h) reference/ops.def
 CU_OBJ = $(patsubst impl/cuda/%.cu,$(B)/$(1)/%.o,$(wildcard impl/cuda/*.cu))
 HIP_OBJ = $(patsubst impl/hip/%.hip,$(B)/$(1)/%.o,$(wildcard impl/hip/*.hip))
 
