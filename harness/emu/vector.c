@@ -491,13 +491,13 @@ FUNCTION(v_readfirstlane_b32) {
     return i + 1;
 }
 
-/* Writes its lane whether it executes or not. */
 /* A lane keeps one bit of definedness, and compilers spill lane masks, whose bits of lanes that do not run nobody ever
  * wrote: a word counts as written where any bit of it was. */
 static bool is_defined_in_part(const struct emu_wave *w, const struct emu_operand *o) {
     return o->kind != EMU_SGPR || o->reg >= EMU_SREGS || w->s_defined[o->reg] != 0;
 }
 
+/* Writes its lane whether it executes or not. */
 FUNCTION(v_writelane_b32) {
     if (!is_defined(w, &i->operand[2]))
         return emu_fault(w, i, EMU_UNINITIALISED, -1,
