@@ -359,8 +359,10 @@ ARCH_IMPL := hip
 else
 ARCH_IMPL := ref
 endif
-DEVICE_BUILD := $(CPU_BUILD) $(if $(filter-out cpu,$(ARCH)),$(B)/device_$(ARCH_IMPL).so)
-ARCH_BUILD := $(DEVICE_BUILD) $(if $(filter gfx942,$(ARCH)),$(EMU)) $(if $(filter-out cpu,$(ARCH)),$(B)/$(ARCH)/$(ARCH_IMPL).so)
+# An AMD GPU needs no emulator, and no LLVM to build it.
+EMULATOR := $(if $(filter gfx942,$(ARCH)),$(if $(wildcard /dev/kfd),$(if $(filter 1,$(DSV4_EMULATE)),$(EMU)),$(EMU)))
+DEVICE_BUILD := $(CPU_BUILD) $(EMULATOR) $(if $(filter-out cpu,$(ARCH)),$(B)/device_$(ARCH_IMPL).so)
+ARCH_BUILD := $(DEVICE_BUILD) $(if $(filter-out cpu,$(ARCH)),$(B)/$(ARCH)/$(ARCH_IMPL).so)
 
 # The device back ends. CUDA's links its runtime statically; HIP's needs nothing of ROCm here and finds it at run time.
 DEVICE_SRC := harness/device/gpu_backend.c reference/memory.c
