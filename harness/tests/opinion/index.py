@@ -65,4 +65,77 @@ def idx_swa(call):
     return True
 
 
-OPS = {f.__name__: f for f in (idx_swa,)}
+def put_ragged(call, rows):
+    """Lists end to end, with where they start; None in a list is a place that is not written."""
+    start = 0
+    for row in rows:
+        for o, value in enumerate(row):
+            if value is not None:
+                put_ints(call.outputs["indices"], 0, start + o, [value])
+        start += len(row)
+    put_ints(call.outputs["indptr"], 0, 0, np.cumsum([0] + [len(row) for row in rows]))
+
+
+def idx_global_topk(call):
+    block_size, table = call.int("block_size"), call["block_table"]
+    local, request, valid = call["local"], ints(call, "token_to_req"), ints(call, "is_valid")
+    limit = table.shape[1] * block_size if call.params["bounds"] == "check" else 2**31
+    rows, lens = [], []
+    for t in range(local.shape[0]):
+        x = local.at(t).astype(np.int64)
+        good = (x >= 0) & (x < limit)
+        mapped = np.full(len(x), -1)
+        mapped[good] = slot(call, int(request[t]), x[good], block_size)
+        rows.append(mapped)
+        lens.append(int(good.sum()) if valid[t] else 0)
+    put_ints(call.outputs["lens"], 0, 0, lens)
+    if call.params["form"] == "ragged":
+        put_ragged(call, [row[:n] for row, n in zip(rows, lens)])
+    else:
+        for t, row in enumerate(rows):
+            put_ints(call.outputs["indices"], t, 0, row)
+    return True
+
+
+def idx_combine_topk_swa(call):
+    topk, window, ratio, m, n = (call.int(name) for name in ("topk", "window", "ratio", "m", "n"))
+    selected, dense = call.get("topk_indices"), call.params["form"] == "dense"
+    width = selected.shape[1] if selected else 0
+    if dense and (width < topk or call.outputs["indices"].shape[1] < topk + window):
+        return False
+    rows = [[] for _ in range(call.outputs["lens"].shape[0])]
+    gathered, origin = ints(call, "gather_lens"), int(call["query_start_loc"].at(0))
+    for r, first, query, context in spans(call):
+        oldest = context + query - int(gathered[r])
+        for j in range(query):
+            t, position = first - origin + j, context + j
+            n_rows = min((position + 1) // ratio, topk)
+            row = [int(selected.at(t, c)) + m * r if c < width else None for c in range(n_rows)]
+            seen = range(max(position - window + 1, 0), position + 1)
+            rows[t] = row + [m * r + n + p - oldest for p in seen]
+    put_ints(call.outputs["lens"], 0, 0, [len(row) for row in rows])
+    if not dense:
+        put_ragged(call, rows)
+        return True
+    for t, row in enumerate(rows):
+        put_ints(call.outputs["indices"], t, 0, row + [-1] * (call.outputs["indices"].shape[1] - len(row)))
+    return True
+
+
+def idx_ragged_from_dense(call):
+    dense, limit, flat = call["indices"], call.int("num_rows"), call.outputs["flat"]
+    rows, width = dense.shape
+    if flat.shape[0] < rows * width:
+        return False
+    n = [min(max(int(length), 0), width) for length in ints(call, "lens")]
+    start = np.cumsum([0] + n)
+    for t in range(rows):
+        if n[t] == 0:
+            continue
+        x = dense.at(t, np.arange(n[t])).astype(np.int64)
+        put_ints(flat, 0, int(start[t]), np.where((limit >= 0) & ((x < 0) | (x >= limit)), -1, x))
+    put_ints(call.outputs["indptr"], 0, 0, start)
+    return True
+
+
+OPS = {f.__name__: f for f in (idx_swa, idx_global_topk, idx_combine_topk_swa, idx_ragged_from_dense)}

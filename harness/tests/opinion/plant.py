@@ -29,6 +29,9 @@ INPUTS = {
     "attn_sched_metadata": ("lens", "extra_lens"),
     "attn_sparse_prefill": ("q", "kv", "indices", "lens", "indptr", "sink"),
     "idx_swa": ("query_start_loc", "seq_lens", "token_to_req", "is_valid", "block_table"),
+    "idx_global_topk": ("local", "token_to_req", "is_valid", "block_table"),
+    "idx_combine_topk_swa": ("topk_indices", "query_start_loc", "seq_lens", "gather_lens"),
+    "idx_ragged_from_dense": ("indices", "lens"),
 }
 
 
