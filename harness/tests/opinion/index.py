@@ -138,4 +138,57 @@ def idx_ragged_from_dense(call):
     return True
 
 
-OPS = {f.__name__: f for f in (idx_swa, idx_global_topk, idx_combine_topk_swa, idx_ragged_from_dense)}
+def idx_c128a_metadata(call):
+    ratio, block_size = call.int("ratio"), call.int("block_size")
+    rows, local = call.outputs["global"], call.outputs["local"]
+    position, request, slots = (ints(call, n) for n in ("positions", "token_to_req", "slot_mapping"))
+    decodes, width = rows.shape
+    if decodes + local.shape[0] != len(position) or width != local.shape[1]:
+        return False
+    for t in range(len(position)):
+        n = min((int(position[t]) + 1) // ratio, width)
+        row = np.full(width, -1)
+        row[:n] = slot(call, int(request[t]), np.arange(n), block_size) if t < decodes else np.arange(n)
+        put_ints(rows if t < decodes else local, t if t < decodes else t - decodes, 0, row)
+        if t < decodes:
+            put_ints(call.outputs["decode_lens"], 0, t, [n if slots[t] >= 0 else 0])
+    return True
+
+
+def idx_compressed_slot_mapping(call):
+    ratio, out = call.int("ratio"), call.outputs["slots"]
+    result = np.full(out.shape[0], -1, np.int64)
+    for r, first, query, context in spans(call):
+        for j in range(query):
+            if (context + j) % ratio == ratio - 1:
+                result[first + j] = slot(call, r, (context + j) // ratio, call.int("block_size"))
+    put_ints(out, 0, 0, result, "<i8")
+    return True
+
+
+def idx_indexer_decode_lens(call):
+    next_n, ratio, out = call.int("next_n"), call.int("ratio"), call.outputs["lens"]
+    length = ints(call, "seq_lens")
+    values = [max(int(n) - next_n + j + 1, 0) // ratio for n in length for j in range(next_n)]
+    columns = next_n if call.params["form"] == "native" else 1
+    if out.shape[1] != columns or out.shape[0] * columns < len(values):
+        return False
+    values += [0] * (out.shape[0] * columns - len(values))
+    for row in range(out.shape[0]):
+        put_ints(out, row, 0, values[row * columns:(row + 1) * columns])
+    return True
+
+
+def graph_copy_ragged(call):
+    source, indptr = ints(call, "source"), ints(call, "indptr")
+    view = max((len(indptr) - 1) * call.int("per_row"), 1)
+    if len(source) > view or view > call.outputs["buffer"].shape[0]:
+        return False
+    put_ints(call.outputs["buffer"], 0, 0, source)
+    put_ints(call.outputs["indptr_buffer"], 0, 0, indptr)
+    return True
+
+
+OPS = {f.__name__: f for f in (idx_swa, idx_global_topk, idx_combine_topk_swa, idx_ragged_from_dense,
+                               idx_c128a_metadata, idx_compressed_slot_mapping, idx_indexer_decode_lens,
+                               graph_copy_ragged)}

@@ -32,6 +32,10 @@ INPUTS = {
     "idx_global_topk": ("local", "token_to_req", "is_valid", "block_table"),
     "idx_combine_topk_swa": ("topk_indices", "query_start_loc", "seq_lens", "gather_lens"),
     "idx_ragged_from_dense": ("indices", "lens"),
+    "idx_c128a_metadata": ("positions", "token_to_req", "slot_mapping", "block_table"),
+    "idx_compressed_slot_mapping": ("query_start_loc", "seq_lens", "block_table"),
+    "idx_indexer_decode_lens": ("seq_lens",),
+    "graph_copy_ragged": ("source", "indptr"),
 }
 
 
