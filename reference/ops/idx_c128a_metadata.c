@@ -88,20 +88,12 @@ static int shape(struct dsv4_case *c, struct dsv4_err *err) {
     return 0;
 }
 
-/* A stale token's position is the last one of its stale request: every row that it names is there. */
 static void fill(struct dsv4_case *c) {
-    const struct idx_step *const step = idx_step_of(c);
-    const dsv4_tensor *const requests = &c->tensors[TOKEN_TO_REQ].t;
-    int64_t *const positions = c->tensors[POSITIONS].t.data;
     int64_t *const slots_of = c->tensors[SLOT_MAPPING].t.data;
     idx_fill_token_to_req(c, TOKEN_TO_REQ);
-    idx_fill_positions(c, POSITIONS);
-    for (int64_t t = 0; t < requests->shape[0]; t++) {
-        const int64_t token = t - step->first, r = idx_at(requests, t);
-        if (token < 0 || token >= step->batch.n_tokens)
-            positions[t] = r < step->batch.n_requests ? step->batch.seq_lens[r] - 1 : -1;
+    idx_fill_stale_positions(c, POSITIONS, TOKEN_TO_REQ);
+    for (int64_t t = 0; t < c->tensors[SLOT_MAPPING].t.shape[0]; t++)
         slots_of[t] = idx_token_is_valid(c, t) ? 1000 + t : -1;
-    }
     idx_fill_table(c, BLOCK_TABLE);
 }
 

@@ -99,6 +99,17 @@ void idx_fill_positions(const struct dsv4_case *c, size_t slot) {
     }
 }
 
+void idx_fill_stale_positions(const struct dsv4_case *c, size_t slot, size_t requests) {
+    const struct idx_step *const step = idx_step_of(c);
+    int64_t *const positions = c->tensors[slot].t.data;
+    idx_fill_positions(c, slot);
+    for (int64_t t = 0; t < c->tensors[slot].t.shape[0]; t++) {
+        const int64_t token = t - step->first, r = idx_at(&c->tensors[requests].t, t);
+        if (token < 0 || token >= step->batch.n_tokens)
+            positions[t] = r < step->batch.n_requests ? step->batch.seq_lens[r] - 1 : -1;
+    }
+}
+
 void idx_fill_table(const struct dsv4_case *c, size_t slot) {
     dsv4_paging_fill(&idx_step_of(c)->paging, &c->tensors[slot].t);
 }

@@ -189,6 +189,57 @@ def graph_copy_ragged(call):
     return True
 
 
+def idx_flashinfer_mixed(call):
+    window, ratio, form = call.int("window"), call.int("ratio"), call.params["decode"]
+    out, swa = call.outputs["indices"], call.get("decode_swa")
+    decode, prefill, given = call.get("decode_indices"), call.get("prefill_indices"), call.get("decode_lens")
+    decodes = swa.shape[0] if swa else 0
+    width = max([t.shape[1] for t in (decode, prefill) if t] + [0])
+    if out.shape[1] != window + -(-width // 4) * 4:
+        return False
+    position, request, valid = (ints(call, n) for n in ("positions", "token_to_req", "is_valid"))
+    for t in range(out.shape[0]):
+        row, r = np.full(out.shape[1], -1), int(request[t])
+        if t < decodes:
+            row[:window] = swa.at(t, np.arange(window))
+            x = decode.at(t).astype(np.int64) if decode and form != "none" else np.zeros(0, np.int64)
+            n = len(x) if form == "none" or not given else int(given.at(t))
+            if form == "local":
+                n = int((x >= 0).sum()) if valid[t] else 0
+        else:
+            seen = np.arange(max(int(position[t]) + 1 - window, 0), int(position[t]) + 1)
+            size = call.int("swa_block_size")
+            row[:len(seen)] = call["swa_table"].at(r, seen // size).astype(np.int64) * size + seen % size
+            n = min((int(position[t]) + 1) // ratio, prefill.shape[1] if prefill else 0)
+            x = prefill.at(t - decodes, np.arange(n)).astype(np.int64) if n else np.zeros(0, np.int64)
+        if t >= decodes or form == "local":
+            good = x >= 0
+            x[good] = slot(call, r, x[good], call.int("block_size"))
+            x[~good] = -1
+        row[window:window + len(x)] = x
+        put_ints(out, t, 0, row)
+        put_ints(call.outputs["lens"], 0, t, [window + n])
+    return True
+
+
+def idx_prefill_gather_lens(call):
+    first, window, n = call.int("first_request"), call.int("window"), call.outputs["gather_lens"].shape[0]
+    if first + n > call["seq_lens"].shape[0]:
+        return False
+    put_ints(call.outputs["gather_lens"], 0, 0,
+             [query + min(context, window - 1) for _, _, query, context in spans(call)[first:first + n]])
+    return True
+
+
+def idx_short_context_fill(call):
+    out = call.outputs["indices"]
+    columns = np.arange(out.shape[1])
+    for t, position in enumerate(ints(call, "positions")):
+        put_ints(out, t, 0, np.where((columns + 1) * call.int("ratio") <= position + 1, columns, -1))
+    return True
+
+
 OPS = {f.__name__: f for f in (idx_swa, idx_global_topk, idx_combine_topk_swa, idx_ragged_from_dense,
                                idx_c128a_metadata, idx_compressed_slot_mapping, idx_indexer_decode_lens,
-                               graph_copy_ragged)}
+                               graph_copy_ragged, idx_flashinfer_mixed, idx_prefill_gather_lens,
+                               idx_short_context_fill)}

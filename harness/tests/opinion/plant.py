@@ -36,6 +36,10 @@ INPUTS = {
     "idx_compressed_slot_mapping": ("query_start_loc", "seq_lens", "block_table"),
     "idx_indexer_decode_lens": ("seq_lens",),
     "graph_copy_ragged": ("source", "indptr"),
+    "idx_flashinfer_mixed": ("decode_swa", "decode_indices", "decode_lens", "prefill_indices", "positions",
+                             "token_to_req", "is_valid", "swa_table", "block_table"),
+    "idx_prefill_gather_lens": ("query_start_loc", "seq_lens"),
+    "idx_short_context_fill": ("positions",),
 }
 
 
