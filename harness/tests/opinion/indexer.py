@@ -122,4 +122,39 @@ def idx_k_gather(call):
     return True
 
 
-OPS = {f.__name__: f for f in (idx_q_quant, idx_q_hadamard_quant, idx_k_gather)}
+# ---- top-k ----
+
+def order(x):
+    """Integers in the order of the fp32 bits: -NaN first, +NaN last, -0 before +0."""
+    bits = np.asarray(x, "<f4").view("<u4").astype(np.int64)
+    return np.where(bits >> 31, 0xFFFFFFFF - bits, bits + (1 << 31))
+
+
+def spans(call):
+    """First column and length of each row."""
+    rows, columns = call["logits"].shape
+    r = np.arange(rows)
+    if call.params["form"] == "rows":
+        start = call["row_starts"].at(r).astype(np.int64)
+        length = call["row_ends"].at(r) - start
+    else:
+        n = call.int("next_n") if call.params["form"] == "lens" else 1
+        start = np.zeros(rows, np.int64)
+        length = call["lens"].at(r // n).astype(np.int64) - (n - 1 - r % n)
+    return start, np.clip(length, 0, columns - start)
+
+
+def idx_topk(call):
+    k = call.int("k")
+    for r, (start, length) in enumerate(zip(*spans(call))):
+        chosen = np.full(k, -1, "<i4")
+        if length <= k:
+            chosen[:length] = np.arange(length)
+        else:
+            keys = order(call["logits"].at(r, start + np.arange(length)))
+            chosen[:] = np.sort(np.argsort(-keys, kind="stable")[:k])
+        call.outputs["out"].put([r], 0, chosen[None])
+    return True
+
+
+OPS = {f.__name__: f for f in (idx_q_quant, idx_q_hadamard_quant, idx_k_gather, idx_topk)}

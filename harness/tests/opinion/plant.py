@@ -30,6 +30,7 @@ INPUTS = {
     "attn_sparse_prefill": ("q", "kv", "indices", "lens", "indptr", "sink"),
     "idx_q_quant": ("q", "positions", "rope_table", "weights"),
     "idx_q_hadamard_quant": ("q", "positions", "rope_table"),
+    "idx_topk": ("logits", "row_starts", "row_ends", "lens"),
     "idx_k_gather": ("cache", "block_table", "cu_seq_lens", "token_to_seq"),
 }
 
