@@ -31,6 +31,8 @@ INPUTS = {
     "idx_q_quant": ("q", "positions", "rope_table", "weights"),
     "idx_q_hadamard_quant": ("q", "positions", "rope_table"),
     "idx_topk": ("logits", "row_starts", "row_ends", "lens"),
+    "idx_mqa_logits": ("q", "k", "k_scale", "weights", "ks", "ke"),
+    "idx_paged_mqa_logits": ("q", "cache", "weights", "lens", "block_table"),
     "idx_k_gather": ("cache", "block_table", "cu_seq_lens", "token_to_seq"),
 }
 
