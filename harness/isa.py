@@ -107,7 +107,7 @@ class Gate:
         self.faults.append(f"{kernel}: {sentence}")
 
     def canonical(self):
-        """Kernel -> mnemonics, IR, of the compilations without contraction."""
+        """Kernel -> its fused multiply-adds, and its IR, of the compilations without contraction."""
         llvm, arch = self.options.llvm, self.options.arch
         mnemonics, ir = {}, {}
         for path in self.options.ir:
@@ -117,10 +117,12 @@ class Gate:
                     self.fault(path.name, f"line {n} of the IR may be contracted ({found[0].strip()}): "
                                "write fma() where one rounding is meant")
                     break
-            ir |= bodies(text)
+            for name, body in bodies(text).items():
+                ir[name] = ir.get(name, "") + body
             listing = path.with_suffix(".o")
             tool(llvm, "llc", f"-mcpu={arch}", "-O3", "-fp-contract=off", "-filetype=obj", "-o", listing, path)
-            mnemonics |= instructions(llvm, arch, listing)
+            for name, found in instructions(llvm, arch, listing).items():
+                mnemonics[name] = max(mnemonics.get(name, 0), fused(found)) # several sources may have one kernel
         return mnemonics, ir
 
     def budget(self, name, numbers, lines):
@@ -140,7 +142,7 @@ class Gate:
         if symbol not in written or symbol not in ir:
             self.fault(name, "the sources that were compiled beside it have no such kernel")
             return
-        n, allowed = fused(found), fused(written[symbol])
+        n, allowed = fused(found), written[symbol]
         if n > allowed:
             self.fault(name, f"{n} fused multiply-adds, where its source and divisions account for {allowed}: contracted")
         memory = sorted({m for m in found if m.startswith(("scratch_", "buffer_"))})

@@ -19,7 +19,6 @@ enum {
     PATTERN = 0xa5,
     FIRST_SLICE = 1 << 11,
     LAST_SLICE = 1 << 18,
-    GROUP_SLICE = 1 << 19,
     PROBE = 512,
     LDS_PAD = 64,
     KEPT = 64
@@ -235,10 +234,10 @@ static bool stopped(struct emu_launch *launch) {
 }
 
 enum emu_outcome emu_group_run(struct emu_resident *r, const struct emu_start *start,
-                               uint64_t *executed, bool *moved) {
+                               uint64_t limit, uint64_t *executed, bool *moved) {
     struct emu_group *const group = &r->group;
     uint64_t used = 0;
-    while (used < GROUP_SLICE) {
+    while (used < limit) {
         uint32_t n_live = 0, n_at_barrier = 0, n_waiting = 0;
         for (uint32_t k = 0; k < group->n_waves; k++) {
             struct emu_wave *const w = &group->waves[k];

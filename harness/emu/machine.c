@@ -233,7 +233,7 @@ static int find_entry(struct emu_start *start, struct emu_fault *fault) {
     struct emu_error error = {""};
     const uint64_t skip = kernel->preload_length > 0 ? PRELOAD_PROLOGUE : 0;
     start->entry = emu_code_at(kernel->code, kernel->entry + skip, &error);
-    if (start->entry != NULL) return 0;
+    if (start->entry != NULL) return emu_verify_registers(kernel, start->entry, fault);
     fault->kind = EMU_BAD_CODE;
     (void)snprintf(fault->text, sizeof fault->text, "kernel %s cannot be run: %s", kernel->name,
                    error.text);

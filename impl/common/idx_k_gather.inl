@@ -60,7 +60,7 @@ template <bool WIDE> GPU_DEVICE void gather_store(char *at, gpu_u4 v) {
 }
 
 template <bool WIDE>
-__global__ void __launch_bounds__(CALL_THREADS) gather_kernel(const struct gather_args a) {
+__global__ void __launch_bounds__(CALL_THREADS) k_gather_kernel(const struct gather_args a) {
     const int64_t first = (gpu_block() * CALL_TEAMS + gpu_team()) * GATHER_TEAM;
     const int chunk = gpu_lane() % INDEXER_CHUNKS, row = gpu_lane() / INDEXER_CHUNKS;
     const int64_t last = a.starts[a.n_requests], end = last < a.rows ? last : a.rows;
@@ -132,9 +132,9 @@ static int run(const dsv4_call *call, struct call_why why) {
     const int status = call_grid(&grid, call_ceil(a.rows, CALL_TEAMS * GATHER_TEAM), why);
     if (status != DSV4_OK) return status;
     if (call_aligned(cache, 16) && call_aligned(k, 16))
-        GPU_LAUNCH(gather_kernel<true>, grid, CALL_THREADS, stream, a);
+        GPU_LAUNCH(k_gather_kernel<true>, grid, CALL_THREADS, stream, a);
     else
-        GPU_LAUNCH(gather_kernel<false>, grid, CALL_THREADS, stream, a);
+        GPU_LAUNCH(k_gather_kernel<false>, grid, CALL_THREADS, stream, a);
     return call_launched(why);
 }
 

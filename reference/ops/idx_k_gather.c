@@ -229,7 +229,7 @@ static void trace(const struct dsv4_case *c, size_t slot, int64_t offset, char *
 static void work(const struct dsv4_case *c, struct dsv4_work *work) {
     const double rows = (double)total_of(&kv_step_of(c)->batch);
     work->bytes_read = rows * (INDEXER_FP8_TOKEN_BYTES + 4);
-    work->bytes_written = rows * INDEXER_FP8_TOKEN_BYTES;
+    work->bytes_written = rows * (double)INDEXER_FP8_TOKEN_BYTES;
 }
 
 const struct dsv4_op dsv4_op_idx_k_gather = {

@@ -92,7 +92,8 @@ struct factors {
 static float weigh(const struct factors *factors, float w, const struct idx_query_row *row) {
     const bool folded = factors->folded && factors->wrong != IDX_SCALE_UNUSED;
     if (folded) w = w * row->scale;
-    if (factors->wrong == IDX_SCALE_FOLDED && !folded) w = w * dsv4_from_bits(row->bytes[0] << 23);
+    if (factors->wrong == IDX_SCALE_FOLDED && !folded)
+        w = w * dsv4_from_bits((uint32_t)row->bytes[0] << 23);
     const float both = factors->softmax * factors->head;
     w = factors->wrong == IDX_FACTORS_FIRST ? w * both : (w * factors->softmax) * factors->head;
     return factors->wrong == IDX_WEIGHT_ROUNDED ? dsv4_bf16_to_f32(dsv4_bf16_from_f32(w)) : w;

@@ -271,6 +271,8 @@ void idx_query_work(const struct dsv4_case *c, struct dsv4_work *work) {
     const double rows = (double)kv_step_of(c)->batch.n_rows;
     const double heads = (double)dsv4_case_int(c, "heads");
     const bool mxfp4 = dsv4_case_is(c, "format", "mxfp4");
-    work->bytes_read = rows * (heads * INDEXER_HEAD * 2 + KV_ROPE_TABLE_ROW * 4 + 8);
-    work->bytes_written = rows * heads * (mxfp4 ? INDEXER_MXFP4_TOKEN_BYTES : INDEXER_HEAD);
+    work->bytes_read =
+        rows * (heads * (double)INDEXER_HEAD * 2 + (double)KV_ROPE_TABLE_ROW * 4 + 8);
+    const int64_t bytes = mxfp4 ? (int64_t)INDEXER_MXFP4_TOKEN_BYTES : (int64_t)INDEXER_HEAD;
+    work->bytes_written = rows * heads * (double)bytes;
 }

@@ -28,6 +28,7 @@ INPUTS = {
     "attn_combine": ("part_m", "part_l", "part_lse", "part_o", "counts", "sink"),
     "attn_sched_metadata": ("lens", "extra_lens"),
     "attn_sparse_prefill": ("q", "kv", "indices", "lens", "indptr", "sink"),
+    "idx_swa": ("query_start_loc", "seq_lens", "token_to_req", "is_valid", "block_table"),
     "idx_q_quant": ("q", "positions", "rope_table", "weights"),
     "idx_q_hadamard_quant": ("q", "positions", "rope_table"),
     "idx_topk": ("logits", "row_starts", "row_ends", "lens"),

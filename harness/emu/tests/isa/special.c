@@ -157,6 +157,17 @@ static void indexed(struct isa_state *s, const void *argument) {
     }
 }
 
+static void inserted_bytes(struct isa_state *s, const void *argument) {
+    (void)argument;
+    for (unsigned lane = 0; lane < ISA_LANES; lane++) {
+        if ((exec_of(s) >> lane & 1) == 0) continue;
+        const unsigned shift = 8 * (s->v[6][lane] & 3);
+        const uint32_t byte = (s->v[4][lane] & 0xff) << shift, keep = ~(0xffu << shift);
+        s->v[8][lane] = (s->v[8][lane] & keep) | byte;
+        s->v[10][lane] = (s->v[12][lane] & keep) | byte;
+    }
+}
+
 static void mixes(struct isa_state *s, const void *argument) {
     (void)argument;
     for (unsigned lane = 0; lane < ISA_LANES; lane++) {
@@ -201,21 +212,25 @@ const struct isa_special isa_specials[] = {
      "gpr_idx(SRC0)\n\tv_mov_b32_e32 v8, v4\n"
      "\ts_set_gpr_idx_idx s49\n\ts_set_gpr_idx_mode gpr_idx(DST)\n\tv_mov_b32_e32 v20, "
      "v12\n\ts_set_gpr_idx_off\n", indexed},
+    {"v_cvt_pkaccum_u8_f32 v_cvt_pk_u8_f32",
+     "\tv_cvt_f32_ubyte0_e32 v63, v4\n\tv_cvt_pkaccum_u8_f32 v8, v63, v6\n\tv_cvt_pk_u8_f32 v10, "
+     "v63, v6, v12\n", inserted_bytes},
+    {"s_sendmsg",                                                                 "\ts_sendmsg sendmsg(MSG_INTERRUPT)\n", nothing},
     {"v_fma_mix_f32 v_fma_mixlo_f16 v_fma_mixhi_f16",
      "\tv_fma_mix_f32 v10, v4, v6, v8 op_sel:[0,1,0] op_sel_hi:[1,1,0]\n"
      "\tv_fma_mixlo_f16 v12, v4, v6, v8 op_sel:[0,1,0] op_sel_hi:[1,1,0]\n"
      "\tv_fma_mixhi_f16 v14, v4, v6, v8 op_sel:[0,1,0] op_sel_hi:[1,1,0]\n", mixes},
     {"v_readlane_b32 v_readfirstlane_b32",
      "\tv_readlane_b32 s20, v4, s16\n\tv_readlane_b32 s21, v5, 37\n\tv_readfirstlane_b32 s22, v6\n", readlane},
-    {"v_writelane_b32", "\tv_writelane_b32 v4, s18, m0\n\tv_writelane_b32 v5, s19, 61\n",
+    {"v_writelane_b32",                                    "\tv_writelane_b32 v4, s18, m0\n\tv_writelane_b32 v5, s19, 61\n",
      writelane},
-    {"ds_bpermute_b32",                                                                  "\tds_bpermute_b32 v8, v2, v4 offset:12\n", bpermute},
-    {"ds_permute_b32",                           "\tds_permute_b32 v8, v2, v4\n", permute},
+    {"ds_bpermute_b32",                                                           "\tds_bpermute_b32 v8, v2, v4 offset:12\n", bpermute},
+    {"ds_permute_b32",                                                               "\tds_permute_b32 v8, v2, v4\n", permute},
     {"ds_swizzle_b32",
      "\tds_swizzle_b32 v8, v4 offset:swizzle(QUAD_PERM,3,2,1,0)\n\tds_swizzle_b32 v9, v4 "
      "offset:swizzle(SWAP,16)\n"
      "\tds_swizzle_b32 v10, v4 offset:swizzle(BROADCAST,8,5)\n", swizzle},
-    {"v_swap_b32",                                      "\tv_swap_b32 v4, v6\n", swap},
+    {"v_swap_b32",                           "\tv_swap_b32 v4, v6\n", swap},
     {"v_accvgpr_write_b32 v_accvgpr_mov_b32 v_accvgpr_read_b32",
      "\tv_accvgpr_write_b32 a3, v4\n\tv_accvgpr_mov_b32 a9, a3\n\ts_nop 4\n\tv_accvgpr_read_b32 "
      "v8, a9\n", accumulators},

@@ -106,3 +106,21 @@ Test(isa, a_wrong_formulation_is_seen) {
               "%s", result.first);
     free(program);
 }
+
+static void unreached(struct isa_state *state, const void *argument) {
+    (void)state;
+    (void)argument;
+}
+
+Test(isa, a_trap_ends_the_program) {
+    static const struct isa_special trap = {"s_trap", "\ts_trap 2\n", unreached};
+    struct isa_program *const program = calloc(1, sizeof *program);
+    struct isa_result result;
+    cr_assert_not_null(program);
+    isa_build_special(program, &trap);
+    const struct isa_program *const list[] = {program};
+    cr_assert_eq(isa_execute(&result, list, 1), 0);
+    cr_expect_eq(result.failed, 1);
+    cr_expect(strstr(result.first, "trap") != NULL, "%s", result.first);
+    free(program);
+}

@@ -56,6 +56,32 @@ __global__ void collatz(int *steps, int n) {
     steps[i] = count;
 }
 
+/* A barrier of the whole grid: every block must be resident. */
+__global__ void meet(unsigned *arrived, unsigned *sum) {
+    if (threadIdx.x == 0) {
+        atomicAdd(arrived, 1u);
+        while (__hip_atomic_load(arrived, __ATOMIC_ACQUIRE, __HIP_MEMORY_SCOPE_AGENT) < gridDim.x) {
+        }
+        atomicAdd(sum, *arrived);
+    }
+}
+
+static void grid() {
+    unsigned *device, *sum, host[2] = {0, 0};
+    OK(hipMalloc(&device, sizeof host));
+    OK(hipMemset(device, 0, sizeof host));
+    sum = device + 1;
+    void *arguments[] = {&device, &sum};
+    OK(hipLaunchCooperativeKernel((const void *)meet, dim3(100), dim3(128), arguments, 0, nullptr));
+    OK(hipMemcpy(host, device, sizeof host, hipMemcpyDeviceToHost));
+    EXPECT(host[0] == 100 && host[1] == 100 * 100);
+    EXPECT_ERROR(hipLaunchCooperativeKernel((const void *)meet, dim3(1000000), dim3(128), arguments,
+                                            0, nullptr),
+                 hipErrorCooperativeLaunchTooLarge);
+    (void)hipGetLastError();
+    OK(hipFree(device));
+}
+
 static void sums() {
     std::vector<float> in(3001);
     double want = 0;
@@ -137,5 +163,6 @@ int main() {
     reversal<double>(333);
     reversal<unsigned char>(4095);
     divergence();
+    grid();
     return done();
 }

@@ -99,6 +99,12 @@ Test(launch, kernel_arguments_are_read_only) {
                         "kernel arguments");
 }
 
+Test(launch, registers_beyond_the_kernels_own_are_found_before_it_runs) {
+    kernel_expect_fault("s_endpgm\nv_mov_b32 v40, 0\n", EMU_BAD_CODE, "v_mov_b32_e32 v40, 0");
+    kernel_expect_fault("v_add_f64 v[30:31], v[32:33], 1.0\n", EMU_BAD_CODE, "names others");
+    kernel_expect_fault("v_accvgpr_write_b32 a0, 1\n", EMU_BAD_CODE, "0 accumulation registers");
+}
+
 static void refuse(const uint32_t grid[3], const uint32_t block[3], unsigned lds,
                    const char *text) {
     struct kernel kernel = {.body = "s_nop 0\n", .lds = lds};

@@ -155,9 +155,9 @@ static void set_up(struct trial *t, const struct emu_opcode *opcode, uint64_t *s
                                              .type = opcode->types[n],
                                              .registers = wide ? 2 : 1,
                                              .reg = (uint16_t)(result ? 8 : source)};
-        if (opcode->types[n] == EMU_I16)
+        if (opcode->types[n] == EMU_I16 || opcode->types[n] == EMU_U16)
             i->operand[n] = (struct emu_operand){
-                .kind = EMU_CONSTANT, .type = EMU_I16, .value = (uint16_t)random64(state)};
+                .kind = EMU_CONSTANT, .type = opcode->types[n], .value = (uint16_t)random64(state)};
         if (!result) source += 2;
         i->n_operands++;
     }
@@ -173,7 +173,7 @@ static void fill(struct trial *t, uint64_t *state) {
     /* Half of the time the sources are equal. */
     const struct emu_operand *const last = &t->insn[0].operand[1];
     if (last->kind == EMU_CONSTANT && (random64(state) & 1) != 0)
-        w->s[16] = (uint32_t)(int16_t)last->value;
+        w->s[16] = last->type == EMU_I16 ? (uint32_t)(int16_t)last->value : (uint32_t)last->value;
     else if ((random64(state) & 1) != 0)
         memcpy(w->s + 18, w->s + 16, 2 * sizeof *w->s);
     w->scc = random64(state) & 1;

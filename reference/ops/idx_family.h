@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the ops share that build indices and metadata: the step they run in, and their integer tensors. */
+#ifndef DSV4_IDX_FAMILY_H
+#define DSV4_IDX_FAMILY_H
+
+#include "../input/serving.h"
+#include "../op.h"
+
+enum { IDX_STREAM_TOPK = 30, IDX_STREAM_STALE = 31 };
+
+#define IDX_VIEW_PARAM                                                                             \
+    DSV4_PARAM_NAME("view", INPUT, "dense", "dense wide",                                          \
+                    "wide: rows lie apart, as slices of a wider tensor do")
+#define IDX_FIRST_TOKEN_PARAM                                                                      \
+    DSV4_PARAM_INT("first_token", INPUT, 0, 0, 1 << 22,                                            \
+                   "query_start_loc[0]: tokens of the step before the first request")
+#define IDX_INVALID_PARAM                                                                          \
+    DSV4_PARAM_INT("invalid_every", INPUT, 0, 0, 1 << 20,                                          \
+                   "every n-th token counts as padding too; 0: none")
+#define IDX_STEP_PARAMS(initial)                                                                   \
+    DSV4_BATCH_PARAMS(initial), DSV4_ADDRESS_PARAM, IDX_FIRST_TOKEN_PARAM, IDX_VIEW_PARAM
+
+/* One step: the batch, the pages of one cache, and where its tokens start. */
+struct idx_step {
+    struct dsv4_batch batch;
+    struct dsv4_paging paging;
+    int64_t first;
+};
+
+static inline struct idx_step *idx_step_of(const struct dsv4_case *c) { return c->plan; }
+
+/* Lays the step out as c->plan. -1 with err set. */
+int idx_step_make(struct dsv4_case *c, struct dsv4_err *err);
+
+/* Hands out pages for a cache with one row per `ratio` tokens. */
+void idx_step_page(struct dsv4_case *c, int64_t block_size, int64_t ratio, int64_t window,
+                   int64_t page_bytes);
+
+/* ---- shapes ---- */
+
+void idx_shape_rows(struct dsv4_case *c, size_t slot, uint32_t dtype, int64_t n);
+
+/* [rows, width] i32; `wide` views put `extra` elements between rows. */
+void idx_shape_matrix(struct dsv4_case *c, size_t slot, int64_t rows, int64_t width, int64_t extra);
+void idx_shape_table(struct dsv4_case *c, size_t slot);
+
+/* ---- fills ---- */
+
+/* Prefix sums of the queries, from `first` on. */
+void idx_fill_query_start(const struct dsv4_case *c, size_t slot);
+void idx_fill_seq_lens(const struct dsv4_case *c, size_t slot);
+
+/* Rows from `first` on; those before and after the batch's are stale but name a request. */
+void idx_fill_token_to_req(const struct dsv4_case *c, size_t slot);
+
+/* 1 for tokens of the batch but every invalid_every-th. */
+void idx_fill_valid(const struct dsv4_case *c, size_t slot);
+bool idx_token_is_valid(const struct dsv4_case *c, int64_t t);
+void idx_fill_positions(const struct dsv4_case *c, size_t slot);
+void idx_fill_table(const struct dsv4_case *c, size_t slot);
+
+/* ---- reading a call ---- */
+
+static inline int32_t idx_at(const dsv4_tensor *t, int64_t i) {
+    int32_t x;
+    memcpy(&x, (const char *)t->data + i * t->stride[0], sizeof x);
+    return x;
+}
+
+static inline int64_t idx_at_i64(const dsv4_tensor *t, int64_t i) {
+    int64_t x;
+    memcpy(&x, (const char *)t->data + i * t->stride[0], sizeof x);
+    return x;
+}
+
+static inline bool idx_flag(const dsv4_tensor *t, int64_t i) {
+    return ((const uint8_t *)t->data)[i * t->stride[0]] != 0;
+}
+
+static inline int32_t idx_at2(const dsv4_tensor *t, int64_t i, int64_t j) {
+    int32_t x;
+    memcpy(&x, (const char *)t->data + i * t->stride[0] + j * t->stride[1], sizeof x);
+    return x;
+}
+
+static inline int32_t *idx_row(const dsv4_tensor *t, int64_t i) {
+    return (int32_t *)(void *)((char *)t->data + i * t->stride[0]);
+}
+
+static inline bool idx_absent(const dsv4_tensor *t) { return t->ndim == 0; }
+static inline int64_t idx_min(int64_t a, int64_t b) { return a < b ? a : b; }
+static inline int64_t idx_max(int64_t a, int64_t b) { return a > b ? a : b; }
+
+/* The slot of row `row` of request `request`: its page times block_size, plus the place in the page, in 64 bits. A row
+ * beyond the table, or a request beyond its rows, is -1; only wrong references ask for one. */
+int64_t idx_slot(const dsv4_tensor *table, int64_t request, int64_t row, int64_t block_size);
+
+/* The request of token t: the last r with query_start_loc[r] <= t among those with tokens. -1: none has it. */
+int64_t idx_request_of(const dsv4_tensor *query_start_loc, int64_t t);
+
+#endif

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The step that an index op runs in. */
+#include "idx_family.h"
+
+int idx_step_make(struct dsv4_case *c, struct dsv4_err *err) {
+    struct idx_step *const step = dsv4_case_alloc(c, sizeof *step);
+    c->plan = step;
+    step->first = dsv4_case_int(c, "first_token");
+    return dsv4_batch_make(c, &step->batch, err);
+}
+
+void idx_step_page(struct dsv4_case *c, int64_t block_size, int64_t ratio, int64_t window,
+                   int64_t page_bytes) {
+    struct idx_step *const step = idx_step_of(c);
+    const struct dsv4_paging_rule rule = {.stream = 1,
+                                          .block_size = block_size,
+                                          .ratio = ratio,
+                                          .window = window,
+                                          .page_bytes = page_bytes,
+                                          .element_bytes = 1};
+    dsv4_paging_make(c, &step->paging, &step->batch, &rule);
+}
+
+void idx_shape_rows(struct dsv4_case *c, size_t slot, uint32_t dtype, int64_t n) {
+    DSV4_SHAPE(c, slot, dtype, n);
+    c->tensors[slot].align = dsv4_dtype_bytes(dtype);
+}
+
+void idx_shape_matrix(struct dsv4_case *c, size_t slot, int64_t rows, int64_t width,
+                      int64_t extra) {
+    DSV4_SHAPE(c, slot, DSV4_I32, rows, width);
+    c->tensors[slot].align = width % 4 == 0 ? 16 : 4;
+    if (!dsv4_case_is(c, "view", "wide")) return;
+    dsv4_widen(c, slot, 0, extra * 4);
+    c->tensors[slot].align = (width + extra) % 4 == 0 ? 16 : 4;
+}
+
+void idx_shape_table(struct dsv4_case *c, size_t slot) {
+    const struct dsv4_paging *const paging = &idx_step_of(c)->paging;
+    idx_shape_matrix(c, slot, paging->n_requests, paging->width, 5);
+    c->tensors[slot].align = 4;
+}
+
+void idx_fill_query_start(const struct dsv4_case *c, size_t slot) {
+    const struct idx_step *const step = idx_step_of(c);
+    int32_t *const starts = c->tensors[slot].t.data;
+    int64_t t = step->first;
+    starts[0] = (int32_t)t;
+    for (int64_t r = 0; r < step->batch.n_requests; r++) {
+        t += step->batch.requests[r].query;
+        starts[r + 1] = (int32_t)t;
+    }
+}
+
+void idx_fill_seq_lens(const struct dsv4_case *c, size_t slot) {
+    const struct dsv4_batch *const batch = &idx_step_of(c)->batch;
+    memcpy(c->tensors[slot].t.data, batch->seq_lens,
+           (size_t)batch->n_requests * sizeof *batch->seq_lens);
+}
+
+/* What an earlier step left in a token's row: a request that exists. */
+static int32_t stale_request(const struct dsv4_case *c, int64_t t) {
+    const int64_t requests = idx_step_of(c)->batch.n_requests;
+    const uint64_t bits = dsv4_random(c->seed, IDX_STREAM_STALE, (uint64_t)t);
+    return (int32_t)dsv4_below(bits, idx_max(requests, 1));
+}
+
+void idx_fill_token_to_req(const struct dsv4_case *c, size_t slot) {
+    const struct idx_step *const step = idx_step_of(c);
+    const dsv4_tensor *const t = &c->tensors[slot].t;
+    for (int64_t i = 0; i < t->shape[0]; i++) {
+        const int64_t token = i - step->first;
+        const bool real = token >= 0 && token < step->batch.n_tokens;
+        ((int32_t *)t->data)[i] = real ? step->batch.token_to_req[token] : stale_request(c, i);
+    }
+}
+
+bool idx_token_is_valid(const struct dsv4_case *c, int64_t t) {
+    const struct idx_step *const step = idx_step_of(c);
+    const int64_t every = dsv4_case_int(c, "invalid_every"), token = t - step->first;
+    return token >= 0 && token < step->batch.n_tokens && (every == 0 || token % every != every - 1);
+}
+
+void idx_fill_valid(const struct dsv4_case *c, size_t slot) {
+    const dsv4_tensor *const t = &c->tensors[slot].t;
+    for (int64_t i = 0; i < t->shape[0]; i++)
+        ((uint8_t *)t->data)[i] = idx_token_is_valid(c, i) ? 1 : 0;
+}
+
+void idx_fill_positions(const struct dsv4_case *c, size_t slot) {
+    const struct idx_step *const step = idx_step_of(c);
+    const dsv4_tensor *const t = &c->tensors[slot].t;
+    for (int64_t i = 0; i < t->shape[0]; i++) {
+        const int64_t token = i - step->first;
+        ((int64_t *)t->data)[i] =
+            token >= 0 && token < step->batch.n_rows ? step->batch.positions[token] : 127;
+    }
+}
+
+void idx_fill_table(const struct dsv4_case *c, size_t slot) {
+    dsv4_paging_fill(&idx_step_of(c)->paging, &c->tensors[slot].t);
+}
+
+int64_t idx_slot(const dsv4_tensor *table, int64_t request, int64_t row, int64_t block_size) {
+    const int64_t page = row / block_size;
+    if (request < 0 || request >= table->shape[0] || row < 0 || page >= table->shape[1]) return -1;
+    return idx_at2(table, request, page) * block_size + row % block_size;
+}
+
+int64_t idx_request_of(const dsv4_tensor *query_start_loc, int64_t t) {
+    int64_t low = 0, high = query_start_loc->shape[0] - 1;
+    if (t < idx_at(query_start_loc, 0) || t >= idx_at(query_start_loc, high)) return -1;
+    while (high - low > 1) {
+        const int64_t middle = (low + high) / 2;
+        if (idx_at(query_start_loc, middle) <= t)
+            low = middle;
+        else
+            high = middle;
+    }
+    return low;
+}
