@@ -208,7 +208,7 @@ ROCM_PATH ?=
 NVCC := $(or $(wildcard $(CUDA_HOME)/bin/nvcc),$(shell command -v nvcc))
 # Never fast math; -fmad=false and -ffp-contract=off are the canon.
 NVCC_FLAGS = -O3 -fmad=false -std=c++17 -arch=$(1) $(if $(filter sm_8%,$(1)),,-DGPU_CLUSTERS) -Xcompiler -fPIC,-fvisibility=hidden,-Wall,-Wextra
-GPU_HEADERS := $(wildcard impl/common/*) harness/include/dsv4_plugin.h reference/layout/kv_page.h reference/ops.def
+GPU_HEADERS := $(wildcard impl/common/*) harness/include/dsv4_plugin.h $(wildcard reference/layout/*_page.h) reference/ops.def
 CU_OBJ = $(patsubst impl/cuda/%.cu,$(B)/$(1)/%.o,$(wildcard impl/cuda/*.cu))
 HIP_OBJ = $(patsubst impl/hip/%.hip,$(B)/$(1)/%.o,$(wildcard impl/hip/*.hip))
 
@@ -359,8 +359,10 @@ ARCH_IMPL := hip
 else
 ARCH_IMPL := ref
 endif
-DEVICE_BUILD := $(CPU_BUILD) $(if $(filter-out cpu,$(ARCH)),$(B)/device_$(ARCH_IMPL).so)
-ARCH_BUILD := $(DEVICE_BUILD) $(if $(filter gfx942,$(ARCH)),$(EMU)) $(if $(filter-out cpu,$(ARCH)),$(B)/$(ARCH)/$(ARCH_IMPL).so)
+# An AMD GPU needs no emulator, and no LLVM to build it.
+EMULATOR := $(if $(filter gfx942,$(ARCH)),$(if $(wildcard /dev/kfd),$(if $(filter 1,$(DSV4_EMULATE)),$(EMU)),$(EMU)))
+DEVICE_BUILD := $(CPU_BUILD) $(EMULATOR) $(if $(filter-out cpu,$(ARCH)),$(B)/device_$(ARCH_IMPL).so)
+ARCH_BUILD := $(DEVICE_BUILD) $(if $(filter-out cpu,$(ARCH)),$(B)/$(ARCH)/$(ARCH_IMPL).so)
 
 # The device back ends. CUDA's links its runtime statically; HIP's needs nothing of ROCm here and finds it at run time.
 DEVICE_SRC := harness/device/gpu_backend.c reference/memory.c
@@ -395,16 +397,23 @@ FILTERS = $(if $(OP),--op '$(OP)') $(if $(CASE),--case '$(CASE)') $(if $(TAG),--
 IMPL ?= $(lastword $(ARCH_BUILD))
 CHECK = $(B)/dsv4cts check $(FILTERS) $(if $(MODE),--mode $(MODE)) $(if $(filter 1,$(V)),--verbose) $(ARGS)
 
-check: $(ARCH_BUILD) ## replay the smoke cases against the implementation of ARCH
+ifeq ($(origin ARCH)$(filter check,$(MAKECMDGOALS)),filecheck)
+# Nobody named an architecture: the GPU that is here, or the CPU and then gfx942, emulated.
+check:
+	+$(Q)status=0; for arch in $$(harness/found.sh $(ARCHES)); do \
+	echo "ARCH=$$arch"; $(MAKE) --no-print-directory check ARCH=$$arch || status=$$?; done; exit $$status
+else
+check: $(ARCH_BUILD) ## replay the smoke cases against the implementation of ARCH, or of the GPU found
 	$(if $(filter hip,$(ARCH_IMPL)),+)$(Q)status=0; $(if $(filter hip,$(ARCH_IMPL)),$(MAKE) --no-print-directory isa || status=1;) \
 	$(CHECK) --impl '$(IMPL)' --report $(REPORTS)/$(ARCH) && exit $$status
+endif
 
 check-emulated: $(CPU_BUILD) $(EMULATED) ## replay the smoke cases against the GPU kernels, emulated on the CPU
 	$(Q)$(CHECK) $(EMULATED:%=--impl %) --report $(REPORTS)/emulated
 
 # The disassembler that knows what the compiler made: ROCm's where hipcc is, else the distribution's.
 ISA_LLVM ?= $(if $(ROCM_PATH),$(ROCM_PATH)/llvm/bin,/usr/lib/llvm-19/bin)
-ISA = python3 harness/isa.py --arch $(ARCH) --llvm $(ISA_LLVM) --work $(B)/$(ARCH)/isa $(addprefix --source ,$(wildcard impl/hip/*.hip))
+ISA = python3 harness/isa.py --arch $(ARCH) --llvm $(ISA_LLVM) --work $(B)/$(ARCH)/isa --met $(B)/$(ARCH)/isa/met $(addprefix --source ,$(wildcard impl/hip/*.hip))
 isa: $(if $(filter hip,$(ARCH_IMPL)),$(B)/$(ARCH)/hip.so $(patsubst impl/hip/%.hip,$(B)/$(ARCH)/isa/%.ll,$(wildcard impl/hip/*.hip))) ## hold the machine code of ARCH's HIP kernels to its rules: contraction, scratch, FP8, budgets
 	@test '$(ARCH_IMPL)' = hip || { echo 'make isa reads HIP kernels: set ARCH to one of $(HIP_ARCHES)' >&2; exit 2; }
 	@mkdir -p $(REPORTS)/$(ARCH)
@@ -454,6 +463,20 @@ unit: $(B)/tests/unit $(CPU_BUILD) $(PLANTED) $(FAKE) $(B)/device_hip.so ## run 
 
 unit-emu: $(B)/tests/emu ## run the emulator's tests
 	$(Q)$< --jobs $(J) $(UNIT_ARGS)
+
+COVERAGE ?= harness/emu/COVERAGE
+coverage: $(B)/tests/emu ## write harness/emu/COVERAGE: instructions implemented, tested, met
+	@+$(MAKE) --no-print-directory isa ARCH=gfx942 || true # its faults are another matter
+	$(Q)DSV4_COVERAGE=$(COVERAGE) DSV4_MET=$(B)/gfx942/isa/met $(B)/tests/emu --filter isa/coverage
+
+$(B)/emu/speed.co: harness/emu/tests/levels/speed.hip
+	@mkdir -p $(@D)
+	$(Q)$(HIP_CLANG) $(call HIP_FLAGS,gfx942) --cuda-device-only -o $@ $<
+
+bench-emu: $(B)/tools/emu_speed $(B)/tools/emu_run $(B)/emu/speed.co ## measure the gfx942 emulator
+	$(Q)$(B)/tools/emu_speed $(B)/emu/speed.co
+	@start=$$(date +%s%N); OMP_NUM_THREADS=2 $(B)/tools/emu_run $(B)/emu/speed.co speed_add 4 256 buffer:4096 buffer:4096 buffer:4096 >/dev/null; \
+	end=$$(date +%s%N); printf 'a whole small process %8.3f s   (0.2 s or less)\n' "$$(( (end - start) / 1000000 ))e-3"
 
 exhaustive: $(B)/tools/exhaustive ## prove the number formats and functions for all 2^32 inputs (minutes)
 	$(Q)$< --plant

@@ -80,6 +80,14 @@ void dsv4_arena_private(struct dsv4_arena *a, const struct dsv4_case *c) {
     find_segments(a, c);
 }
 
+void dsv4_arena_copy(struct dsv4_arena *to, const struct dsv4_arena *from) {
+    assert(to->bytes == from->bytes);
+    for (size_t i = 0; i < from->n_segments; i++) {
+        const struct dsv4_segment *const s = &from->segments[i];
+        memcpy(to->base + s->offset, from->base + s->offset, (size_t)s->bytes);
+    }
+}
+
 void dsv4_arena_dense(struct dsv4_arena *a) {
     a->n_segments = 0;
     add(a, 0, a->bytes);

@@ -30,6 +30,9 @@ int dsv4_arena_attach(struct dsv4_arena *a, const struct dsv4_case *c, int fd,
 void dsv4_arena_private(struct dsv4_arena *a, const struct dsv4_case *c);
 void dsv4_arena_close(struct dsv4_arena *a);
 
+/* Copies the segments of another arena of the same case. */
+void dsv4_arena_copy(struct dsv4_arena *to, const struct dsv4_arena *from);
+
 /* Makes one segment of everything: the steps of a sequence have other live rows each. */
 void dsv4_arena_dense(struct dsv4_arena *a);
 

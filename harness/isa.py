@@ -98,7 +98,7 @@ class Line:
 
 class Gate:
     def __init__(self, options):
-        self.options, self.faults, self.kernels = options, [], 0
+        self.options, self.faults, self.kernels, self.met = options, [], 0, set()
         self.lines = [Line(path, n, match[1]) for path in options.source
                       for n, line in enumerate(path.read_text().split("\n"), 1)
                       if (match := re.fullmatch(r"/\* isa: (.*) \*/", line.strip()))]
@@ -107,7 +107,7 @@ class Gate:
         self.faults.append(f"{kernel}: {sentence}")
 
     def canonical(self):
-        """Kernel -> mnemonics, IR, of the compilations without contraction."""
+        """Kernel -> its fused multiply-adds, and its IR, of the compilations without contraction."""
         llvm, arch = self.options.llvm, self.options.arch
         mnemonics, ir = {}, {}
         for path in self.options.ir:
@@ -117,10 +117,12 @@ class Gate:
                     self.fault(path.name, f"line {n} of the IR may be contracted ({found[0].strip()}): "
                                "write fma() where one rounding is meant")
                     break
-            ir |= bodies(text)
+            for name, body in bodies(text).items():
+                ir[name] = ir.get(name, "") + body
             listing = path.with_suffix(".o")
             tool(llvm, "llc", f"-mcpu={arch}", "-O3", "-fp-contract=off", "-filetype=obj", "-o", listing, path)
-            mnemonics |= instructions(llvm, arch, listing)
+            for name, found in instructions(llvm, arch, listing).items():
+                mnemonics[name] = max(mnemonics.get(name, 0), fused(found)) # several sources may have one kernel
         return mnemonics, ir
 
     def budget(self, name, numbers, lines):
@@ -140,7 +142,7 @@ class Gate:
         if symbol not in written or symbol not in ir:
             self.fault(name, "the sources that were compiled beside it have no such kernel")
             return
-        n, allowed = fused(found), fused(written[symbol])
+        n, allowed = fused(found), written[symbol]
         if n > allowed:
             self.fault(name, f"{n} fused multiply-adds, where its source and divisions account for {allowed}: contracted")
         memory = sorted({m for m in found if m.startswith(("scratch_", "buffer_"))})
@@ -167,9 +169,12 @@ class Gate:
             path = self.options.work / "kernel.co"
             path.write_bytes(data)
             numbers, found = figures(llvm, path), instructions(llvm, arch, path)
+            self.met |= set().union(*found.values())
             names = tool(llvm, "llvm-cxxfilt", text="\n".join(numbers)).split("\n")
             for symbol, name in zip(numbers, names):
                 self.kernel(symbol, name.removeprefix("void "), numbers[symbol], found.get(symbol, []), written, ir)
+        if self.options.met:
+            self.options.met.write_text("".join(f"{m}\n" for m in sorted(self.met)))
         for line in self.lines:
             if not line.valid:
                 self.fault(line.place, "this isa: line is not understood; harness/isa.py says how it is written")
@@ -187,6 +192,7 @@ def main():
     parser.add_argument("--llvm", default="/usr/lib/llvm-19/bin")
     parser.add_argument("--work", type=pathlib.Path, required=True, help="a folder for intermediate files")
     parser.add_argument("--source", type=pathlib.Path, action="append", default=[], help="a .hip file with isa: lines")
+    parser.add_argument("--met", type=pathlib.Path, help="a file to write with the mnemonics that the kernels use")
     parser.add_argument("library", type=pathlib.Path)
     parser.add_argument("ir", type=pathlib.Path, nargs="+", help="the sources as LLVM IR, compiled without contraction")
     return Gate(parser.parse_args()).run()

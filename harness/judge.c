@@ -231,7 +231,7 @@ static bool run_step(struct trial *t, struct dsv4_arena *got, struct dsv4_arena 
         dsv4_arena_fill(got, t->v, t->judge->poison, DSV4_BEFORE);
     else
         dsv4_arena_write(got, t->v, repeats ? DSV4_BEFORE : DSV4_NEXT);
-    memcpy(stale->base, got->base, (size_t)got->bytes);
+    dsv4_arena_copy(stale, got);
     if (first)
         dsv4_arena_fill(&t->want, t->v, t->judge->poison, DSV4_AFTER);
     else
@@ -240,6 +240,7 @@ static bool run_step(struct trial *t, struct dsv4_arena *got, struct dsv4_arena 
     request.step = t->steps.step;
     request.last_step = t->steps.last_step;
     request.graph = t->steps.graph;
+    request.dense = t->steps.dense;
     if (!ask(t, &request, got, &reply)) return false;
     t->result->seconds += reply.seconds;
     judge_arena(t, got);
@@ -264,8 +265,9 @@ void dsv4_judge_steps(struct dsv4_result *result, struct dsv4_runner *r,
     }
     dsv4_arena_private(&t.want, &vectors[0]->c);
     dsv4_arena_private(&stale, &vectors[0]->c);
-    dsv4_arena_dense(&got);
-    dsv4_arena_dense(&t.want);
+    for (size_t i = 1; i < n; i++) t.steps.dense |= vectors[i] != vectors[0];
+    if (t.steps.dense) dsv4_arena_dense(&got);
+    if (t.steps.dense) dsv4_arena_dense(&t.want);
     t.stale = &stale;
     for (size_t i = 0; i < n; i++) {
         t.v = vectors[i];

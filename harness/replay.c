@@ -17,8 +17,8 @@ static int drop(struct dsv4_session *w, struct dsv4_reply *reply) {
     return -1;
 }
 
-static int begin(struct dsv4_session *w, const struct dsv4_case *c, int fd,
-                 struct dsv4_reply *reply) {
+static int begin(struct dsv4_session *w, const struct dsv4_request *request,
+                 const struct dsv4_case *c, int fd, struct dsv4_reply *reply) {
     struct dsv4_held *const held = &w->held;
     struct dsv4_err err = {0};
     drop(w, reply);
@@ -26,10 +26,13 @@ static int begin(struct dsv4_session *w, const struct dsv4_case *c, int fd,
         held->arena = (struct dsv4_arena){.fd = -1};
         return dsv4_session_refuse(reply, DSV4_ERROR, "the harness: %s", err.text);
     }
-    dsv4_arena_dense(&held->arena);
+    if (request->dense) dsv4_arena_dense(&held->arena);
     if (w->device == &dsv4_device_host) return 0;
     if (w->device->alloc(&held->memory, (size_t)held->arena.bytes) != DSV4_OK)
         return dsv4_session_failed(w, reply, "cannot allocate the tensors");
+    if (held->arena.n_segments > 1 &&
+        w->device->zero(held->memory, (size_t)held->arena.bytes) != DSV4_OK)
+        return dsv4_session_failed(w, reply, "cannot clear the tensors");
     return 0;
 }
 
@@ -112,7 +115,7 @@ void dsv4_session_step(struct dsv4_session *w, const struct dsv4_request *reques
                             request->step, w->held.next);
     else if (dsv4_request_case(request, &c, &err) != 0)
         dsv4_session_refuse(reply, DSV4_ERROR, "the harness: %s", err.text);
-    else if (!first || begin(w, &c, fd, reply) == 0)
+    else if (!first || begin(w, request, &c, fd, reply) == 0)
         status = w->device == &dsv4_device_host ? on_host(w, request, &c, reply)
                                                 : on_device(w, request, &c, reply);
     if (!first || w->held.arena.fd != fd) close(fd); /* the first step's mapping stays */

@@ -53,9 +53,13 @@ part headers run headers
 part unit run unit
 part unit-clang run unit "${clang[@]}"
 part unit-san run unit "${san[@]}"
-part check run check
-part check-san run check "${san[@]}" REPORTS=build/san/reports
-part check-full run check TIER=smoke,full REPORTS=build/reports-full
+part check run check ARCH=cpu
+part check-gfx942 run check ARCH=gfx942 DSV4_EMULATE=1 REPORTS=build/reports-gfx942
+part graph-gfx942 run check ARCH=gfx942 DSV4_EMULATE=1 MODE=graph REPORTS=build/reports-graph
+part full-gfx942 run check ARCH=gfx942 DSV4_EMULATE=1 TIER=full REPORTS=build/reports-gfx942-full
+part found harness/tests/found/run.sh
+part check-san run check ARCH=cpu "${san[@]}" REPORTS=build/san/reports
+part check-full run check ARCH=cpu TIER=smoke,full REPORTS=build/reports-full
 part selftest run selftest
 part verify-vectors run verify-vectors
 part matrix run matrix
@@ -66,6 +70,9 @@ part docs python3 harness/tests/docs/run_docs.py
 part docs-planted python3 harness/tests/docs/planted.py
 part check-emulated run check-emulated REPORTS=build/reports-emulated
 part check-canary run check-canary
+part unit-emu run unit-emu
+part programs-emu run programs-emu
+part isa run isa ARCH=gfx942
 part isa-planted python3 harness/tests/isa_planted.py
 for arch in gfx90a gfx942 gfx950; do
     if [[ -n ${ROCM_PATH:-} ]] || echo | clang-19 --target=amdgcn-amd-amdhsa -mcpu="$arch" -nogpulib -x c -c -o /dev/null - 2>/dev/null; then

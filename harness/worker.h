@@ -42,6 +42,7 @@ struct dsv4_request {
     int mutant;           /* SUSPECT: 0 is the truth */
     int step;             /* STEP: from 0 */
     bool last_step;       /* STEP */
+    bool dense;           /* STEP: the arena is one segment, for steps have other live rows each */
     bool graph;           /* STEP: capture at step 0, replay at every step; ignored on the CPU */
     double bench_seconds; /* BENCH: how long to measure, about */
 };

@@ -58,15 +58,12 @@ bool emu_check_aligned(struct emu_wave *w, const struct emu_insn *i, const struc
     return true;
 }
 
-static const void *pointer(uint64_t address) { return (const uint8_t *)0 + address; }
-static void *writable(uint64_t address) { return (uint8_t *)0 + address; }
-
 /* ---- loads ---- */
 
 #define READ(bits)                                                                                 \
     static uint32_t read##bits(uint64_t address) {                                                 \
         uint##bits##_t value;                                                                      \
-        memcpy(&value, pointer(address), sizeof value);                                            \
+        memcpy(&value, emu_host(address), sizeof value);                                           \
         return value;                                                                              \
     }
 READ(8)
@@ -88,7 +85,7 @@ LOAD_ROW(3)
 LOAD_ROW(4)
 
 static void load_row(struct emu_wave *w, const struct emu_access *a, unsigned reg) {
-    const void *const from = pointer(a->at[0]);
+    const void *const from = emu_host(a->at[0]);
     switch (a->bytes) {
     case 4: memcpy(w->v[reg], from, sizeof w->v[reg]); break;
     case 8: load_row2(w, reg, from); break;
@@ -167,7 +164,7 @@ STORE_ROW(4)
 
 static void store_row(struct emu_wave *w, const struct emu_access *a, unsigned reg,
                       unsigned shift) {
-    void *const to = writable(a->at[0]);
+    void *const to = emu_host(a->at[0]);
     const uint32_t *const from = w->v[reg];
     uint16_t pairs[EMU_LANES];
     uint8_t bytes[EMU_LANES];
@@ -194,7 +191,7 @@ static void store_row(struct emu_wave *w, const struct emu_access *a, unsigned r
         const uint64_t active = a->active;                                                         \
         for (unsigned lane = 0; lane < EMU_LANES; lane++) {                                        \
             const uint##bits##_t value = (uint##bits##_t)(from[lane] >> shift);                    \
-            if (active >> lane & 1) memcpy(writable(a->at[lane] + offset), &value, sizeof value);  \
+            if (active >> lane & 1) memcpy(emu_host(a->at[lane] + offset), &value, sizeof value);  \
         }                                                                                          \
     }
 SCATTER(8)
@@ -205,7 +202,7 @@ static void scatter_wide(const struct emu_wave *w, const struct emu_access *a, u
     for (unsigned lane = 0; lane < EMU_LANES; lane++) {
         if ((a->active >> lane & 1) == 0) continue;
         for (unsigned k = 0; k < a->bytes / 4; k++)
-            memcpy(writable(a->at[lane] + 4 * k), &w->v[reg + k][lane], 4);
+            memcpy(emu_host(a->at[lane] + 4 * k), &w->v[reg + k][lane], 4);
     }
 }
 

@@ -58,6 +58,9 @@ static inline uint64_t emu_defined(const struct emu_wave *w, const struct emu_op
     return defined;
 }
 
+/* The host's memory at a device address. */
+static inline void *emu_host(uint64_t address) { return (void *)(uintptr_t)address; }
+
 static inline void emu_define(struct emu_wave *w, unsigned reg, unsigned count, uint64_t active) {
     for (unsigned k = 0; k < count; k++) w->v_defined[reg + k] |= active;
 }

@@ -152,7 +152,7 @@ void emu_atomic32(struct emu_wave *w, const struct emu_access *a, emu_atomic_fun
                   struct emu_atomic_registers registers) {
     for (unsigned lane = 0; lane < EMU_LANES; lane++) {
         if ((a->active >> lane & 1) == 0) continue;
-        _Atomic uint32_t *const memory = (void *)((uint8_t *)0 + a->at[lane]);
+        _Atomic uint32_t *const memory = emu_host(a->at[lane]);
         const uint32_t data = w->v[registers.data][lane];
         const uint32_t compare = registers.compare < 0 ? 0 : w->v[registers.compare][lane];
         uint32_t old = atomic_load(memory);
@@ -170,7 +170,7 @@ void emu_atomic64(struct emu_wave *w, const struct emu_access *a, emu_atomic_fun
                   struct emu_atomic_registers registers) {
     for (unsigned lane = 0; lane < EMU_LANES; lane++) {
         if ((a->active >> lane & 1) == 0) continue;
-        _Atomic uint64_t *const memory = (void *)((uint8_t *)0 + a->at[lane]);
+        _Atomic uint64_t *const memory = emu_host(a->at[lane]);
         const uint64_t data = pair(w, registers.data, lane);
         const uint64_t compare = registers.compare < 0 ? 0 : pair(w, registers.compare, lane);
         uint64_t old = atomic_load(memory);
@@ -186,7 +186,7 @@ void emu_lds_atomic32(struct emu_wave *w, const struct emu_access *a,
                       emu_atomic_function32 *function, struct emu_atomic_registers registers) {
     for (unsigned lane = 0; lane < EMU_LANES; lane++) {
         if ((a->active >> lane & 1) == 0) continue;
-        uint8_t *const memory = (uint8_t *)0 + a->at[lane];
+        uint8_t *const memory = emu_host(a->at[lane]);
         uint32_t old;
         const uint32_t compare = registers.compare < 0 ? 0 : w->v[registers.compare][lane];
         memcpy(&old, memory, sizeof old);
@@ -200,7 +200,7 @@ void emu_lds_atomic64(struct emu_wave *w, const struct emu_access *a,
                       emu_atomic_function64 *function, struct emu_atomic_registers registers) {
     for (unsigned lane = 0; lane < EMU_LANES; lane++) {
         if ((a->active >> lane & 1) == 0) continue;
-        uint8_t *const memory = (uint8_t *)0 + a->at[lane];
+        uint8_t *const memory = emu_host(a->at[lane]);
         uint64_t old;
         const uint64_t compare = registers.compare < 0 ? 0 : pair(w, registers.compare, lane);
         memcpy(&old, memory, sizeof old);

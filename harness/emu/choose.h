@@ -22,8 +22,8 @@ static inline int64_t emu_order64(uint64_t x) { return (int64_t)(x ^ (0 - (x >> 
     static inline type emu_number##width(type a, type b, type chosen, bool ieee) {                 \
         const type first = emu_is_nan##width(b) ? a : chosen;                                      \
         const type number = emu_is_nan##width(a) ? b : first;                                      \
-        const type other = ieee & emu_is_signalling##width(b) ? b | (quiet) : number;              \
-        return ieee & emu_is_signalling##width(a) ? a | (quiet) : other;                           \
+        const type other = (ieee & emu_is_signalling##width(b)) ? b | (quiet) : number;            \
+        return (ieee & emu_is_signalling##width(a)) ? a | (quiet) : other;                         \
     }                                                                                              \
     static inline type emu_lower##width(type a, type b) {                                          \
         return emu_order##width(a) < emu_order##width(b) ? a : b;                                  \

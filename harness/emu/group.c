@@ -17,9 +17,8 @@
 
 enum {
     PATTERN = 0xa5,
-    FIRST_SLICE = 1 << 14,
+    FIRST_SLICE = 1 << 11,
     LAST_SLICE = 1 << 18,
-    GROUP_SLICE = 1 << 19,
     PROBE = 512,
     LDS_PAD = 64,
     KEPT = 64
@@ -182,24 +181,23 @@ static bool advance(struct emu_wave *w, const struct emu_start *start, uint64_t 
 }
 
 /* Whether the wave comes back to where it is with nothing changed, and does so again. */
-static bool repeats(struct emu_wave *w, const struct emu_start *start, uint64_t *hash) {
+static bool repeats(struct emu_wave *w, struct emu_turn *t, const struct emu_start *start) {
     const struct emu_insn *const origin = w->next;
     uint32_t s[EMU_SREGS];
     memcpy(s, w->s, sizeof s);
-    uint64_t period = 0;
+    t->period = 0;
     do {
-        if (period == PROBE || !advance(w, start, 1)) return false;
-        period++;
+        if (t->period == PROBE || !advance(w, start, 1)) return false;
+        t->period++;
     } while (w->next != origin || memcmp(s, w->s, sizeof s) != 0);
-    *hash = hash_of(w);
-    return advance(w, start, period) && hash_of(w) == *hash;
+    t->hash = hash_of(w);
+    return advance(w, start, t->period) && hash_of(w) == t->hash;
 }
 
 static void turn(struct emu_wave *w, struct emu_turn *t, const struct emu_start *start,
                  bool *moved) {
-    uint64_t hash = 0;
     if (t->waits) {
-        t->waits = repeats(w, start, &hash) && hash == t->hash;
+        t->waits = advance(w, start, t->period) && hash_of(w) == t->hash;
         if (t->waits) return;
     }
     *moved = true;
@@ -207,6 +205,8 @@ static void turn(struct emu_wave *w, struct emu_turn *t, const struct emu_start 
         w->state = EMU_RUNNING;
         w->steps += start->run(w, t->slice);
     }
+    const uint64_t used = t->slice;
+    t->slice = FIRST_SLICE;
     if (w->state != EMU_RUNNING && w->state != EMU_YIELDED) return;
     if (w->steps > start->launch->step_budget) {
         emu_fault(
@@ -215,9 +215,9 @@ static void turn(struct emu_wave *w, struct emu_turn *t, const struct emu_start 
             (unsigned long long)w->steps);
         return;
     }
-    if (w->state == EMU_RUNNING && t->slice < LAST_SLICE) t->slice *= 2;
-    t->waits = repeats(w, start, &hash);
-    t->hash = hash;
+    const bool ran = w->state == EMU_RUNNING;
+    t->waits = repeats(w, t, start);
+    if (ran && !t->waits) t->slice = used < LAST_SLICE ? 2 * used : LAST_SLICE;
 }
 
 static void open_barrier(struct emu_group *group) {
@@ -234,10 +234,10 @@ static bool stopped(struct emu_launch *launch) {
 }
 
 enum emu_outcome emu_group_run(struct emu_resident *r, const struct emu_start *start,
-                               uint64_t *executed, bool *moved) {
+                               uint64_t limit, uint64_t *executed, bool *moved) {
     struct emu_group *const group = &r->group;
     uint64_t used = 0;
-    while (used < GROUP_SLICE) {
+    while (used < limit) {
         uint32_t n_live = 0, n_at_barrier = 0, n_waiting = 0;
         for (uint32_t k = 0; k < group->n_waves; k++) {
             struct emu_wave *const w = &group->waves[k];

@@ -26,8 +26,10 @@ struct emu_start {
 
 /* A wave's turns: how long the next is, and whether it was last seen to wait for other workgroups. */
 struct emu_turn {
-    uint64_t slice, hash;
+    uint64_t slice;
     bool waits;
+    uint64_t period,
+        hash; /* instructions after which a waiting wave is where it was, and its registers then */
 };
 
 /* One workgroup's place on the device. */
@@ -53,12 +55,16 @@ struct emu_resident *emu_resident_take(const struct emu_start *start);
 void emu_resident_give(struct emu_resident *r);
 
 void emu_group_start(struct emu_resident *r, const struct emu_start *start, uint64_t flat_id);
-/* moved: whether anything but waiting happened. */
+/* Runs for about `limit` instructions. moved: whether anything but waiting happened. */
 enum emu_outcome emu_group_run(struct emu_resident *r, const struct emu_start *start,
-                               uint64_t *executed, bool *moved);
+                               uint64_t limit, uint64_t *executed, bool *moved);
 
 /* Runs all workgroups of a launch, on several threads if that helps. */
 void emu_schedule(const struct emu_start *start, uint64_t n_groups, uint64_t max_resident);
+
+/* 0, or -1 with the fault: an instruction of the kernel names a register that the kernel does not have. */
+int emu_verify_registers(const struct emu_kernel *kernel, const struct emu_insn *entry,
+                         struct emu_fault *fault);
 
 /* The loops that execute: alone, with definedness, and with whatever the options ask for. */
 uint64_t emu_run_plain(struct emu_wave *w, uint64_t limit);

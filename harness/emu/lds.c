@@ -86,7 +86,7 @@ bool emu_lds_direct(struct emu_wave *w, const struct emu_insn *i, const uint32_t
     EMU_EACH_LANE offsets[lane] = base + 4 * lane;
     if (!emu_lds_resolve(w, i, &a, offsets, a.active, EMU_LDS_WRITE)) return false;
     for (unsigned lane = 0; lane < EMU_LANES; lane++)
-        if (a.active >> lane & 1) memcpy((uint8_t *)0 + a.at[lane], &values[lane], 4);
+        if (a.active >> lane & 1) memcpy(emu_host(a.at[lane]), &values[lane], 4);
     emu_lds_mark(w, &a, a.active, ~UINT64_C(0));
     return true;
 }

@@ -85,6 +85,11 @@ static int check(const struct emu_request *q, struct emu_fault *fault) {
     if (kernel->n_vgprs > EMU_AGPR || kernel->n_agprs > EMU_AGPR || kernel->n_vgprs == 0)
         return refuse(fault, "kernel %s has %u vector and %u accumulation registers, not 1 to 256",
                       kernel->name, kernel->n_vgprs, kernel->n_agprs);
+    if (emu_machine_occupancy(kernel, (uint32_t)items, q->dynamic_lds) == 0)
+        return refuse(fault,
+                      "kernel %s: a compute unit has too few registers for %" PRIu64
+                      " threads with %u each",
+                      kernel->name, items, kernel->n_vgprs + kernel->n_agprs);
     return 0;
 }
 
@@ -228,7 +233,7 @@ static int find_entry(struct emu_start *start, struct emu_fault *fault) {
     struct emu_error error = {""};
     const uint64_t skip = kernel->preload_length > 0 ? PRELOAD_PROLOGUE : 0;
     start->entry = emu_code_at(kernel->code, kernel->entry + skip, &error);
-    if (start->entry != NULL) return 0;
+    if (start->entry != NULL) return emu_verify_registers(kernel, start->entry, fault);
     fault->kind = EMU_BAD_CODE;
     (void)snprintf(fault->text, sizeof fault->text, "kernel %s cannot be run: %s", kernel->name,
                    error.text);
@@ -276,7 +281,7 @@ static int run(struct emu_start *start, const struct emu_request *q, struct emu_
     const uint32_t occupancy = emu_machine_occupancy(q->kernel, block, q->dynamic_lds);
     const double begin = now();
     emu_schedule(start, (uint64_t)q->grid[0] * q->grid[1] * q->grid[2],
-                 (uint64_t)EMU_DEVICE_UNITS * (occupancy > 0 ? occupancy : 1));
+                 (uint64_t)EMU_DEVICE_UNITS * occupancy);
     count(launch, now() - begin);
     if (observed) emu_observe_end();
     *fault = launch->fault;

@@ -67,6 +67,11 @@ static uint32_t get_k16(const struct emu_wave *w, const struct emu_operand *o) {
     return (uint32_t)(int16_t)o->value;
 }
 
+static uint32_t get_n16(const struct emu_wave *w, const struct emu_operand *o) {
+    (void)w;
+    return (uint16_t)o->value;
+}
+
 static uint32_t get_none(const struct emu_wave *w, const struct emu_operand *o) {
     (void)w, (void)o;
     return 0;
@@ -92,6 +97,7 @@ static void put_none(struct emu_wave *w, const struct emu_operand *o, uint32_t v
 #define TYPE_I64 uint64_t
 #define TYPE_U64 uint64_t
 #define TYPE_K16 uint32_t
+#define TYPE_N16 uint32_t
 #define TYPE_NONE uint32_t
 #define GET_B32 emu_get32
 #define GET_I32 emu_get32
@@ -100,6 +106,7 @@ static void put_none(struct emu_wave *w, const struct emu_operand *o, uint32_t v
 #define GET_I64 emu_get64
 #define GET_U64 emu_get64
 #define GET_K16 get_k16
+#define GET_N16 get_n16
 #define GET_NONE get_none
 #define PUT_B32 put32
 #define PUT_I32 put32
@@ -115,6 +122,7 @@ static void put_none(struct emu_wave *w, const struct emu_operand *o, uint32_t v
 #define ENUM_I64 EMU_I64
 #define ENUM_U64 EMU_U64
 #define ENUM_K16 EMU_I16
+#define ENUM_N16 EMU_U16
 #define SCC_KEEP scc
 #define SCC_NONZERO d != 0
 #define SCC_IF(condition) (condition) != 0

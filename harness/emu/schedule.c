@@ -14,6 +14,8 @@
 #include "group.h"
 
 enum {
+    GROUP_SLICE = 1 << 19,
+    ALONE = 1 << 15,  /* instructions of a launch before other threads are called in */
     PAUSE_SHIFT = 19, /* step budget per pause: the default's 2^28 steps are 512 pauses */
     MAX_PAUSES = 512,
     PAUSE_NANOSECONDS = 10000000,
@@ -124,7 +126,8 @@ static struct emu_resident *account(struct schedule *s, struct emu_resident *r,
     return stays ? NULL : r;
 }
 
-static void work(struct schedule *s) {
+/* Runs workgroups until there are no more, or (alone) until it is clear that help pays. */
+static void work(struct schedule *s, bool alone) {
     fenv_t environment;
     (void)fegetenv(&environment);
     (void)fesetenv(FE_DFL_ENV);
@@ -134,8 +137,14 @@ static void work(struct schedule *s) {
     while (r != NULL) {
         if (idle) bide(s, r);
         bool moved = false;
-        const enum emu_outcome outcome = emu_group_run(r, s->start, &executed, &moved);
-        r = choose(s, account(s, r, outcome, idle, moved), &idle);
+        const enum emu_outcome outcome =
+            emu_group_run(r, s->start, alone ? ALONE : GROUP_SLICE, &executed, &moved);
+        r = account(s, r, outcome, idle, moved);
+        if (alone && executed >= ALONE) {
+            emu_resident_give(r);
+            break;
+        }
+        r = choose(s, r, &idle);
     }
     struct emu_launch *const launch = s->start->launch;
 #pragma omp atomic
@@ -149,11 +158,10 @@ void emu_schedule(const struct emu_start *start, uint64_t n_groups, uint64_t max
     const int wanted = emu_options()->threads;
     int n_threads = wanted > 0 ? wanted : omp_get_max_threads();
     if ((uint64_t)n_threads > n_groups) n_threads = (int)n_groups;
-    if (n_threads == 1) {
-        work(&s);
-    } else {
+    work(&s, n_threads > 1);
+    if (n_threads > 1 && (s.next < n_groups || s.first != NULL)) {
 #pragma omp parallel num_threads(n_threads)
-        work(&s);
+        work(&s, false);
     }
     for (struct emu_resident *r = resume(&s); r != NULL; r = resume(&s)) emu_resident_give(r);
     pthread_mutex_destroy(&s.lock);

@@ -38,7 +38,7 @@ static bool is_scalar(const struct emu_operand *o, unsigned words) {
 
 static void load(struct emu_wave *w, unsigned reg, uint64_t at, unsigned words) {
     uint32_t values[16];
-    memcpy(values, (const uint8_t *)0 + at, 4 * words);
+    memcpy(values, emu_host(at), 4 * words);
     for (unsigned k = 0; k < words; k++) {
         emu_write_sreg(w, reg + k, values[k]);
         w->s_defined[reg + k] = ~UINT32_C(0);
@@ -63,7 +63,7 @@ static const struct emu_insn *s_store(struct emu_wave *w, const struct emu_insn 
         !emu_require(w, i, &i->operand[0], 1, "stored data") ||
         !address(w, i, emu_s64(w, i->operand[1].reg), &at) || !allowed(w, i, at, 4 * words, true))
         return NULL;
-    memcpy((uint8_t *)0 + at, &w->s[i->operand[0].reg], 4 * words);
+    memcpy(emu_host(at), &w->s[i->operand[0].reg], 4 * words);
     return i + 1;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Three lists, sorted by address: allocations, which never overlap and stay known until QUARANTINE later ones have been
- * freed; memory of others, which may lie inside other memory of others; declared tensors, which may overlap.
+ * Three lists, sorted by address: allocations, which never overlap and stay known until QUARANTINE later ones, or so many
+ * bytes, have been freed; memory of others, which may lie inside other memory of others; declared tensors, which may overlap.
  */
 #include "space.h"
 
@@ -13,7 +13,7 @@
 #include "reference/memory.h"
 
 enum { QUARANTINE = 16384, FILL_LIMIT = 1 << 20, CACHE = 8 };
-static const size_t LIMIT = (size_t)192 << 30;
+static const size_t LIMIT = (size_t)192 << 30, QUARANTINE_BYTES = (size_t)16 << 40;
 
 struct list {
     struct emu_region *at;
@@ -21,7 +21,7 @@ struct list {
 };
 
 static struct list allocations, others, tensors;
-static size_t used, numbered, n_freed, oldest_freed;
+static size_t used, numbered, n_freed, oldest_freed, freed_bytes;
 static void *quarantine[QUARANTINE];
 static pthread_rwlock_t lock = PTHREAD_RWLOCK_INITIALIZER;
 static atomic_size_t generation = 1;
@@ -125,6 +125,7 @@ void *emu_space_alloc(size_t bytes, enum emu_region_kind kind) {
 static void forget_oldest(void) {
     struct emu_region *const region = allocation(quarantine[oldest_freed]);
     dsv4_unmap_guarded(quarantine[oldest_freed], whole_pages(region));
+    freed_bytes -= region->end - region->base;
     erase(&allocations, (size_t)(region - allocations.at));
     oldest_freed = (oldest_freed + 1) % QUARANTINE;
     n_freed--;
@@ -140,11 +141,14 @@ int emu_space_free(void *memory) {
     struct emu_region *const region = allocation(memory);
     const bool live = region != NULL && !region->freed;
     if (live) {
+        const size_t bytes = region->end - region->base;
         region->freed = true;
-        used -= region->end - region->base;
+        used -= bytes;
         dsv4_forbid_guarded(memory, whole_pages(region));
         undeclare(region->base, region->end);
-        if (n_freed == QUARANTINE) forget_oldest();
+        freed_bytes += bytes;
+        while (n_freed == QUARANTINE || (n_freed > 0 && freed_bytes > QUARANTINE_BYTES))
+            forget_oldest();
         quarantine[(oldest_freed + n_freed++) % QUARANTINE] = memory;
         changed();
     }

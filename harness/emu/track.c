@@ -77,7 +77,8 @@ static struct bits scalar_source(const struct emu_wave *w, const struct emu_insn
     if (at < 0) return (struct bits){0, 0};
     const struct emu_operand *const o = &i->operand[at];
     struct bits bits = {emu_scalar(w, o), 0};
-    if (o->type == EMU_I16) bits.value = (uint64_t)(int16_t)o->value;
+    if (o->type == EMU_I16) bits.value = (uint64_t)(int16_t)o->value & UINT32_MAX;
+    if (o->type == EMU_U16) bits.value = (uint16_t)o->value;
     if (o->kind == EMU_SCC) bits.undefined = !w->scc_defined;
     if (o->kind == EMU_SGPR && o->reg < EMU_SREGS)
         bits.undefined = o->registers > 1 ? ~bits_as_lanes(w, o->reg) : ~w->s_defined[o->reg];

@@ -491,6 +491,12 @@ FUNCTION(v_readfirstlane_b32) {
     return i + 1;
 }
 
+/* A lane keeps one bit of definedness, and compilers spill lane masks, whose bits of lanes that do not run nobody ever
+ * wrote: a word counts as written where any bit of it was. */
+static bool is_defined_in_part(const struct emu_wave *w, const struct emu_operand *o) {
+    return o->kind != EMU_SGPR || o->reg >= EMU_SREGS || w->s_defined[o->reg] != 0;
+}
+
 /* Writes its lane whether it executes or not. */
 FUNCTION(v_writelane_b32) {
     if (!is_defined(w, &i->operand[2]))
@@ -500,7 +506,7 @@ FUNCTION(v_writelane_b32) {
     const unsigned lane = (unsigned)emu_scalar(w, &i->operand[2]) % EMU_LANES;
     const uint64_t bit = UINT64_C(1) << lane;
     w->v[reg][lane] = (uint32_t)emu_scalar(w, &i->operand[1]);
-    if (is_defined(w, &i->operand[1]))
+    if (is_defined_in_part(w, &i->operand[1]))
         w->v_defined[reg] |= bit;
     else
         w->v_defined[reg] &= ~bit;

@@ -43,20 +43,19 @@ static inline uint64_t emu_mask_source(const struct emu_wave *w, const struct em
 /* A 64-bit source as its two words, with neg and abs of a double: joined lane by lane in the loop that uses it. */
 struct emu_wide {
     const uint32_t *low, *high;
-    uint64_t keep, flip;
+    uint32_t keep, flip; /* of the high word */
 };
 
 static inline struct emu_wide emu_wide_source(struct emu_wave *w, const struct emu_operand *o,
                                               uint32_t (*space)[EMU_LANES]) {
-    const uint64_t sign = UINT64_C(1) << 63;
     return (struct emu_wide){.low = emu_source_word(w, o, 0, space[0]),
                              .high = emu_source_word(w, o, 1, space[1]),
-                             .keep = o->abs ? ~sign : ~UINT64_C(0),
-                             .flip = o->neg ? sign : 0};
+                             .keep = o->abs ? 0x7fffffff : ~0u,
+                             .flip = o->neg ? 0x80000000 : 0};
 }
 
 static inline uint64_t emu_wide_value(struct emu_wide s, unsigned lane) {
-    return (((uint64_t)s.high[lane] << 32 | s.low[lane]) & s.keep) ^ s.flip;
+    return (uint64_t)((s.high[lane] & s.keep) ^ s.flip) << 32 | s.low[lane];
 }
 
 /* Stores a mask of lanes, bits of lanes that do not execute cleared, in a pair of scalar registers. */

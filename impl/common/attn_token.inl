@@ -8,7 +8,7 @@
  * Scores. Tiles of 256 positions (the last of 128): a slice of D channels of all rows goes to shared memory as fp32,
  * channel by channel, and one of q; a lane keeps R heads x 4 positions (or 2) in registers, one chain per block of 128
  * channels.
- * Weights. A lane per head and block of 128 positions: exp, the chain of the sum, and the weight rounded in place.
+ * Weights. exp in place; then a lane per head and block of 128 positions for the chain of the sum and the rounding.
  * Values. D / 2 rows go to shared memory as fp32; a lane keeps R heads x 8 channels, one chain per block of 128 positions.
  *
  * Where a list's scores fit into shared memory they stay there; of a longer one they are computed twice: for the maximum,
@@ -364,25 +364,32 @@ GPU_DEVICE void attn_put_scores(float *s, const float (*total)[W], float scale,
     }
 }
 
-/* Scores of W * 64 positions (W 2 or 4) from `tile` on; a team computes 8 * W of them. */
+/* The position that this lane looks up for a tile: 256 positions, or the last 128. */
+GPU_DEVICE int attn_tile_row(const struct attn_lists &lists, int tile) {
+    const int own = lists.positions - tile > ATTN_BLOCK ? 32 : 16;
+    return tile + gpu_team() * own + gpu_lane() % own;
+}
+
+/* Scores of W * 64 positions (W 2 or 4) from `tile` on; a team computes 8 * W of them. `entry` is this lane's of the tile,
+ * and then of the next one. */
 template <int R, int D, int BUFFERS, bool PAGED, int W>
 GPU_DEVICE void attn_scores(const struct attn_args &a, const struct attn_lists &lists,
-                            const struct attn_query &q, int tile, float *s, char *slices,
-                            uint8_t *valid) {
+                            const struct attn_query &q, int tile, int *entry, float *s,
+                            char *slices, uint8_t *valid) {
     enum { SLICES = KV_HEAD / D };
     struct attn_slice<R, D, W> slice;
     float chain[R][W], total[R][W];
     const int head = gpu_lane() / 8 * R, own = gpu_team() * 8 * W,
               column = own + gpu_lane() % 8 * W;
-    const int row = tile + own + gpu_lane() % (8 * W);
     /* Teams beyond the list, and heads beyond the last, have nothing to compute. */
     const int block = own / ATTN_BLOCK * ATTN_BLOCK;
     const bool computes =
         own - block < attn_filled(lists, tile + block) && q.first + head < q.heads;
-    const struct attn_place place = attn_place_of<PAGED>(a, lists, row, attn_entry(lists, row));
+    const struct attn_place place = attn_place_of<PAGED>(a, lists, tile + own, *entry);
     if (gpu_lane() < 8 * W) valid[own + gpu_lane()] = place.data != NULL;
     attn_slice_start<R, D, W, PAGED>(slice, place);
     attn_slice_load<R, D, W, PAGED>(slice, q, 0);
+    *entry = attn_entry(lists, attn_tile_row(lists, tile + ATTN_TILE));
     attn_clear<R, W>(chain);
     attn_clear<R, W>(total);
     GPU_NO_UNROLL for (int i = 0; i < SLICES; i++) {
@@ -416,22 +423,19 @@ template <int R> GPU_DEVICE void attn_max(struct attn_shared<R> &shared, const f
     gpu_barrier();
 }
 
-/* Weights of n / 128 blocks in place, and their sums into shared.l, block after block. */
-template <int R> GPU_DEVICE void attn_weights(struct attn_shared<R> &shared, float *s, int n) {
-    enum { HEADS = 4 * R, CHAINS = CALL_THREADS / HEADS };
+/* Sums of n / 128 blocks of weights into shared.l, block after block; the weights are rounded in place. */
+template <int R> GPU_DEVICE void attn_sum_weights(struct attn_shared<R> &shared, float *s, int n) {
+    enum { HEADS = 4 * R, AHEAD = 8 };
     const int head = (int)gpu_thread() % HEADS, mine = (int)gpu_thread() / HEADS;
-    const float none = -gpu_float(0x7F800000u);
-    const float m = shared.m[head] == none ? 0.0f : shared.m[head];
     for (int first = 0; first < n; first += CALL_TEAMS * ATTN_BLOCK) {
         const int block = first + mine * ATTN_BLOCK;
         if (mine < CALL_TEAMS && block < n) {
             float *const at = s + block * HEADS + head;
             float sum = 0.0f;
-            GPU_NO_UNROLL for (int i = 0; i < ATTN_BLOCK; i += 4) {
-                float p[4];
-                GPU_UNROLL for (int j = 0; j < 4; j++) p[j] =
-                    elementary_exp_below(at[(i + j) * HEADS] - m);
-                GPU_UNROLL for (int j = 0; j < 4; j++) {
+            GPU_NO_UNROLL for (int i = 0; i < ATTN_BLOCK; i += AHEAD) {
+                float p[AHEAD];
+                GPU_UNROLL for (int j = 0; j < AHEAD; j++) { p[j] = at[(i + j) * HEADS]; }
+                GPU_UNROLL for (int j = 0; j < AHEAD; j++) {
                     sum += p[j];
                     at[(i + j) * HEADS] = num_bf16_low(num_bf16x2_of_numbers(p[j], 0.0f));
                 }
@@ -447,6 +451,24 @@ template <int R> GPU_DEVICE void attn_weights(struct attn_shared<R> &shared, flo
         }
         gpu_barrier();
     }
+}
+
+/* Scores of n positions, whole blocks, become weights. */
+template <int R> GPU_DEVICE void attn_weights(struct attn_shared<R> &shared, float *s, int n) {
+    enum { HEADS = 4 * R, AHEAD = 8, STEP = AHEAD * CALL_THREADS };
+    const float none = -gpu_float(0x7F800000u);
+    const float most = shared.m[gpu_thread() % HEADS], m = most == none ? 0.0f : most;
+    /* 128 positions of 16 heads are STEP scores. */
+    GPU_NO_UNROLL for (int first = 0; first < n * HEADS; first += STEP) {
+        float *const at = s + first + gpu_thread();
+        float p[AHEAD];
+        GPU_UNROLL for (int i = 0; i < AHEAD; i++) {
+            p[i] = elementary_exp_below(at[i * CALL_THREADS] - m);
+        }
+        GPU_UNROLL for (int i = 0; i < AHEAD; i++) { at[i * CALL_THREADS] = p[i]; }
+    }
+    gpu_barrier();
+    attn_sum_weights<R>(shared, s, n);
 }
 
 /* ---- values ---- */
@@ -620,14 +642,15 @@ template <int R> struct attn_work {
     bool computes;
 };
 
-/* Scores of one tile: 256 positions, or the last 128. */
 template <int R, int D, int BUFFERS, bool PAGED>
 GPU_DEVICE void attn_tile(const struct attn_args &a, const struct attn_work<R> &w, int tile,
-                          float *s) {
+                          int *entry, float *s) {
     if (w.lists.positions - tile > ATTN_BLOCK)
-        attn_scores<R, D, BUFFERS, PAGED, 4>(a, w.lists, w.q, tile, s, w.slices, w.shared->valid);
+        attn_scores<R, D, BUFFERS, PAGED, 4>(a, w.lists, w.q, tile, entry, s, w.slices,
+                                             w.shared->valid);
     else
-        attn_scores<R, D, BUFFERS, PAGED, 2>(a, w.lists, w.q, tile, s, w.slices, w.shared->valid);
+        attn_scores<R, D, BUFFERS, PAGED, 2>(a, w.lists, w.q, tile, entry, s, w.slices,
+                                             w.shared->valid);
 }
 
 /* All scores are kept. */
@@ -635,8 +658,9 @@ template <int R, int D, int BUFFERS, bool PAGED>
 GPU_DEVICE void attn_attend(float (*total)[8], const struct attn_args &a,
                             const struct attn_work<R> &w) {
     const int positions = w.lists.positions;
+    int entry = attn_entry(w.lists, attn_tile_row(w.lists, 0));
     GPU_NO_UNROLL for (int tile = 0; tile < positions; tile += ATTN_TILE)
-        attn_tile<R, D, BUFFERS, PAGED>(a, w, tile, w.scores + tile * 4 * R);
+        attn_tile<R, D, BUFFERS, PAGED>(a, w, tile, &entry, w.scores + tile * 4 * R);
     attn_max<R>(*w.shared, w.scores, positions);
     attn_weights<R>(*w.shared, w.scores, positions);
     attn_sum_values<R, D, BUFFERS, PAGED>(total, a, w.lists, 0, positions, w.scores, w.slices,
@@ -649,9 +673,10 @@ GPU_DEVICE void attn_attend_long(float (*total)[8], const struct attn_args &a,
                                  const struct attn_work<R> &w) {
     const int positions = w.lists.positions;
     GPU_NO_UNROLL for (int turn = 0; turn < 2; turn++) {
+        int entry = attn_entry(w.lists, attn_tile_row(w.lists, 0));
         GPU_NO_UNROLL for (int tile = 0; tile < positions; tile += ATTN_TILE) {
             const int left = positions - tile, n = left < ATTN_TILE ? left : ATTN_TILE;
-            attn_tile<R, D, BUFFERS, PAGED>(a, w, tile, w.scores);
+            attn_tile<R, D, BUFFERS, PAGED>(a, w, tile, &entry, w.scores);
             if (turn == 0) {
                 attn_max<R>(*w.shared, w.scores, n);
             } else {
@@ -663,7 +688,8 @@ GPU_DEVICE void attn_attend_long(float (*total)[8], const struct attn_args &a,
     }
 }
 
-template <int R, int D, int BUFFERS, bool PAGED, bool PART>
+/* LONG: lists may be longer than there is room for. Registers are dear: two kernels. */
+template <int R, int D, int BUFFERS, bool PAGED, bool PART, bool LONG>
 __global__ void __launch_bounds__(CALL_THREADS, 1) attn_kernel(const struct attn_args a) {
     GPU_SHARED(memory);
     struct attn_shared<R> &shared =
@@ -685,7 +711,7 @@ __global__ void __launch_bounds__(CALL_THREADS, 1) attn_kernel(const struct attn
         shared.l[gpu_thread()] = 0.0f;
     }
     gpu_barrier();
-    if (w.lists.positions > a.kept)
+    if (LONG && w.lists.positions > a.kept)
         attn_attend_long<R, D, BUFFERS, PAGED>(total, a, w);
     else if (w.lists.positions > 0)
         attn_attend<R, D, BUFFERS, PAGED>(total, a, w);
@@ -807,8 +833,12 @@ static int attn_launch_as(struct attn_args &a, dim3 grid, int64_t positions, gpu
     [[maybe_unused]] const int64_t bytes =
         ATTN_FIXED_BYTES(R, D, BUFFERS) + kept * ATTN_SCORE_BYTES(R);
     a.kept = (int)kept;
-    GPU_LAUNCH_SHARED((attn_kernel<R, D, BUFFERS, PAGED, PART>), grid, CALL_THREADS, bytes, stream,
-                      a);
+    if (positions <= kept)
+        GPU_LAUNCH_SHARED((attn_kernel<R, D, BUFFERS, PAGED, PART, false>), grid, CALL_THREADS,
+                          bytes, stream, a);
+    else
+        GPU_LAUNCH_SHARED((attn_kernel<R, D, BUFFERS, PAGED, PART, true>), grid, CALL_THREADS,
+                          bytes, stream, a);
     return call_launched(why);
 }
 

@@ -14,7 +14,10 @@ const struct dsv4_layout *dsv4_layout_find(const char *name) {
 }
 
 uint32_t dsv4_code_dtype(const struct dsv4_case *c) {
-    return dsv4_case_is(c, "fp8", "ocp") ? DSV4_E4M3FN : DSV4_E4M3FNUZ;
+    /* An op that only moves codes does not say which they are. */
+    bool has = false;
+    for (size_t p = 0; p < c->op->n_params; p++) has |= strcmp(c->op->params[p].name, "fp8") == 0;
+    return !has || dsv4_case_is(c, "fp8", "ocp") ? DSV4_E4M3FN : DSV4_E4M3FNUZ;
 }
 
 void dsv4_site_set(struct dsv4_site *site, enum dsv4_site_kind kind, uint32_t dtype, int64_t unit,

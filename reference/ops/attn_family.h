@@ -212,7 +212,10 @@ void attn_finish(uint16_t *o, const float *acc, float m, float l, float sink,
     DSV4_PARAM_TEXT(prefix "lens", INPUT, lens,                                                    \
                     "lengths of the lists, by turns: 128,0,~64 (~ draws up to); none: absent"),    \
         DSV4_PARAM_INT(prefix "pool", INPUT, rows, 1, 1 << 24,                                     \
-                       "different rows that the lists choose from")
+                       "different rows that the lists choose from"),                               \
+        DSV4_PARAM_INT(                                                                            \
+            prefix "room", INPUT, 0, 0, 1 << 24,                                                   \
+            "columns, or ragged entries, that buffers have at least: those of a larger step")
 #define ATTN_INDEX_PARAMS                                                                          \
     DSV4_PARAM_INT("spare", INPUT, 3, 0, 1 << 16,                                                  \
                    "stale columns after the longest list, or stale entries after the last"),       \
@@ -333,7 +336,7 @@ struct attn_lists {
     int32_t
         *attended; /* [n_live * block_size]: 1 + number in the pool where some list names the row */
     int64_t *pool; /* rows by number, in live order; n_pool of them */
-    int64_t n_pool, step, tokens, width;
+    int64_t n_pool, step, tokens, width, room;
     int64_t *lens, *starts; /* [tokens], [tokens + 1] */
     int32_t *entries;       /* [starts[tokens]] */
 };

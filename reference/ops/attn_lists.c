@@ -157,6 +157,7 @@ int attn_lists_make(struct dsv4_case *c, struct attn_lists *lists, const char *p
     lists->stream = prefix[0] == '\0' ? 0 : 1;
     lists->tokens = dsv4_case_int(c, "tokens");
     lists->n_pool = int_of(c, prefix, "pool");
+    lists->width = lists->room = int_of(c, prefix, "room");
     lists->block_size = lists->paged ? int_of(c, prefix, "block_size") : 1;
     lists->lens = attn_lengths(c, name, lists->tokens, STREAM_LENS + lists->stream, err);
     if (lists->lens == NULL) return -1;
@@ -213,7 +214,8 @@ void attn_shape_source(struct dsv4_case *c, size_t first_slot, const struct attn
     }
     if (lists->live != NULL) dsv4_live_rows(c, rows, lists->live, lists->n_live);
     if (dsv4_case_is(c, "form", "ragged")) {
-        DSV4_SHAPE(c, indices, DSV4_I32, lists->starts[lists->tokens] + spare);
+        const int64_t used = lists->starts[lists->tokens];
+        DSV4_SHAPE(c, indices, DSV4_I32, (used > lists->room ? used : lists->room) + spare);
         DSV4_SHAPE(c, indptr, DSV4_I32, lists->tokens + 1);
     } else {
         DSV4_SHAPE(c, indices, DSV4_I32, lists->tokens, lists->width + spare);

@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * Launches. hipLaunchCooperativeKernel checks that the grid could be resident as a whole; but workgroups run to their
- * ends here, so that a kernel that waits for another workgroup is stopped as one that hangs.
- */
+/* Launches. A cooperative one must fit on the device as a whole; a barrier of the grid by GWS is not emulated. */
 #include <string.h>
 
 #include "../../../reference/memory.h"

@@ -42,7 +42,8 @@ static size_t global_bytes(void) {
     p->threads_per_cu = EMU_SIMDS * EMU_WAVES_PER_SIMD * EMU_LANES;                                \
     p->timer_khz = EMU_TIMER_KHZ;                                                                  \
     p->arch = FEATURES;                                                                            \
-    p->concurrent_kernels = p->map_host = p->ecc = p->large_bar = p->revision = 1;                 \
+    p->concurrent_kernels = p->cooperative = p->map_host = p->ecc = p->large_bar = p->revision =   \
+        1;                                                                                         \
     p->managed = p->direct_managed = p->concurrent_managed = 1;                                    \
     p->pitch = INT32_MAX;                                                                          \
     p->texture_alignment = p->texture_pitch_alignment = 256;

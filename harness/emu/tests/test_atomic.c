@@ -95,8 +95,7 @@ static uint64_t model_float(const char *op, uint64_t old, uint64_t data) {
         result = (strstr(op, "min") != NULL) == (signbit(a) != 0) ? a : b;
     else
         result = isnan(a) ? b : isnan(b) ? a : (a < b) == (strstr(op, "min") != NULL) ? a : b;
-    if (isnan(result) && !strstr(op, "add"))
-        return data | (wide ? UINT64_C(1) << 51 : 0x400000);
+    if (isnan(result) && !strstr(op, "add")) return data | (wide ? UINT64_C(1) << 51 : 0x400000);
     if (isnan(result)) {
         if (isnan(a)) return wide ? old | UINT64_C(1) << 51 : old | 0x400000;
         if (isnan(b)) return wide ? data | UINT64_C(1) << 51 : data | 0x400000;

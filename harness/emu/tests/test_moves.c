@@ -119,7 +119,8 @@ static void global_forms(const struct move *m, unsigned round) {
     for (unsigned lane = 0; lane < EMU_LANES; lane++) {
         p.at[lane] = bed.memory + 2048 + spread(m, round, lane);
         /* Lanes that do not execute point nowhere. */
-        bed_address(&bed, 2, lane, exec >> lane & 1 ? p.at[lane] - offset : (uint8_t *)0 + 0x10);
+        bed_address(&bed, 2, lane,
+                    exec >> lane & 1 ? (void *)(p.at[lane] - offset) : (void *)(uintptr_t)0x10);
         bed.v[0][4][lane] = exec >> lane & 1 ? spread(m, round, lane) : 0xFFFFFFF0;
     }
     emu_write_s64(&bed.wave[0], 10, (uint64_t)(uintptr_t)base);
@@ -170,7 +171,7 @@ static void scratch_forms(const struct move *m, unsigned round) {
     if (exec == 0) return;
     for (unsigned lane = 0; lane < EMU_LANES; lane++) {
         p.at[lane] = bed.scratch + lane * BED_SCRATCH + lane % 40;
-        bed_address(&bed, 2, lane, (uint8_t *)0 + EMU_PRIVATE_APERTURE + lane % 40);
+        bed_address(&bed, 2, lane, (void *)(uintptr_t)(EMU_PRIVATE_APERTURE + lane % 40));
     }
     snprintf(text, sizeof text, m->is_store ? "flat_%s v[2:3], %s" : "flat_%s %s, v[2:3]", m->name,
              m->is_store ? data : data);
@@ -193,7 +194,8 @@ static void lds_forms(const struct move *m, const char *name, unsigned round) {
     for (unsigned lane = 0; lane < EMU_LANES; lane++) {
         p.at[lane] = bed.lds + 256 + spread(m, round, lane);
         bed.v[0][4][lane] = exec >> lane & 1 ? 256 + spread(m, round, lane) - offset : 0x7FFFFFFF;
-        bed_address(&bed, 2, lane, (uint8_t *)0 + EMU_SHARED_APERTURE + (p.at[lane] - bed.lds));
+        bed_address(&bed, 2, lane,
+                    (void *)(uintptr_t)(EMU_SHARED_APERTURE + (uint64_t)(p.at[lane] - bed.lds)));
     }
     snprintf(text, sizeof text, m->is_store ? "%s v4, %s offset:%u" : "%s %s, v4 offset:%u", name,
              data, offset);
@@ -224,9 +226,9 @@ Test(emu_moves, flat_mixed) {
     bed_exec(&bed, exec);
     for (unsigned lane = 0; lane < EMU_LANES; lane++)
         bed_address(&bed, 2, lane,
-                    lane % 3 == 0   ? (uint8_t *)0 + EMU_SHARED_APERTURE + 4 * lane
-                    : lane % 3 == 1 ? (uint8_t *)0 + EMU_PRIVATE_APERTURE + 8
-                                    : bed.memory + 12 * lane);
+                    lane % 3 == 0   ? (void *)(uintptr_t)(EMU_SHARED_APERTURE + 4 * lane)
+                    : lane % 3 == 1 ? (void *)(uintptr_t)(EMU_PRIVATE_APERTURE + 8)
+                                    : (void *)(bed.memory + 12 * lane));
     bed.defined[0][DATA] = 0;
     bed_ok(&bed, "flat_load_dword v8, v[2:3]");
     for (unsigned lane = 0; lane < EMU_LANES; lane++) {

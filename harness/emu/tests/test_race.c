@@ -84,7 +84,7 @@ Test(emu_race, atomic_after_write) {
 Test(emu_race, flat_and_direct) {
     begin();
     for (unsigned lane = 0; lane < EMU_LANES; lane++)
-        bed_address(&bed, 10, lane, (uint8_t *)0 + EMU_SHARED_APERTURE + 4 * lane);
+        bed_address(&bed, 10, lane, (void *)(uintptr_t)(EMU_SHARED_APERTURE + 4 * lane));
     ok(0, "flat_store_dword v[10:11], v8");
     races(1, "ds_read_b32 v8, v2", "wave 0 wrote");
     begin();

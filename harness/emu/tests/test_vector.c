@@ -591,6 +591,9 @@ Test(vector, single_lanes) {
     }
     bench.wave.s_defined[22] = 1;
     cr_assert(write.run(&bench.wave, &write));
+    cr_assert_eq(bench.defined[0], ~UINT64_C(0), "a spilled mask is defined in part");
+    bench.wave.s_defined[22] = 0;
+    cr_assert(write.run(&bench.wave, &write));
     cr_assert_eq(bench.defined[0], ~(UINT64_C(1) << 63), "an undefined value makes its lane so");
 }
 

@@ -122,10 +122,12 @@ static void build_long(struct isa_program *p, const struct isa_row *row, unsigne
         i->s[0] = s(ISA_FIRST_S);
         name_masks(i, 28);
     }
-    i = append(p, row, long_suffix(row), d);
-    i->s[0] = constant(row->s[0], turn++);
-    name_masks(i, 30);
-    if (row->s[1] != NONE) {
+    if ((row->flags & NO_CONSTANTS) == 0) {
+        i = append(p, row, long_suffix(row), d);
+        i->s[0] = constant(row->s[0], turn++);
+        name_masks(i, 30);
+    }
+    if (row->s[1] != NONE && (row->flags & NO_CONSTANTS) == 0) {
         i = append(p, row, long_suffix(row), d);
         i->s[1] = constant(row->s[1], turn++);
         name_masks(i, 32);
@@ -256,7 +258,7 @@ static void build_scalar(struct isa_program *p, const struct isa_row *row, unsig
 static void build_short(struct isa_program *p, const struct isa_row *row, unsigned *d) {
     const bool literal_form = (row->flags & (LITERAL_K | LITERAL_M)) != 0;
     append(p, row, literal_form ? "" : "_e32", d);
-    if ((row->flags & (PLAIN | CARRY_IN)) == 0 && isa_bits(row->s[0]) == 32)
+    if ((row->flags & (PLAIN | CARRY_IN)) == 0 && isa_bits(row->s[0]) == 32 && row->s[0] != H2)
         append(p, row, "_e32", d)->s[0] = literal(row->s[0], (uint32_t)isa_value(row->s[0], 4, 5));
 }
 
@@ -295,7 +297,8 @@ static struct isa_operand random_source(const struct isa_row *row, unsigned n, u
     const unsigned s_reg =
         ISA_FIRST_S + 2 * (unsigned)((r >> 16) % ((ISA_S_END - ISA_FIRST_S) / 2));
     if (is_scalar(row)) return (r & 7) == 0 ? constant(type, r >> 24) : s(s_reg);
-    if ((r & 7) == 0 && row->form != VOP3P) return constant(type, r >> 24);
+    if ((r & 7) == 0 && row->form != VOP3P && (row->flags & NO_CONSTANTS) == 0)
+        return constant(type, r >> 24);
     if ((r & 7) == 1 && !*scalar_taken && type != F2) {
         *scalar_taken = true;
         return s(s_reg);
@@ -304,7 +307,8 @@ static struct isa_operand random_source(const struct isa_row *row, unsigned n, u
 }
 
 static bool usable(const struct isa_row *row) {
-    return (row->flags & (NO_RANDOM | LITERAL_K | LITERAL_M | NO_E64 | VCC_IN)) == 0 &&
+    return (row->flags & (NO_RANDOM | LITERAL_K | LITERAL_M | NO_E64 | VCC_IN | APPROXIMATE)) ==
+               0 &&
            row->form != SOPK && emu_opcode_find(row->name) != NULL;
 }
 

@@ -67,6 +67,26 @@ static uint64_t offset_i4(struct isa_lane *x) {
     return isa_compute(MUL, F32, x->mode, isa_from_integer(F32, 0, value), 0x3d800000, 0);
 }
 
+/* To the nearest even of a * scale, clamped; the product is exact in double. */
+static int64_t normalised(enum isa_type type, uint64_t a, bool sign) {
+    const uint64_t scale = sign ? UINT64_C(0x40dfffc000000000) : UINT64_C(0x40efffe000000000);
+    const uint64_t product =
+        isa_compute(MUL, F64, 0x3f0, isa_convert(F64, type, 0x3f0, 0, a), scale, 0);
+    return isa_to_integer(F64, 0x3f0, RINT, product, sign ? -32767 : 0, sign ? 32767 : 65535);
+}
+
+static uint64_t normalised_pair(struct isa_lane *x, enum isa_type type, bool sign) {
+    return ((uint64_t)normalised(type, LA, sign) & 0xffff) |
+           ((uint64_t)normalised(type, LB, sign) & 0xffff) << 16;
+}
+
+/* floor(a + 0.5), the sum exact. */
+static uint32_t rounded_up(uint64_t a) {
+    const uint64_t sum = isa_compute(ADD, F64, 0x3f8, isa_convert(F64, F32, 0x3f0, 0, a),
+                                     UINT64_C(0x3fe0000000000000), 0);
+    return (uint32_t)isa_to_integer(F64, 0x3f0, FLOOR, sum, INT32_MIN, INT32_MAX);
+}
+
 #define ROWS(ROW)                                                                                  \
     ROW(v_cvt_f16_f32, VOP2, NO_RANDOM, F16, F32, NONE, NONE,                                      \
         between(x, F16, F32, wide_rounding(x)))                                                    \
@@ -105,6 +125,20 @@ static uint64_t offset_i4(struct isa_lane *x) {
         D = (uint32_t)TO_INTEGER(F32, FLOOR, INT32_MIN, INT32_MAX))                                \
     ROW(v_cvt_pkrtz_f16_f32, VOP3, NO_RANDOM | NO_CLAMP, I32, F32, F32, NONE,                      \
         D = toward_zero(x, LA) | toward_zero(x, LB) << 16)                                         \
+    ROW(v_cvt_pknorm_i16_f32, VOP3, NO_RANDOM | NO_CLAMP | USUAL_MODE, I32, F32, F32, NONE,        \
+        D = normalised_pair(x, F32, true))                                                         \
+    ROW(v_cvt_pknorm_u16_f32, VOP3, NO_RANDOM | NO_CLAMP | USUAL_MODE, I32, F32, F32, NONE,        \
+        D = normalised_pair(x, F32, false))                                                        \
+    ROW(v_cvt_pknorm_i16_f16, VOP3, NO_RANDOM | NO_CLAMP | USUAL_MODE, I32, F16, F16, NONE,        \
+        D = normalised_pair(x, F16, true))                                                         \
+    ROW(v_cvt_pknorm_u16_f16, VOP3, NO_RANDOM | NO_CLAMP | USUAL_MODE, I32, F16, F16, NONE,        \
+        D = normalised_pair(x, F16, false))                                                        \
+    ROW(v_cvt_norm_i16_f16, VOP2, NO_RANDOM | NO_CLAMP | USUAL_MODE, I16, F16, NONE, NONE,         \
+        D = (uint16_t)normalised(F16, LA, true))                                                   \
+    ROW(v_cvt_norm_u16_f16, VOP2, NO_RANDOM | NO_CLAMP | USUAL_MODE, I16, F16, NONE, NONE,         \
+        D = (uint16_t)normalised(F16, LA, false))                                                  \
+    ROW(v_cvt_rpi_i32_f32, VOP2, NO_RANDOM | NO_CLAMP | USUAL_MODE, I32, F32, NONE, NONE,          \
+        D = rounded_up(LA))                                                                        \
     ROW(v_cvt_pk_u16_u32, VOP3, 0, I32, I32, I32, NONE, D = clamped_pair(0, A, B, UINT16_MAX))     \
     ROW(v_cvt_pk_i16_i32, VOP3, 0, I32, I32, I32, NONE,                                            \
         D = clamped_pair(INT16_MIN, SA, SB, INT16_MAX))                                            \

@@ -260,6 +260,8 @@ static void shift_add(struct isa_lane *x) {
     ROW(v_sub_i16, VOP3, OPSEL | CLAMP, I16, I16, I16, NONE, D = i16(x, GA - GB))                  \
     ROW(v_mad_u16, VOP3, 0, I16, I16, I16, I16, D = (uint16_t)((uint32_t)HA * HB + HC))            \
     ROW(v_mad_i16, VOP3, 0, I16, I16, I16, I16, D = (uint16_t)(GA * GB + GC))                      \
+    ROW(v_mad_legacy_u16, VOP3, 0, I32, I16, I16, I16, D = (uint16_t)((uint32_t)HA * HB + HC))     \
+    ROW(v_mad_legacy_i16, VOP3, 0, I32, I16, I16, I16, D = (uint16_t)(GA * GB + GC))               \
     ROW(v_sat_pk_u8_i16, VOP2, PLAIN, I32, I32, NONE, NONE,                                        \
         D = saturated((int16_t)A, 0, 255) | saturated((int16_t)(A >> 16), 0, 255) << 8)            \
     ROW(v_pack_b32_f16, VOP3, OPSEL | NO_MODIFIERS | NO_RANDOM | USUAL_MODE, I32, I16, I16, NONE,  \

@@ -36,7 +36,10 @@ enum isa_flag {
     NO_E64 = 1 << 18,
     BYTES = 1 << 19, /* SDWA with a byte, or a word, of the source and nothing else */
     WORDS = 1 << 20,
-    USUAL_MODE = 1 << 21 /* tried with MODE's default rounding and denormals only */
+    USUAL_MODE = 1 << 21,  /* tried with MODE's default rounding and denormals only */
+    APPROXIMATE = 1 << 22, /* within a bound */
+    ANGLE = 1 << 23,       /* a bound on the difference itself */
+    NO_CONSTANTS = 1 << 24
 };
 
 /* One lane of a vector instruction, or the one lane of a scalar one, as a formulation sees it. */
@@ -63,7 +66,8 @@ struct isa_row {
 };
 
 extern const struct isa_row isa_integer_rows[], isa_scalar_rows[], isa_float_rows[],
-    isa_compare_rows[], isa_convert_rows[], isa_packed_rows[];
+    isa_compare_rows[], isa_convert_rows[], isa_packed_rows[], isa_dot_rows[],
+    isa_approximate_rows[];
 /* Row i of all tables, or NULL. */
 const struct isa_row *isa_row_at(size_t i);
 

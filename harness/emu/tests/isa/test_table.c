@@ -43,6 +43,8 @@ Test(isa, floating_point) { check_rows(isa_float_rows, 0); }
 Test(isa, comparisons) { check_rows(isa_compare_rows, 0); }
 /* v_cvt_pk_u8_f32 of numbers that are not whole is refused: its rounding is not documented. */
 Test(isa, conversions) { check_rows(isa_convert_rows, 1); }
+Test(isa, dot_products) { check_rows(isa_dot_rows, 0); }
+Test(isa, approximate) { check_rows(isa_approximate_rows, 0); }
 Test(isa, packed) { check_rows(isa_packed_rows, 0); }
 
 Test(isa, memory) {
@@ -102,5 +104,23 @@ Test(isa, a_wrong_formulation_is_seen) {
     cr_expect_eq(result.failed, 1);
     cr_expect(strstr(result.first, "v_add_u32") != NULL && strstr(result.first, "want 0x") != NULL,
               "%s", result.first);
+    free(program);
+}
+
+static void unreached(struct isa_state *state, const void *argument) {
+    (void)state;
+    (void)argument;
+}
+
+Test(isa, a_trap_ends_the_program) {
+    static const struct isa_special trap = {"s_trap", "\ts_trap 2\n", unreached};
+    struct isa_program *const program = calloc(1, sizeof *program);
+    struct isa_result result;
+    cr_assert_not_null(program);
+    isa_build_special(program, &trap);
+    const struct isa_program *const list[] = {program};
+    cr_assert_eq(isa_execute(&result, list, 1), 0);
+    cr_expect_eq(result.failed, 1);
+    cr_expect(strstr(result.first, "trap") != NULL, "%s", result.first);
     free(program);
 }

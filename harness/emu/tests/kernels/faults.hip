@@ -9,7 +9,8 @@ __global__ void store(int *to, long offset) { to[offset + threadIdx.x] = 1; }
 __global__ void count(int *to) { atomicAdd(to, 1); }
 
 __global__ void hang(volatile int *flag) {
-    while (*flag == 0) {}
+    while (*flag == 0) {
+    }
 }
 
 __global__ void trap(const int *value) {

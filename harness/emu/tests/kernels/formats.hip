@@ -64,7 +64,8 @@ static void conversions() {
         if (fits) wrong += std::fabs(half[i] - (in[i] * in[i] + in[i])) > half[i] / 1024;
         wrong += bf16[i] != in[i]; /* five bits fit */
         wrong += !(back[i] == fnuz(fp8[i] & 0xff)) && back[i] == back[i];
-        wrong += (fp8[i] & 0xff) != 0x80 && (fp8[i] & 0xff) != 0 && (fp8[i] >> 8) != (fp8[i] & 0xff) + 0x80;
+        wrong += (fp8[i] & 0xff) != 0x80 && (fp8[i] & 0xff) != 0 &&
+                 (fp8[i] >> 8) != (fp8[i] & 0xff) + 0x80;
         for (int code = 0; code < 0x80 && in[i] <= 240; code++) /* the nearest there is */
             wrong += std::fabs(fnuz(code) - in[i]) < std::fabs(back[i] - in[i]);
     }

@@ -13,7 +13,8 @@ __device__ float wave_sum(float value) {
 __global__ __launch_bounds__(256) void block_sums(float *out, const float *in, int n) {
     __shared__ float partial[4];
     float sum = 0;
-    for (int i = (int)(blockIdx.x * 256 + threadIdx.x); i < n; i += (int)(gridDim.x * 256)) sum += in[i];
+    for (int i = (int)(blockIdx.x * 256 + threadIdx.x); i < n; i += (int)(gridDim.x * 256))
+        sum += in[i];
     sum = wave_sum(sum);
     if (threadIdx.x % 64 == 0) partial[threadIdx.x / 64] = sum;
     __syncthreads();
@@ -53,6 +54,32 @@ __global__ void collatz(int *steps, int n) {
         count++;
     }
     steps[i] = count;
+}
+
+/* A barrier of the whole grid: every block must be resident. */
+__global__ void meet(unsigned *arrived, unsigned *sum) {
+    if (threadIdx.x == 0) {
+        atomicAdd(arrived, 1u);
+        while (__hip_atomic_load(arrived, __ATOMIC_ACQUIRE, __HIP_MEMORY_SCOPE_AGENT) < gridDim.x) {
+        }
+        atomicAdd(sum, *arrived);
+    }
+}
+
+static void grid() {
+    unsigned *device, *sum, host[2] = {0, 0};
+    OK(hipMalloc(&device, sizeof host));
+    OK(hipMemset(device, 0, sizeof host));
+    sum = device + 1;
+    void *arguments[] = {&device, &sum};
+    OK(hipLaunchCooperativeKernel((const void *)meet, dim3(100), dim3(128), arguments, 0, nullptr));
+    OK(hipMemcpy(host, device, sizeof host, hipMemcpyDeviceToHost));
+    EXPECT(host[0] == 100 && host[1] == 100 * 100);
+    EXPECT_ERROR(hipLaunchCooperativeKernel((const void *)meet, dim3(1000000), dim3(128), arguments,
+                                            0, nullptr),
+                 hipErrorCooperativeLaunchTooLarge);
+    (void)hipGetLastError();
+    OK(hipFree(device));
 }
 
 static void sums() {
@@ -136,5 +163,6 @@ int main() {
     reversal<double>(333);
     reversal<unsigned char>(4095);
     divergence();
+    grid();
     return done();
 }

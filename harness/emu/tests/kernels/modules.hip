@@ -44,7 +44,10 @@ static void launches(hipFunction_t function, double *device) {
         pair factor;
         short shift;
         int n;
-    } packed = {device, {'\2', 0.5}, 3, N};
+    } packed = {
+        device, {'\2', 0.5},
+         3, N
+    };
     size_t size = sizeof packed;
     void *extra[] = {HIP_LAUNCH_PARAM_BUFFER_POINTER, &packed, HIP_LAUNCH_PARAM_BUFFER_SIZE, &size,
                      HIP_LAUNCH_PARAM_END};
@@ -57,8 +60,9 @@ static void launches(hipFunction_t function, double *device) {
                  hipErrorInvalidValue);
     EXPECT_ERROR(hipModuleLaunchKernel(function, 2, 0, 1, 64, 1, 1, 0, nullptr, arguments, nullptr),
                  hipErrorInvalidConfiguration);
-    EXPECT_ERROR(hipModuleLaunchKernel(function, 2, 1, 1, 64, 64, 1, 0, nullptr, arguments, nullptr),
-                 hipErrorInvalidConfiguration);
+    EXPECT_ERROR(
+        hipModuleLaunchKernel(function, 2, 1, 1, 64, 64, 1, 0, nullptr, arguments, nullptr),
+        hipErrorInvalidConfiguration);
     EXPECT_ERROR(hipModuleLaunchKernel(nullptr, 2, 1, 1, 64, 1, 1, 0, nullptr, arguments, nullptr),
                  hipErrorInvalidHandle);
 }
@@ -80,7 +84,8 @@ int main(int argc, char **argv) {
     EXPECT(value == 5);
     launches(function, device);
     EXPECT_ERROR(hipModuleGetFunction(&function, module, "no_such_kernel"), hipErrorNotFound);
-    EXPECT_ERROR(hipModuleGetGlobal(&address, &bytes, module, "no_such_variable"), hipErrorNotFound);
+    EXPECT_ERROR(hipModuleGetGlobal(&address, &bytes, module, "no_such_variable"),
+                 hipErrorNotFound);
     OK(hipModuleUnload(module));
 
     std::ifstream file(argv[1], std::ios::binary);

@@ -74,7 +74,8 @@ int main() {
     where_am_i<<<dim3(2, 3, 5), dim3(4, 2, 2)>>>(device, 8, 6);
     OK(hipMemcpy(out, device, sizeof out, hipMemcpyDeviceToHost));
     unsigned wrong = 0;
-    for (unsigned i = 0; i < 8 * 6 * 10; i++) wrong += out[i] != (i % 8 | i / 8 % 6 << 8 | i / 48 << 16);
+    for (unsigned i = 0; i < 8 * 6 * 10; i++)
+        wrong += out[i] != (i % 8 | i / 8 % 6 << 8 | i / 48 << 16);
     EXPECT(wrong == 0);
     OK(hipFree(device));
     return done();

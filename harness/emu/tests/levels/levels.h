@@ -10,8 +10,8 @@
 /* Four words per work item, in and out. */
 #define LEVELS(F)                                                                                  \
     F(arithmetic)                                                                                  \
-    F(division) F(long_arithmetic) F(divergence) F(switches) F(calls) F(arrays) F(structs)         \
-        F(doubles)
+    F(division)                                                                                    \
+    F(long_arithmetic) F(divergence) F(switches) F(calls) F(arrays) F(structs) F(doubles)
 
 union levels_word {
     float f;

@@ -19,8 +19,10 @@
 enum wrong { RIGHT, BEYOND, STALE, TRAP, SCALE, HANG };
 
 template <int LANES>
-__global__ __launch_bounds__(LANES) void insert(uint8_t *cache, size_t cache_bytes, size_t page_bytes, int block_size,
-                                                const uint16_t *k, size_t row_stride, const int64_t *slots, wrong how) {
+__global__ __launch_bounds__(LANES) void insert(uint8_t *cache, size_t cache_bytes,
+                                                size_t page_bytes, int block_size,
+                                                const uint16_t *k, size_t row_stride,
+                                                const int64_t *slots, wrong how) {
     __shared__ float maxima[GROUPS + 1];
     const int64_t slot = slots[blockIdx.x];
     if (slot < 0) return;
@@ -41,12 +43,14 @@ __global__ __launch_bounds__(LANES) void insert(uint8_t *cache, size_t cache_byt
         data[group * GROUP + lane] = planted_code(x * planted_power(127 - byte));
     }
     __syncthreads();
-    if (lane < GROUPS) scales[lane] = (uint8_t)(planted_scale(maxima[lane]) + (how == SCALE && lane == 6));
+    if (lane < GROUPS)
+        scales[lane] = (uint8_t)(planted_scale(maxima[lane]) + (how == SCALE && lane == 6));
     if (lane == GROUPS) scales[lane] = how == STALE ? (uint8_t)maxima[lane] : 0;
     ((uint16_t *)(data + QUANTISED))[lane] = row[QUANTISED + lane];
     if (how == BEYOND && lane == 0) cache[cache_bytes] = 1;
     if (how == TRAP) __builtin_trap();
-    while (how == HANG && *(volatile const int64_t *)slots >= 0) {}
+    while (how == HANG && *(volatile const int64_t *)slots >= 0) {
+    }
 }
 
 static wrong planted() {
@@ -65,7 +69,8 @@ static int run(const dsv4_call *call, char *why, size_t why_size) {
     const size_t cache_bytes = (size_t)((cache->shape[0] - 1) * cache->stride[0] + cache->shape[1]);
     insert<64><<<dim3((uint32_t)slots->shape[0]), dim3(64), 0, (hipStream_t)call->stream>>>(
         (uint8_t *)cache->data, cache_bytes, (size_t)cache->stride[0], block_size,
-        (const uint16_t *)k->data, (size_t)k->stride[0] / 2, (const int64_t *)slots->data, planted());
+        (const uint16_t *)k->data, (size_t)k->stride[0] / 2, (const int64_t *)slots->data,
+        planted());
     const hipError_t error = hipGetLastError();
     if (error == hipSuccess) return DSV4_OK;
     snprintf(why, why_size, "%s", hipGetErrorString(error));
@@ -73,6 +78,7 @@ static int run(const dsv4_call *call, char *why, size_t why_size) {
 }
 
 extern "C" __attribute__((visibility("default"))) const dsv4_plugin *dsv4_plugin_v1(void) {
-    static const dsv4_plugin plugin = {sizeof plugin, DSV4_ABI_VERSION, "third-party", "1", "hip", planted_supports, run, nullptr};
+    static const dsv4_plugin plugin = {sizeof plugin, DSV4_ABI_VERSION, "third-party", "1",
+                                       "hip",         planted_supports, run,           nullptr};
     return &plugin;
 }

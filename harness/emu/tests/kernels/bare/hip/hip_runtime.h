@@ -40,6 +40,7 @@ enum hipError_t {
     hipErrorNotFound = 500,
     hipErrorIllegalAddress = 700,
     hipErrorLaunchFailure = 719,
+    hipErrorCooperativeLaunchTooLarge = 720,
     hipErrorNotSupported = 801,
     hipErrorStreamCaptureUnsupported = 900,
     hipErrorStreamCaptureInvalidated = 901,
@@ -186,6 +187,7 @@ hipError_t hipFuncSetAttribute(const void *, hipFuncAttribute, int);
 hipError_t hipOccupancyMaxActiveBlocksPerMultiprocessor(int *, const void *, int, size_t);
 hipError_t hipOccupancyMaxPotentialBlockSize(int *, int *, const void *, size_t, int);
 hipError_t hipLaunchKernel(const void *, dim3, dim3, void **, size_t, hipStream_t);
+hipError_t hipLaunchCooperativeKernel(const void *, dim3, dim3, void **, unsigned, hipStream_t);
 hipError_t __hipPushCallConfiguration(dim3, dim3, size_t = 0, hipStream_t = nullptr);
 hipError_t __hipPopCallConfiguration(dim3 *, dim3 *, size_t *, hipStream_t *);
 }
@@ -285,8 +287,8 @@ static __device__ inline int atomicMax(int *to, int value) {
     return __hip_atomic_fetch_max(to, value, __ATOMIC_RELAXED, __HIP_MEMORY_SCOPE_AGENT);
 }
 static __device__ inline unsigned atomicCAS(unsigned *to, unsigned expected, unsigned desired) {
-    __hip_atomic_compare_exchange_strong(to, &expected, desired, __ATOMIC_RELAXED,
-                                         __ATOMIC_RELAXED, __HIP_MEMORY_SCOPE_AGENT);
+    __hip_atomic_compare_exchange_strong(to, &expected, desired, __ATOMIC_RELAXED, __ATOMIC_RELAXED,
+                                         __HIP_MEMORY_SCOPE_AGENT);
     return expected;
 }
 

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The indexer's ops. Each takes a Call, fills its outputs and says whether it accepts the call.
+
+Where a text leaves a choice, this is how it is read:
+- the scale of idx_q_quant is the quotient by 448, 224 or 240, rounded, and then its power of two;
+- idx_q_hadamard_quant rounds to bf16 after RoPE and after the transform.
+"""
+import numpy as np
+
+from .formats import (F32, LARGEST, bf16_bits, bf16_round, bf16_value, e2m1_encode, e4m3_encode, fma,
+                      scale_byte)
+
+ROPE = 64
+
+
+# ---- queries ----
+
+def rotated(call):
+    """The rows of q after RoPE, as bf16 values [tokens, heads, 128]."""
+    tokens = np.arange(call["q"].shape[0])
+    x = bf16_value(call["q"].at(tokens))
+    table = call["rope_table"].at(call["positions"].at(tokens))[:, None, :]
+    cos, sin = table[..., :32], table[..., 32:]
+    even, odd = x[..., ROPE::2], x[..., ROPE + 1::2]
+    turned = x.copy()
+    if call.params["rope"] == "fma":
+        turned[..., ROPE::2] = fma(even, cos, -(odd * sin))
+        turned[..., ROPE + 1::2] = fma(odd, cos, even * sin)
+    else:
+        turned[..., ROPE::2] = even * cos - odd * sin
+        turned[..., ROPE + 1::2] = odd * cos + even * sin
+    return bf16_round(turned)
+
+
+def transformed(x):
+    """The rows times a 128-point Hadamard matrix and 128^-0.5, rounded to bf16."""
+    for bit in range(7):
+        i = np.arange(128)
+        other = x[..., i ^ (1 << bit)]
+        x = np.where(i & (1 << bit), other - x, x + other)
+    return bf16_round(x * F32(128.0 ** -0.5))
+
+
+def put_heads(out, image):
+    """Writes [tokens, heads, n] of a type of the output."""
+    tokens, heads, n = image.shape
+    row, head = np.repeat(np.arange(tokens), heads), np.tile(np.arange(heads), tokens)
+    out.put(row, head * n * image.itemsize, image.reshape(tokens * heads, n))
+
+
+def put_mxfp4(call, x):
+    if not x.size:
+        return
+    groups = x.reshape(x.shape[:2] + (4, 32))
+    amax = np.abs(groups).max(axis=3)
+    byte = scale_byte(np.maximum(amax, np.ldexp(F32(6), -126)) * (F32(1) / F32(6)))
+    code = e2m1_encode(np.ldexp(groups.astype(np.float64), 127 - byte[..., None])).reshape(x.shape)
+    put_heads(call.outputs["q_out"], (code[..., 0::2] | code[..., 1::2] << 4).astype(np.uint8))
+    put_heads(call.outputs["scales"], byte.astype(np.uint8))
+
+
+def idx_q_quant(call):
+    x = rotated(call)
+    tokens = np.arange(len(x))
+    w = call["weights"].at(tokens)
+    w = bf16_value(w) if call["weights"].dtype == "bf16" else w.astype(F32)
+    if call.params["format"] == "mxfp4":
+        put_mxfp4(call, x)
+    elif x.size:
+        amax = np.maximum(np.abs(x).max(axis=2), F32(1e-4))
+        byte = scale_byte(amax / F32(LARGEST[call.params["fp8"]]))
+        code = e4m3_encode(np.ldexp(x.astype(np.float64), 127 - byte[..., None]), call.params["fp8"])
+        put_heads(call.outputs["q_out"], code)
+        w = w * np.ldexp(F32(1), byte - 127)
+    w = (w * call.float("softmax_scale")) * call.float("head_scale")
+    call.outputs["weights_out"].put(tokens, 0, w.astype("<f4"))
+    return True
+
+
+def idx_q_hadamard_quant(call):
+    x = transformed(rotated(call))
+    if call.params["format"] == "mxfp4":
+        put_mxfp4(call, x)
+    elif x.size:
+        fp8 = call.params["fp8"]
+        limit = F32(LARGEST[fp8])
+        scale = np.maximum(np.abs(x).max(axis=2, keepdims=True), F32(1e-10)) * (F32(1) / limit)
+        code = e4m3_encode(np.clip(x * (F32(1) / scale), -limit, limit), fp8)
+        put_heads(call.outputs["q_out"], code)
+        put_heads(call.outputs["scales"], scale.astype("<f4"))
+    return True
+
+
+# ---- keys ----
+
+def key_offsets(call, j):
+    """Offsets in a page of the 128 codes of tokens j, and of their scales."""
+    d = np.arange(128)
+    j = np.asarray(j)[..., None]
+    if call.params["layout"] == "shuffled":
+        code = j // 16 * 16 * 128 + d // 16 * 256 + j % 16 * 16 + d % 16
+    else:
+        code = j * 128 + d
+    return code, call.int("block_size") * 128 + 4 * j + np.arange(4)
+
+
+def idx_k_gather(call):
+    block_size, cache = call.int("block_size"), call["cache"]
+    if call.params["layout"] == "shuffled" and block_size % 16:
+        return False
+    requests = call["block_table"].shape[0]
+    row = np.arange(int(call["cu_seq_lens"].at(requests)))
+    request = call["token_to_seq"].at(row)
+    j = row - call["cu_seq_lens"].at(request)
+    page = call["block_table"].at(request, j // block_size)
+    there = (page >= 0) & (page < cache.shape[0])
+    code, scale = key_offsets(call, j[there] % block_size)
+    call.outputs["k"].put(row[there], 0, cache.at(page[there][:, None], code))
+    scales = np.zeros((len(row), 4), np.uint8)
+    scales[there] = cache.at(page[there][:, None], scale)
+    call.outputs["scale"].put(row, 0, scales)
+    return True
+
+
+OPS = {f.__name__: f for f in (idx_q_quant, idx_q_hadamard_quant, idx_k_gather)}

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* idx_q_hadamard_quant: rotate twice, quantise; see idx_query.inl. */
+#include "idx_query.inl"
+
+static int supports(const dsv4_call *call, struct call_why why) {
+    const bool mxfp4 = dsv4_is(call, "format", "mxfp4");
+    CALL_NEED(call, "scales", mxfp4 ? DSV4_U8 : DSV4_F32, 3, why);
+    return query_supports(call, why);
+}
+
+static int run(const dsv4_call *call, struct call_why why) {
+    struct query_args a;
+    return query_open(call, a) ? query_launch<true>(call, a, why) : DSV4_OK;
+}
+
+CALL_ENTRY_POINTS(idx_q_hadamard_quant)

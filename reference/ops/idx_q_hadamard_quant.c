@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * idx_q_hadamard_quant: rotates the indexer's queries by RoPE and by a Hadamard matrix, then quantises them.
+ *
+ * 1. RoPE on channels 64..127 and rounding to bf16, as idx_q_quant's step 1.
+ * 2. Butterflies (a, b) -> (a + b, a - b) over channels i and i + stride, strides 1, 2, 4, ... 64; then the product with
+ *    fl(128^-0.5); all in fp32; then rounded to bf16.
+ * 3. fp8    scale = max(amax, 1e-10) * fl(1/M), no power of two, M = 448, 224 or 240; code = e4m3(x * fl(1/scale)),
+ *           saturating; scale goes out as fp32
+ *    mxfp4  as idx_q_quant, with its scale bytes
+ * Rounding points: each operation named, once.
+ * K has to be rotated by the same matrix, or the logits mean nothing. Domain: sums of 128 values that stay finite.
+ *
+ * Source: aiter csrc/kernels/dsv4_rotate_quant.cu and its test's reference.
+ * Latitude: the order of the butterflies is the test reference's; a kernel with another order rounds otherwise in the
+ * last place of fp32, most of which the rounding to bf16 hides. A shuffled scale layout holds the same bytes.
+ */
+#include "idx_query.h"
+
+enum { Q_OUT = IDX_ROPE_TABLE + 1, SCALES };
+
+static const struct dsv4_param_def params[] = {IDX_QUERY_PARAMS};
+
+static const struct dsv4_slot slots[] = {
+    {"q",          DSV4_IN,  "[T, heads, 128] bf16, strided",             "queries"            },
+    {"positions",  DSV4_IN,  "[T] i64",                                   "token positions"    },
+    {"rope_table", DSV4_IN,  "[max_position, 64] f32, rows strided",      "32 cos, then 32 sin"},
+    {"q_out",      DSV4_OUT, "[T, heads, 128] e4m3 or [T, heads, 64] u8", "codes"              },
+    {"scales",     DSV4_OUT, "[T, heads, 1] f32 or [T, heads, 4] u8",     "their scales"       },
+};
+
+static const struct dsv4_mutant mutants[] = {
+    IDX_MUTANTS_OF_ROPE,
+    IDX_MUTANTS_OF_CODES,
+    {"scale-floor",         "the mxfp4 scale's exponent rounded down; it is rounded up",         IDX_SCALE_FLOOR      },
+    {"floor-raised",        "1e-4 is the least amax; here it is 1e-10",                          IDX_FLOOR_LOST       },
+    {"hadamard-none",       "no Hadamard transform: that is another op",                         IDX_HADAMARD_NONE    },
+    {"hadamard-descending", "butterflies from stride 64 down; they start at 1",
+      IDX_HADAMARD_DESCENDING                                                                                          },
+    {"hadamard-unscaled",   "128^-0.5 is lost",                                                  IDX_HADAMARD_UNSCALED},
+    {"hadamard-unrounded",  "quantised from fp32; the transformed row is rounded to bf16 first",
+      IDX_HADAMARD_UNROUNDED                                                                                           },
+    {"scale-pow2",          "the FP8 scale rounded up to a power of two; here it is not",        IDX_SCALE_POW2       },
+};
+
+static int shape(struct dsv4_case *c, struct dsv4_err *err) {
+    if (idx_query_shape(c, err) != 0) return -1;
+    const int64_t rows = kv_step_of(c)->batch.n_rows, heads = dsv4_case_int(c, "heads");
+    idx_query_shape_codes(c, Q_OUT);
+    if (dsv4_case_is(c, "format", "mxfp4"))
+        DSV4_SHAPE(c, SCALES, DSV4_U8, rows, heads, INDEXER_MXFP4_GROUPS);
+    else
+        DSV4_SHAPE(c, SCALES, DSV4_F32, rows, heads, 1);
+    c->tensors[SCALES].align = 4;
+    return 0;
+}
+
+static void fill(struct dsv4_case *c) { idx_query_fill(c, true); }
+
+const struct dsv4_op dsv4_op_idx_q_hadamard_quant;
+
+static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
+    const dsv4_tensor *const q = &call->tensors[IDX_Q], *const out = &call->tensors[Q_OUT];
+    const dsv4_tensor *const scales = &call->tensors[SCALES];
+    struct idx_query query;
+    (void)err;
+    idx_query_open(&query, call, idx_query_wrong_of(&dsv4_op_idx_q_hadamard_quant, mutant));
+    query.hadamard = true;
+#pragma omp parallel for schedule(static) collapse(2)
+    for (int64_t t = 0; t < q->shape[0]; t++)
+        for (int64_t h = 0; h < q->shape[1]; h++) {
+            char *const scale =
+                (char *)scales->data + t * scales->stride[0] + h * scales->stride[1];
+            struct idx_query_row row;
+            idx_query_make(&query, &row, t, h);
+            memcpy((char *)out->data + t * out->stride[0] + h * out->stride[1], row.codes,
+                   (size_t)out->shape[2]);
+            if (query.mxfp4)
+                memcpy(scale, row.bytes, sizeof row.bytes);
+            else
+                memcpy(scale, &row.scale, sizeof row.scale);
+        }
+    return DSV4_OK;
+}
+
+static void trace(const struct dsv4_case *c, size_t slot, int64_t offset, char *line, size_t size) {
+    idx_query_trace(c, slot, offset, line, size);
+}
+
+static void work(const struct dsv4_case *c, struct dsv4_work *work) {
+    const dsv4_tensor *const q = &c->tensors[IDX_Q].t;
+    idx_query_work(c, work);
+    if (!dsv4_case_is(c, "format", "mxfp4"))
+        work->bytes_written += (double)(q->shape[0] * q->shape[1]) * 4;
+}
+
+const struct dsv4_op dsv4_op_idx_q_hadamard_quant = {
+    .name = "idx_q_hadamard_quant",
+    .summary = "rotates the indexer's queries by RoPE and Hadamard and quantises them",
+    .source = "aiter csrc/kernels/dsv4_rotate_quant.cu",
+    DSV4_OP_PARTS,
+};
