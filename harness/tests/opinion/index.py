@@ -278,7 +278,27 @@ def idx_pack_ragged(call):
     return True
 
 
+def idx_prefill_chunks(call):
+    ratio, out = call.int("ratio"), call.outputs["chunks"]
+    length, gather = ints(call, "seq_lens"), ints(call, "gather_lens")
+    if out.shape[0] < len(length):
+        return False
+    budget = 4 * (-(-call.int("max_model_len") // ratio) + call.int("window") + call.int("max_batched_tokens"))
+    begin = count = 0
+    while begin < len(length):
+        end = begin + 1
+        while end < len(length) and (end + 1 - begin) * (max(length[begin:end + 1]) // ratio +
+                                                         max(gather[begin:end + 1])) <= budget:
+            end += 1
+        n = max(length[begin:end]) // ratio
+        put_ints(out, count, 0, [begin, end, n, n + max(gather[begin:end])])
+        begin, count = end, count + 1
+    put_ints(call.outputs["count"], 0, 0, [count])
+    return True
+
+
 OPS = {f.__name__: f for f in (idx_swa, idx_global_topk, idx_combine_topk_swa, idx_ragged_from_dense,
                                idx_c128a_metadata, idx_compressed_slot_mapping, idx_indexer_decode_lens,
                                graph_copy_ragged, idx_flashinfer_mixed, idx_prefill_gather_lens,
-                               idx_short_context_fill, idx_indexer_prefill_metadata, idx_pack_ragged)}
+                               idx_short_context_fill, idx_indexer_prefill_metadata, idx_pack_ragged,
+                               idx_prefill_chunks)}

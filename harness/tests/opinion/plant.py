@@ -45,6 +45,7 @@ INPUTS = {
     "idx_short_context_fill": ("positions",),
     "idx_indexer_prefill_metadata": ("query_start_loc", "seq_lens"),
     "idx_pack_ragged": ("lens", "flat", "packed"),
+    "idx_prefill_chunks": ("seq_lens", "gather_lens"),
 }
 
 
