@@ -7,7 +7,7 @@ Where a text leaves a choice, this is how it is read:
 """
 import numpy as np
 
-from .formats import (F32, LARGEST, bf16_bits, bf16_round, bf16_value, e2m1_encode, e4m3_encode, fma,
+from .formats import (F32, LARGEST, bf16_round, bf16_value, e2m1_encode, e4m3_decode, e4m3_encode, fma,
                       scale_byte)
 
 ROPE = 64
@@ -122,4 +122,103 @@ def idx_k_gather(call):
     return True
 
 
-OPS = {f.__name__: f for f in (idx_q_quant, idx_q_hadamard_quant, idx_k_gather)}
+# ---- top-k ----
+
+def order(x):
+    """Integers in the order of the fp32 bits: -NaN first, +NaN last, -0 before +0."""
+    bits = np.asarray(x, "<f4").view("<u4").astype(np.int64)
+    return np.where(bits >> 31, 0xFFFFFFFF - bits, bits + (1 << 31))
+
+
+def spans(call):
+    """First column and length of each row."""
+    rows, columns = call["logits"].shape
+    r = np.arange(rows)
+    if call.params["form"] == "rows":
+        start = call["row_starts"].at(r).astype(np.int64)
+        length = call["row_ends"].at(r) - start
+    else:
+        n = call.int("next_n") if call.params["form"] == "lens" else 1
+        start = np.zeros(rows, np.int64)
+        length = call["lens"].at(r // n).astype(np.int64) - (n - 1 - r % n)
+    return start, np.clip(length, 0, columns - start)
+
+
+def idx_topk(call):
+    k = call.int("k")
+    for r, (start, length) in enumerate(zip(*spans(call))):
+        chosen = np.full(k, -1, "<i4")
+        if length <= k:
+            chosen[:length] = np.arange(length)
+        else:
+            keys = order(call["logits"].at(r, start + np.arange(length)))
+            chosen[:] = np.sort(np.argsort(-keys, kind="stable")[:k])
+        call.outputs["out"].put([r], 0, chosen[None])
+    return True
+
+
+# ---- logits ----
+
+def whole(codes, fp8):
+    """The values of codes in units of 2^-10, as integers."""
+    return np.round(e4m3_decode(codes, fp8) * 1024).astype(np.int64)
+
+
+def score(q, w, k, scale):
+    """Logits of one row: q [heads, 128] and k [keys, 128] in units of 2^-10."""
+    dot = np.ldexp((k @ q.T).astype(np.float64), -20).astype(F32)
+    positive = np.where(dot > 0, dot, F32(0))
+    partial = np.zeros((len(k), 64), F32)
+    for first in range(0, len(w), 64):
+        n = min(64, len(w) - first)
+        partial[:, :n] = fma(w[first:first + n], positive[:, first:first + n], partial[:, :n])
+    for stride in (32, 16, 8, 4, 2, 1):
+        partial = partial[:, :stride] + partial[:, stride:2 * stride]
+    return partial[:, 0] * scale
+
+
+def put_row(call, row, column, values, first, end):
+    """The scores, and -inf outside of columns [first, end) where rows are cleaned."""
+    out = call.outputs["out"]
+    out.put([row], column * 4, values.astype("<f4")[None])
+    if call.int("clean"):
+        for begin, stop in ((0, first), (end, out.shape[1])):
+            out.put([row], begin * 4, np.full((1, max(stop - begin, 0)), -np.inf, "<f4"))
+
+
+def idx_mqa_logits(call):
+    fp8 = call.params["fp8"]
+    for m in range(call["q"].shape[0]):
+        ks, ke = int(call["ks"].at(m)), int(call["ke"].at(m))
+        n = np.arange(ks, max(ks, ke))
+        values = score(whole(call["q"].at(m), fp8), call["weights"].at(m), whole(call["k"].at(n), fp8),
+                       call["k_scale"].at(n))
+        first = 0 if call.int("compressed") else ks
+        if len(n) == 0:
+            first = 0
+        put_row(call, m, first, values, first, first + len(n))
+    return True
+
+
+def idx_paged_mqa_logits(call):
+    fp8, block_size, next_n = call.params["fp8"], call.int("block_size"), call.int("next_n")
+    if call.params["layout"] == "shuffled" and block_size % 16:
+        return False
+    for row in range(call["q"].shape[0]):
+        b, j = divmod(row, next_n)
+        if call.params["form"] == "lens_exact":
+            limit = int(call["lens"].at(b, j))
+        else:
+            limit = int(call["lens"].at(b)) - next_n + j + 1
+        n = np.arange(min(max(limit, 0), call.outputs["out"].shape[1]))
+        page = call["block_table"].at(b, n // block_size)[:, None]
+        code, scale = key_offsets(call, n % block_size)
+        scales = np.ascontiguousarray(call["cache"].at(page, scale)).view("<f4")[:, 0]
+        values = score(whole(call["q"].at(row), fp8), call["weights"].at(row),
+                       whole(call["cache"].at(page, code), fp8), scales)
+        put_row(call, row, 0, values, 0, len(n))
+    return True
+
+
+OPS = {f.__name__: f for f in (idx_q_quant, idx_q_hadamard_quant, idx_k_gather, idx_topk, idx_mqa_logits,
+                               idx_paged_mqa_logits)}
