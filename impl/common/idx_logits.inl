@@ -360,7 +360,7 @@ __global__ void __launch_bounds__(CALL_THREADS) logits_kernel(const struct logit
 }
 
 /* -inf in columns without a key. */
-__global__ void __launch_bounds__(CALL_THREADS) logits_clean_kernel(const struct logits_args a) {
+static __global__ void __launch_bounds__(CALL_THREADS) logits_clean_kernel(const struct logits_args a) {
     const int64_t r = gpu_quotient(gpu_block(), a.tiles);
     const int64_t first = (gpu_block() - r * a.tiles.value) * LOGITS_CLEANED;
     const struct logits_range range = logits_row_range(a, r);
