@@ -32,7 +32,7 @@ enum {
 struct logits_args {
     const char *q, *k, *weights, *table;
     const float *k_scale;
-    const int32_t *starts, *ends, *lens; /* starts NULL: paged */
+    const int32_t *starts, *ends, *lens; /* lens: paged */
     char *out;
     int64_t q_row, k_row, weights_row, table_row, out_row, rows, columns;
     struct gpu_divisor tiles, next_n, block; /* tiles: of keys, per block of rows */
@@ -166,10 +166,11 @@ struct logits_range {
     int64_t first, end, shift;
 };
 
+template <bool PAGED>
 GPU_DEVICE struct logits_range logits_row_range(const struct logits_args &a, int64_t r) {
     struct logits_range range;
     range.shift = 0;
-    if (a.starts != NULL) {
+    if (!PAGED) {
         range.first = a.starts[r];
         range.end = a.ends[r];
         if (a.compressed) range.shift = range.first;
@@ -195,12 +196,13 @@ GPU_DEVICE gpu_u4 logits_load(const char *at, int wide) {
 }
 
 /* This lane's 32 channels of key n as eight words; returns the key's scale. */
+template <bool PAGED>
 GPU_DEVICE float logits_load_key(const struct logits_args &a, uint32_t *words, int64_t request,
                                  int64_t n) {
     const int chunk = 2 * (gpu_lane() % 4);
     const char *first, *second;
     float scale;
-    if (a.starts != NULL) {
+    if (!PAGED) {
         first = a.k + n * a.k_row + INDEXER_TILE * chunk;
         second = first + INDEXER_TILE;
         scale = a.k_scale[n];
@@ -230,6 +232,7 @@ struct logits_keys {
     float scale[2];
 };
 
+template <bool PAGED>
 GPU_DEVICE void logits_load_keys(const struct logits_args &a, const struct logits_shared &s,
                                  struct logits_keys &keys, int64_t request, int64_t first,
                                  int64_t begin, int64_t end) {
@@ -237,7 +240,7 @@ GPU_DEVICE void logits_load_keys(const struct logits_args &a, const struct logit
         const int64_t n = first + gpu_lane() / 4 + 8 * i;
         uint32_t words[8] = {0, 0, 0, 0, 0, 0, 0, 0};
         keys.scale[i] = 0.0f;
-        if (n >= begin && n < end) keys.scale[i] = logits_load_key(a, words, request, n);
+        if (n >= begin && n < end) keys.scale[i] = logits_load_key<PAGED>(a, words, request, n);
         GPU_UNROLL for (int w = 0; w < 8; w++) {
             uint32_t planes[LOGITS_PLANES];
             logits_split(s, planes, words[w]);
@@ -315,6 +318,7 @@ GPU_DEVICE void logits_sum(float *sums, const float (*p)[4]) {
     sums[1] = x[2] + x[3];
 }
 
+template <bool PAGED>
 __global__ void __launch_bounds__(CALL_THREADS) logits_kernel(const struct logits_args a) {
     GPU_SHARED(memory);
     struct logits_shared &s = *(struct logits_shared *)memory;
@@ -325,7 +329,7 @@ __global__ void __launch_bounds__(CALL_THREADS) logits_kernel(const struct logit
     const int64_t own = tile + gpu_team() * LOGITS_TEAM_KEYS;
     int64_t begin = tile + LOGITS_KEYS, end = tile;
     for (int64_t r = row; r < row + n; r++) {
-        const struct logits_range range = logits_row_range(a, r);
+        const struct logits_range range = logits_row_range<PAGED>(a, r);
         begin = range.first < begin ? range.first : begin;
         end = range.end > end ? range.end : end;
     }
@@ -333,9 +337,9 @@ __global__ void __launch_bounds__(CALL_THREADS) logits_kernel(const struct logit
     logits_tables(s);
     gpu_barrier();
     struct logits_keys keys;
-    logits_load_keys(a, s, keys, block, own, begin, end);
+    logits_load_keys<PAGED>(a, s, keys, block, own, begin, end);
     GPU_NO_UNROLL for (int64_t r = row; r < row + n; r++) {
-        const struct logits_range range = logits_row_range(a, r);
+        const struct logits_range range = logits_row_range<PAGED>(a, r);
         if (range.first >= tile + LOGITS_KEYS || range.end <= tile) continue;
         float partial[LOGITS_HEADS / 8][4], sums[2];
         GPU_UNROLL for (int j = 0; j < LOGITS_HEADS / 8; j++) {
@@ -360,10 +364,11 @@ __global__ void __launch_bounds__(CALL_THREADS) logits_kernel(const struct logit
 }
 
 /* -inf in columns without a key. */
+template <bool PAGED>
 __global__ void __launch_bounds__(CALL_THREADS) logits_clean_kernel(const struct logits_args a) {
     const int64_t r = gpu_quotient(gpu_block(), a.tiles);
     const int64_t first = (gpu_block() - r * a.tiles.value) * LOGITS_CLEANED;
-    const struct logits_range range = logits_row_range(a, r);
+    const struct logits_range range = logits_row_range<PAGED>(a, r);
     float *const out = (float *)(a.out + r * a.out_row);
     GPU_UNROLL for (int i = 0; i < LOGITS_CLEANED / CALL_THREADS; i++) {
         const int64_t column = first + i * CALL_THREADS + gpu_thread(), key = column + range.shift;
@@ -411,20 +416,22 @@ static inline struct logits_args logits_open(const dsv4_call *call) {
 }
 
 /* Launches over blocks of rows and tiles of `keys` keys. */
-static inline int logits_launch(const dsv4_call *call, struct logits_args &a, int64_t keys,
-                                struct call_why why) {
+template <bool PAGED>
+static int logits_launch(const dsv4_call *call, struct logits_args &a, int64_t keys,
+                         struct call_why why) {
     const gpu_stream stream = (gpu_stream)call->stream;
     dim3 grid;
     if (a.rows == 0 || keys == 0) return DSV4_OK;
     a.tiles = call_divisor(call_ceil(keys, LOGITS_KEYS));
     int status = call_grid(&grid, call_ceil(a.rows, a.rows_per_block) * a.tiles.value, why);
     if (status != DSV4_OK) return status;
-    GPU_LAUNCH_SHARED(logits_kernel, grid, CALL_THREADS, sizeof(struct logits_shared), stream, a);
+    GPU_LAUNCH_SHARED(logits_kernel<PAGED>, grid, CALL_THREADS, sizeof(struct logits_shared),
+                      stream, a);
     if (dsv4_int(call, "clean", 0) != 0) {
         a.tiles = call_divisor(call_ceil(a.columns, LOGITS_CLEANED));
         status = call_grid(&grid, a.rows * a.tiles.value, why);
         if (status != DSV4_OK) return status;
-        GPU_LAUNCH(logits_clean_kernel, grid, CALL_THREADS, stream, a);
+        GPU_LAUNCH(logits_clean_kernel<PAGED>, grid, CALL_THREADS, stream, a);
     }
     return call_launched(why);
 }
