@@ -11,8 +11,8 @@
  * the fragments so that a lane's 32 lie side by side. A lane ends up with heads 8j + 2c and 8j + 2c + 1 (c = lane % 4) of
  * two keys: the canon's tree over heads is j inside the lane, c by two exchanges, and the pair.
  *
- * Without m16n8k32 (HIP) the fragments are exchanged and multiplied by dot4: right, not fast. A tuned route there is
- * v_mfma_i32_16x16x32_i8, or FP64 fma.
+ * HIP: a lane's four dots by FP64 fma, codes looked up in a table. Right, not fast; a tuned route there is
+ * v_mfma_i32_16x16x32_i8 on the six planes.
  */
 #ifndef DSV4_IDX_LOGITS_INL
 #define DSV4_IDX_LOGITS_INL
@@ -39,126 +39,20 @@ struct logits_args {
     int heads, fnuz, compressed, rows_per_block, shuffled, lens_exact, wide_q, wide_k;
 };
 
+#if GPU_HIP
+struct logits_shared {
+    float values[256], weights[2 * LOGITS_HEADS];
+    uint32_t heads[LOGITS_HEADS][INDEXER_HEAD / 4];
+    uint32_t keys[LOGITS_KEYS][INDEXER_HEAD / 4 + 1];
+};
+#else
 struct logits_shared {
     uint32_t digits[256], sums[256]; /* of a code: d0, d1, d2; d0 + d1, d0 + d2, d1 + d2 */
     float weights[2 * LOGITS_HEADS];
     /* [plane][8 heads][half of the lane's channels][lane][word] */
     gpu_u4 planes[LOGITS_PLANES][LOGITS_HEADS / 8][2][TEAM];
 };
-
-/* ---- bytes ---- */
-
-/* Bytes of b:a, chosen by the nibbles of `choice`, as PTX prmt has it. */
-GPU_DEVICE uint32_t logits_bytes(uint32_t a, uint32_t b, uint32_t choice) {
-#if GPU_CUDA
-    return __byte_perm(a, b, choice);
-#else
-    uint32_t made = 0;
-    GPU_UNROLL for (int i = 0; i < 4; i++) {
-        const uint32_t from = choice >> 4 * i & 7u;
-        made |= ((from < 4 ? a : b) >> 8 * (from & 3u) & 0xFFu) << 8 * i;
-    }
-    return made;
 #endif
-}
-
-/* Bytes 0, 1 and 2 of four words. */
-GPU_DEVICE void logits_transpose(uint32_t *planes, const uint32_t *x) {
-    const uint32_t low01 = logits_bytes(x[0], x[1], 0x5140),
-                   low23 = logits_bytes(x[2], x[3], 0x5140);
-    const uint32_t high01 = logits_bytes(x[0], x[1], 0x7362);
-    const uint32_t high23 = logits_bytes(x[2], x[3], 0x7362);
-    planes[0] = logits_bytes(low01, low23, 0x5410);
-    planes[1] = logits_bytes(low01, low23, 0x7632);
-    planes[2] = logits_bytes(high01, high23, 0x5410);
-}
-
-/* The six planes of four codes. */
-GPU_DEVICE void logits_split(const struct logits_shared &s, uint32_t *planes, uint32_t codes) {
-    uint32_t digits[4], sums[4];
-    GPU_UNROLL for (int i = 0; i < 4; i++) {
-        digits[i] = s.digits[codes >> 8 * i & 0xFFu];
-        sums[i] = s.sums[codes >> 8 * i & 0xFFu];
-    }
-    logits_transpose(planes, digits);
-    logits_transpose(planes + 3, sums);
-}
-
-GPU_DEVICE uint32_t logits_three(int a, int b, int c) {
-    return ((uint32_t)a & 0xFFu) | ((uint32_t)b & 0xFFu) << 8 | ((uint32_t)c & 0xFFu) << 16;
-}
-
-/* Fills the tables: thread t has code t. */
-GPU_DEVICE void logits_tables(struct logits_shared &s) {
-    const int code = (int)gpu_thread(), mantissa = code & 7, exponent = code >> 3 & 15;
-    const int v = exponent == 0 ? mantissa : (8 | mantissa) << (exponent - 1);
-    const int sign = (code & 0x80) != 0 ? -1 : 1;
-    const int d0 = sign * (v & 63), d1 = sign * (v >> 6 & 63), d2 = sign * (v >> 12);
-    s.digits[code] = logits_three(d0, d1, d2);
-    s.sums[code] = logits_three(d0 + d1, d0 + d2, d1 + d2);
-}
-
-/* ---- c += a b, m16n8k32 of signed bytes, fragments as PTX has them ---- */
-
-#if GPU_EMULATED
-static uint32_t logits_a[2][EMULATED_LANES][4], logits_b[2][EMULATED_LANES][2];
-
-GPU_DEVICE int logits_dot4(uint32_t a, uint32_t b, int c) {
-    for (int i = 0; i < 4; i++) c += (int8_t)(a >> 8 * i) * (int8_t)(b >> 8 * i);
-    return c;
-}
-
-GPU_DEVICE void logits_mma(int *c, const uint32_t *a, const uint32_t *b) {
-    const uint32_t me = gpu_thread();
-    const int turn = (int)(emulated.team_meetings[me] & 1), row = gpu_lane() / 4;
-    const uint32_t begin = me - (uint32_t)gpu_lane();
-    for (int i = 0; i < 4; i++) logits_a[turn][me][i] = a[i];
-    for (int i = 0; i < 2; i++) logits_b[turn][me][i] = b[i];
-    team_read_u32(0, 0);
-    for (int s = 0; s < 4; s++)
-        for (int i = 0; i < 4; i++) {
-            const uint32_t *const from = logits_a[turn][begin + 4 * row + s];
-            const int column = 2 * (gpu_lane() % 4) + i % 2;
-            const uint32_t *const with = logits_b[turn][begin + 4 * column + s];
-            c[i] = logits_dot4(from[i / 2], with[0], c[i]);
-            c[i] = logits_dot4(from[i / 2 + 2], with[1], c[i]);
-        }
-}
-#elif GPU_CUDA
-GPU_DEVICE void logits_mma(int *c, const uint32_t *a, const uint32_t *b) {
-    asm("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, "
-        "{%8, %9}, {%0, %1, %2, %3};"
-        : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
-}
-#else
-GPU_DEVICE int logits_dot4(uint32_t a, uint32_t b, int c) {
-    return __builtin_amdgcn_sdot4((int)a, (int)b, c, false);
-}
-
-GPU_DEVICE void logits_mma(int *c, const uint32_t *a, const uint32_t *b) {
-    const int row = gpu_lane() / 4, column = 2 * (gpu_lane() % 4);
-    GPU_UNROLL for (int i = 0; i < 8; i++) {
-        const int s = i % 4, half = i / 4;
-        const uint32_t low = team_read_u32(a[2 * half], 4 * row + s);
-        const uint32_t high = team_read_u32(a[2 * half + 1], 4 * row + s);
-        const uint32_t even = team_read_u32(b[half], 4 * column + s);
-        const uint32_t odd = team_read_u32(b[half], 4 * column + 4 + s);
-        c[0] = logits_dot4(low, even, c[0]);
-        c[1] = logits_dot4(low, odd, c[1]);
-        c[2] = logits_dot4(high, even, c[2]);
-        c[3] = logits_dot4(high, odd, c[3]);
-    }
-}
-#endif
-
-/* The dot in units of the square of the codes' unit, rounded to fp32, from the six sums. */
-GPU_DEVICE float logits_whole(const int (*sums)[4], int i) {
-    const int p0 = sums[0][i], p1 = sums[1][i], p2 = sums[2][i];
-    const int low = p0 + 64 * (sums[3][i] - p0 - p1);
-    const int high = sums[4][i] - p0 - p2 + p1 + 64 * (sums[5][i] - p1 - p2) + 4096 * p2;
-    return (float)((int64_t)low + 4096 * (int64_t)high);
-}
 
 /* ---- keys and rows ---- */
 
@@ -226,6 +120,161 @@ GPU_DEVICE float logits_load_key(const struct logits_args &a, uint32_t *words, i
     return scale;
 }
 
+#if GPU_HIP
+/* ---- doubles, which hold every sum ---- */
+
+/* Fills the table: thread t has code t. */
+GPU_DEVICE void logits_tables(struct logits_shared &s, int fnuz) {
+    const int code = (int)gpu_thread(), mantissa = code & 7, exponent = code >> 3 & 15;
+    const int v = exponent == 0 ? mantissa : (8 | mantissa) << (exponent - 1);
+    const float unit = fnuz ? 0x1p-10f : 0x1p-9f;
+    s.values[code] = (float)((code & 0x80) != 0 ? -v : v) * unit;
+}
+
+struct logits_keys {
+    float scale[2];
+};
+
+template <bool PAGED>
+GPU_DEVICE void logits_load_keys(const struct logits_args &a, struct logits_shared &s,
+                                 struct logits_keys &keys, int64_t request, int64_t first,
+                                 int64_t begin, int64_t end) {
+    GPU_UNROLL for (int i = 0; i < 2; i++) {
+        const int own = gpu_lane() / 4 + 8 * i;
+        const int64_t n = first + own;
+        uint32_t words[8] = {0, 0, 0, 0, 0, 0, 0, 0};
+        keys.scale[i] = 0.0f;
+        if (n >= begin && n < end) keys.scale[i] = logits_load_key<PAGED>(a, words, request, n);
+        uint32_t *const to = s.keys[gpu_team() * LOGITS_TEAM_KEYS + own] + 8 * (gpu_lane() % 4);
+        GPU_UNROLL for (int w = 0; w < 8; w++) to[w] = words[w];
+    }
+}
+
+GPU_DEVICE void logits_load_heads(const struct logits_args &a, struct logits_shared &s, int64_t r,
+                                  int first) {
+    const int heads = a.heads - first < LOGITS_HEADS ? a.heads - first : LOGITS_HEADS;
+    const uint32_t *const q = (const uint32_t *)(a.q + r * a.q_row + (int64_t)first * INDEXER_HEAD);
+    uint32_t *const to = s.heads[0];
+    for (int i = (int)gpu_thread(); i < heads * INDEXER_HEAD / 4; i += CALL_THREADS) to[i] = q[i];
+}
+
+/* Dots of heads 8j + 2c and 8j + 2c + 1 with this lane's two keys. */
+GPU_DEVICE void logits_dots(float *dots, const struct logits_args &, const struct logits_shared &s,
+                            const struct logits_keys &, int j) {
+    const uint32_t *const k0 = s.keys[gpu_team() * LOGITS_TEAM_KEYS + gpu_lane() / 4];
+    const uint32_t *const k1 = s.keys[gpu_team() * LOGITS_TEAM_KEYS + gpu_lane() / 4 + 8];
+    const uint32_t *const h0 = s.heads[8 * j + 2 * (gpu_lane() % 4)];
+    const uint32_t *const h1 = s.heads[8 * j + 2 * (gpu_lane() % 4) + 1];
+    double sums[4] = {0, 0, 0, 0};
+    GPU_NO_UNROLL for (int w = 0; w < INDEXER_HEAD / 4; w++) {
+        const uint32_t x0 = k0[w], x1 = k1[w], y0 = h0[w], y1 = h1[w];
+        GPU_UNROLL for (int i = 0; i < 4; i++) {
+            const double a = s.values[x0 >> 8 * i & 0xFFu], b = s.values[x1 >> 8 * i & 0xFFu];
+            const double c = s.values[y0 >> 8 * i & 0xFFu], d = s.values[y1 >> 8 * i & 0xFFu];
+            sums[0] = __builtin_fma(a, c, sums[0]);
+            sums[1] = __builtin_fma(a, d, sums[1]);
+            sums[2] = __builtin_fma(b, c, sums[2]);
+            sums[3] = __builtin_fma(b, d, sums[3]);
+        }
+    }
+    GPU_UNROLL for (int i = 0; i < 4; i++) dots[i] = (float)sums[i];
+}
+#else
+/* ---- bytes ---- */
+
+/* Bytes of b:a, chosen by the nibbles of `choice`, as PTX prmt has it. */
+GPU_DEVICE uint32_t logits_bytes(uint32_t a, uint32_t b, uint32_t choice) {
+#if GPU_CUDA
+    return __byte_perm(a, b, choice);
+#else
+    uint32_t made = 0;
+    GPU_UNROLL for (int i = 0; i < 4; i++) {
+        const uint32_t from = choice >> 4 * i & 7u;
+        made |= ((from < 4 ? a : b) >> 8 * (from & 3u) & 0xFFu) << 8 * i;
+    }
+    return made;
+#endif
+}
+
+/* Bytes 0, 1 and 2 of four words. */
+GPU_DEVICE void logits_transpose(uint32_t *planes, const uint32_t *x) {
+    const uint32_t low01 = logits_bytes(x[0], x[1], 0x5140),
+                   low23 = logits_bytes(x[2], x[3], 0x5140);
+    const uint32_t high01 = logits_bytes(x[0], x[1], 0x7362);
+    const uint32_t high23 = logits_bytes(x[2], x[3], 0x7362);
+    planes[0] = logits_bytes(low01, low23, 0x5410);
+    planes[1] = logits_bytes(low01, low23, 0x7632);
+    planes[2] = logits_bytes(high01, high23, 0x5410);
+}
+
+/* The six planes of four codes. */
+GPU_DEVICE void logits_split(const struct logits_shared &s, uint32_t *planes, uint32_t codes) {
+    uint32_t digits[4], sums[4];
+    GPU_UNROLL for (int i = 0; i < 4; i++) {
+        digits[i] = s.digits[codes >> 8 * i & 0xFFu];
+        sums[i] = s.sums[codes >> 8 * i & 0xFFu];
+    }
+    logits_transpose(planes, digits);
+    logits_transpose(planes + 3, sums);
+}
+
+GPU_DEVICE uint32_t logits_three(int a, int b, int c) {
+    return ((uint32_t)a & 0xFFu) | ((uint32_t)b & 0xFFu) << 8 | ((uint32_t)c & 0xFFu) << 16;
+}
+
+/* Fills the tables: thread t has code t. */
+GPU_DEVICE void logits_tables(struct logits_shared &s, int) {
+    const int code = (int)gpu_thread(), mantissa = code & 7, exponent = code >> 3 & 15;
+    const int v = exponent == 0 ? mantissa : (8 | mantissa) << (exponent - 1);
+    const int sign = (code & 0x80) != 0 ? -1 : 1;
+    const int d0 = sign * (v & 63), d1 = sign * (v >> 6 & 63), d2 = sign * (v >> 12);
+    s.digits[code] = logits_three(d0, d1, d2);
+    s.sums[code] = logits_three(d0 + d1, d0 + d2, d1 + d2);
+}
+
+/* ---- c += a b, m16n8k32 of signed bytes, fragments as PTX has them ---- */
+
+#if GPU_EMULATED
+static uint32_t logits_a[2][EMULATED_LANES][4], logits_b[2][EMULATED_LANES][2];
+
+GPU_DEVICE int logits_dot4(uint32_t a, uint32_t b, int c) {
+    for (int i = 0; i < 4; i++) c += (int8_t)(a >> 8 * i) * (int8_t)(b >> 8 * i);
+    return c;
+}
+
+GPU_DEVICE void logits_mma(int *c, const uint32_t *a, const uint32_t *b) {
+    const uint32_t me = gpu_thread();
+    const int turn = (int)(emulated.team_meetings[me] & 1), row = gpu_lane() / 4;
+    const uint32_t begin = me - (uint32_t)gpu_lane();
+    for (int i = 0; i < 4; i++) logits_a[turn][me][i] = a[i];
+    for (int i = 0; i < 2; i++) logits_b[turn][me][i] = b[i];
+    team_read_u32(0, 0);
+    for (int s = 0; s < 4; s++)
+        for (int i = 0; i < 4; i++) {
+            const uint32_t *const from = logits_a[turn][begin + 4 * row + s];
+            const int column = 2 * (gpu_lane() % 4) + i % 2;
+            const uint32_t *const with = logits_b[turn][begin + 4 * column + s];
+            c[i] = logits_dot4(from[i / 2], with[0], c[i]);
+            c[i] = logits_dot4(from[i / 2 + 2], with[1], c[i]);
+        }
+}
+#elif GPU_CUDA
+GPU_DEVICE void logits_mma(int *c, const uint32_t *a, const uint32_t *b) {
+    asm("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, "
+        "{%8, %9}, {%0, %1, %2, %3};"
+        : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+#endif
+
+/* The dot in units of the square of the codes' unit, rounded to fp32, from the six sums. */
+GPU_DEVICE float logits_whole(const int (*sums)[4], int i) {
+    const int p0 = sums[0][i], p1 = sums[1][i], p2 = sums[2][i];
+    const int low = p0 + 64 * (sums[3][i] - p0 - p1);
+    const int high = sums[4][i] - p0 - p2 + p1 + 64 * (sums[5][i] - p1 - p2) + 4096 * p2;
+    return (float)((int64_t)low + 4096 * (int64_t)high);
+}
+
 /* A fragments of this lane's two keys: [plane][step of 32 channels][word]. */
 struct logits_keys {
     uint32_t a[LOGITS_PLANES][4][4];
@@ -288,19 +337,27 @@ GPU_DEVICE void logits_multiply(int (*sums)[4], const struct logits_shared &s,
     }
 }
 
+/* Dots of heads 8j + 2c and 8j + 2c + 1 with this lane's two keys. */
+GPU_DEVICE void logits_dots(float *dots, const struct logits_args &a, const struct logits_shared &s,
+                            const struct logits_keys &keys, int j) {
+    const float unit = a.fnuz ? 0x1p-20f : 0x1p-18f;
+    int sums[LOGITS_PLANES][4];
+    logits_multiply(sums, s, keys, j);
+    GPU_UNROLL for (int i = 0; i < 4; i++) dots[i] = logits_whole(sums, i) * unit;
+}
+#endif
+
 /* partial[j][i] takes heads first + 8j + 2c + i % 2 of key i / 2. */
 GPU_DEVICE void logits_weigh(float (*partial)[4], const struct logits_args &a,
                              const struct logits_shared &s, const struct logits_keys &keys,
                              int first) {
-    const float unit = a.fnuz ? 0x1p-20f : 0x1p-18f;
     GPU_UNROLL for (int j = 0; j < LOGITS_HEADS / 8; j++) {
         if (first + 8 * j >= a.heads) break;
-        int sums[LOGITS_PLANES][4];
-        logits_multiply(sums, s, keys, j);
+        float dots[4];
+        logits_dots(dots, a, s, keys, j);
         GPU_UNROLL for (int i = 0; i < 4; i++) {
-            const float dot = logits_whole(sums, i) * unit;
             const float w = s.weights[first + 8 * j + 2 * (gpu_lane() % 4) + i % 2];
-            partial[j][i] = gpu_fma(w, dot > 0.0f ? dot : 0.0f, partial[j][i]);
+            partial[j][i] = gpu_fma(w, dots[i] > 0.0f ? dots[i] : 0.0f, partial[j][i]);
         }
     }
 }
@@ -334,7 +391,7 @@ __global__ void __launch_bounds__(CALL_THREADS) logits_kernel(const struct logit
         end = range.end > end ? range.end : end;
     }
     if (begin >= tile + LOGITS_KEYS || end <= tile) return;
-    logits_tables(s);
+    logits_tables(s, a.fnuz);
     gpu_barrier();
     struct logits_keys keys;
     logits_load_keys<PAGED>(a, s, keys, block, own, begin, end);

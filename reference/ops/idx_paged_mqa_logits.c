@@ -119,7 +119,7 @@ static void fill(struct dsv4_case *c) {
     dsv4_paging_fill(&step->cache, &c->tensors[BLOCK_TABLE].t);
     for (int64_t b = 0; b < step->cache.n_requests; b++) {
 #pragma omp parallel for schedule(static)
-        for (int64_t n = 0; n < length_of(c, b); n++) put_key(c, b, n);
+        for (int64_t n = 0; n < (c->refused ? 0 : length_of(c, b)); n++) put_key(c, b, n);
         if (!exact(c)) lens[b] = (int32_t)length_of(c, b);
         for (int64_t j = 0; exact(c) && j < next_n; j++)
             lens[b * next_n + j] = (int32_t)row_length(c, b, j);
