@@ -23,7 +23,7 @@ enum { IDX_STREAM_TOPK = 30, IDX_STREAM_STALE = 31 };
 /* One step: the batch, the pages of one cache, and where its tokens start. */
 struct idx_step {
     struct dsv4_batch batch;
-    struct dsv4_paging paging;
+    struct dsv4_paging paging, other; /* `other` where an op has two caches */
     int64_t first;
 };
 
@@ -57,7 +57,18 @@ void idx_fill_token_to_req(const struct dsv4_case *c, size_t slot);
 void idx_fill_valid(const struct dsv4_case *c, size_t slot);
 bool idx_token_is_valid(const struct dsv4_case *c, int64_t t);
 void idx_fill_positions(const struct dsv4_case *c, size_t slot);
+
+/* Positions; a stale token's is the last one of the request that its row of `requests` names. */
+void idx_fill_stale_positions(const struct dsv4_case *c, size_t slot, size_t requests);
 void idx_fill_table(const struct dsv4_case *c, size_t slot);
+
+/* Lengths by turns, as in "128,0,~64,-3": ~ draws up to the number. NULL with err set if the text is none. */
+int32_t *idx_lengths(struct dsv4_case *c, const char *name, int64_t n, struct dsv4_err *err);
+
+/* What an indexer selects for token t among its (position + 1) / ratio rows: all of them in order if they fit into
+ * width, else some; then -1. `holes`: every fifth entry is -1 too. Stale tokens name rows that their stale request has. */
+void idx_fill_topk(const struct dsv4_case *c, int32_t *row, int64_t t, int64_t request,
+                   int64_t width, int64_t ratio, bool holes);
 
 /* ---- reading a call ---- */
 

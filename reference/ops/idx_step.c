@@ -2,6 +2,8 @@
 /* The step that an index op runs in. */
 #include "idx_family.h"
 
+#include <stdlib.h>
+
 int idx_step_make(struct dsv4_case *c, struct dsv4_err *err) {
     struct idx_step *const step = dsv4_case_alloc(c, sizeof *step);
     c->plan = step;
@@ -97,6 +99,17 @@ void idx_fill_positions(const struct dsv4_case *c, size_t slot) {
     }
 }
 
+void idx_fill_stale_positions(const struct dsv4_case *c, size_t slot, size_t requests) {
+    const struct idx_step *const step = idx_step_of(c);
+    int64_t *const positions = c->tensors[slot].t.data;
+    idx_fill_positions(c, slot);
+    for (int64_t t = 0; t < c->tensors[slot].t.shape[0]; t++) {
+        const int64_t token = t - step->first, r = idx_at(&c->tensors[requests].t, t);
+        if (token < 0 || token >= step->batch.n_tokens)
+            positions[t] = r < step->batch.n_requests ? step->batch.seq_lens[r] - 1 : -1;
+    }
+}
+
 void idx_fill_table(const struct dsv4_case *c, size_t slot) {
     dsv4_paging_fill(&idx_step_of(c)->paging, &c->tensors[slot].t);
 }
@@ -118,4 +131,37 @@ int64_t idx_request_of(const dsv4_tensor *query_start_loc, int64_t t) {
             high = middle;
     }
     return low;
+}
+
+int32_t *idx_lengths(struct dsv4_case *c, const char *name, int64_t n, struct dsv4_err *err) {
+    const char *const text = dsv4_case_word(c, name);
+    int32_t *const lengths = dsv4_case_alloc(c, (size_t)(n + 1) * sizeof *lengths);
+    const char *at = text;
+    for (int64_t i = 0; i < n; i++) {
+        const bool draw = *at == '~';
+        char *end = NULL;
+        const int64_t value = strtoll(at + draw, &end, 10);
+        if (end == at + draw || (*end != ',' && *end != '\0') || value != (int32_t)value) {
+            dsv4_fail(err, "%s: '%s' is not a list of lengths like 128,0,~64", name, text);
+            return NULL;
+        }
+        const uint64_t bits = dsv4_random(c->seed, IDX_STREAM_STALE + 1, (uint64_t)i);
+        lengths[i] = (int32_t)(draw ? dsv4_below(bits, value + 1) : value);
+        at = *end == ',' ? end + 1 : text;
+    }
+    return lengths;
+}
+
+void idx_fill_topk(const struct dsv4_case *c, int32_t *row, int64_t t, int64_t request,
+                   int64_t width, int64_t ratio, bool holes) {
+    const struct idx_step *const step = idx_step_of(c);
+    const int64_t token = t - step->first, requests = step->batch.n_requests;
+    const bool real = token >= 0 && token < step->batch.n_tokens;
+    const int64_t last = request < requests ? step->batch.seq_lens[request] : 0;
+    const int64_t n = (real ? step->batch.positions[token] + 1 : last) / ratio;
+    for (int64_t k = 0; k < width; k++) {
+        const uint64_t bits = dsv4_random(c->seed, IDX_STREAM_TOPK, (uint64_t)(t * width + k));
+        row[k] = (int32_t)(n > width ? dsv4_below(bits, n) : k < n ? k : -1);
+        if (holes && k % 5 == 3) row[k] = -1;
+    }
 }

@@ -65,4 +65,181 @@ def idx_swa(call):
     return True
 
 
-OPS = {f.__name__: f for f in (idx_swa,)}
+def put_ragged(call, rows):
+    """Lists end to end, with where they start; None in a list is a place that is not written."""
+    start = 0
+    for row in rows:
+        for o, value in enumerate(row):
+            if value is not None:
+                put_ints(call.outputs["indices"], 0, start + o, [value])
+        start += len(row)
+    put_ints(call.outputs["indptr"], 0, 0, np.cumsum([0] + [len(row) for row in rows]))
+
+
+def idx_global_topk(call):
+    block_size, table = call.int("block_size"), call["block_table"]
+    local, request, valid = call["local"], ints(call, "token_to_req"), ints(call, "is_valid")
+    limit = table.shape[1] * block_size if call.params["bounds"] == "check" else 2**31
+    rows, lens = [], []
+    for t in range(local.shape[0]):
+        x = local.at(t).astype(np.int64)
+        good = (x >= 0) & (x < limit)
+        mapped = np.full(len(x), -1)
+        mapped[good] = slot(call, int(request[t]), x[good], block_size)
+        rows.append(mapped)
+        lens.append(int(good.sum()) if valid[t] else 0)
+    put_ints(call.outputs["lens"], 0, 0, lens)
+    if call.params["form"] == "ragged":
+        put_ragged(call, [row[:n] for row, n in zip(rows, lens)])
+    else:
+        for t, row in enumerate(rows):
+            put_ints(call.outputs["indices"], t, 0, row)
+    return True
+
+
+def idx_combine_topk_swa(call):
+    topk, window, ratio, m, n = (call.int(name) for name in ("topk", "window", "ratio", "m", "n"))
+    selected, dense = call.get("topk_indices"), call.params["form"] == "dense"
+    width = selected.shape[1] if selected else 0
+    if dense and (width < topk or call.outputs["indices"].shape[1] < topk + window):
+        return False
+    rows = [[] for _ in range(call.outputs["lens"].shape[0])]
+    gathered, origin = ints(call, "gather_lens"), int(call["query_start_loc"].at(0))
+    for r, first, query, context in spans(call):
+        oldest = context + query - int(gathered[r])
+        for j in range(query):
+            t, position = first - origin + j, context + j
+            n_rows = min((position + 1) // ratio, topk)
+            row = [int(selected.at(t, c)) + m * r if c < width else None for c in range(n_rows)]
+            seen = range(max(position - window + 1, 0), position + 1)
+            rows[t] = row + [m * r + n + p - oldest for p in seen]
+    put_ints(call.outputs["lens"], 0, 0, [len(row) for row in rows])
+    if not dense:
+        put_ragged(call, rows)
+        return True
+    for t, row in enumerate(rows):
+        put_ints(call.outputs["indices"], t, 0, row + [-1] * (call.outputs["indices"].shape[1] - len(row)))
+    return True
+
+
+def idx_ragged_from_dense(call):
+    dense, limit, flat = call["indices"], call.int("num_rows"), call.outputs["flat"]
+    rows, width = dense.shape
+    if flat.shape[0] < rows * width:
+        return False
+    n = [min(max(int(length), 0), width) for length in ints(call, "lens")]
+    start = np.cumsum([0] + n)
+    for t in range(rows):
+        if n[t] == 0:
+            continue
+        x = dense.at(t, np.arange(n[t])).astype(np.int64)
+        put_ints(flat, 0, int(start[t]), np.where((limit >= 0) & ((x < 0) | (x >= limit)), -1, x))
+    put_ints(call.outputs["indptr"], 0, 0, start)
+    return True
+
+
+def idx_c128a_metadata(call):
+    ratio, block_size = call.int("ratio"), call.int("block_size")
+    rows, local = call.outputs["global"], call.outputs["local"]
+    position, request, slots = (ints(call, n) for n in ("positions", "token_to_req", "slot_mapping"))
+    decodes, width = rows.shape
+    if decodes + local.shape[0] != len(position) or width != local.shape[1]:
+        return False
+    for t in range(len(position)):
+        n = min((int(position[t]) + 1) // ratio, width)
+        row = np.full(width, -1)
+        row[:n] = slot(call, int(request[t]), np.arange(n), block_size) if t < decodes else np.arange(n)
+        put_ints(rows if t < decodes else local, t if t < decodes else t - decodes, 0, row)
+        if t < decodes:
+            put_ints(call.outputs["decode_lens"], 0, t, [n if slots[t] >= 0 else 0])
+    return True
+
+
+def idx_compressed_slot_mapping(call):
+    ratio, out = call.int("ratio"), call.outputs["slots"]
+    result = np.full(out.shape[0], -1, np.int64)
+    for r, first, query, context in spans(call):
+        for j in range(query):
+            if (context + j) % ratio == ratio - 1:
+                result[first + j] = slot(call, r, (context + j) // ratio, call.int("block_size"))
+    put_ints(out, 0, 0, result, "<i8")
+    return True
+
+
+def idx_indexer_decode_lens(call):
+    next_n, ratio, out = call.int("next_n"), call.int("ratio"), call.outputs["lens"]
+    length = ints(call, "seq_lens")
+    values = [max(int(n) - next_n + j + 1, 0) // ratio for n in length for j in range(next_n)]
+    columns = next_n if call.params["form"] == "native" else 1
+    if out.shape[1] != columns or out.shape[0] * columns < len(values):
+        return False
+    values += [0] * (out.shape[0] * columns - len(values))
+    for row in range(out.shape[0]):
+        put_ints(out, row, 0, values[row * columns:(row + 1) * columns])
+    return True
+
+
+def graph_copy_ragged(call):
+    source, indptr = ints(call, "source"), ints(call, "indptr")
+    view = max((len(indptr) - 1) * call.int("per_row"), 1)
+    if len(source) > view or view > call.outputs["buffer"].shape[0]:
+        return False
+    put_ints(call.outputs["buffer"], 0, 0, source)
+    put_ints(call.outputs["indptr_buffer"], 0, 0, indptr)
+    return True
+
+
+def idx_flashinfer_mixed(call):
+    window, ratio, form = call.int("window"), call.int("ratio"), call.params["decode"]
+    out, swa = call.outputs["indices"], call.get("decode_swa")
+    decode, prefill, given = call.get("decode_indices"), call.get("prefill_indices"), call.get("decode_lens")
+    decodes = swa.shape[0] if swa else 0
+    width = max([t.shape[1] for t in (decode, prefill) if t] + [0])
+    if out.shape[1] != window + -(-width // 4) * 4:
+        return False
+    position, request, valid = (ints(call, n) for n in ("positions", "token_to_req", "is_valid"))
+    for t in range(out.shape[0]):
+        row, r = np.full(out.shape[1], -1), int(request[t])
+        if t < decodes:
+            row[:window] = swa.at(t, np.arange(window))
+            x = decode.at(t).astype(np.int64) if decode and form != "none" else np.zeros(0, np.int64)
+            n = len(x) if form == "none" or not given else int(given.at(t))
+            if form == "local":
+                n = int((x >= 0).sum()) if valid[t] else 0
+        else:
+            seen = np.arange(max(int(position[t]) + 1 - window, 0), int(position[t]) + 1)
+            size = call.int("swa_block_size")
+            row[:len(seen)] = call["swa_table"].at(r, seen // size).astype(np.int64) * size + seen % size
+            n = min((int(position[t]) + 1) // ratio, prefill.shape[1] if prefill else 0)
+            x = prefill.at(t - decodes, np.arange(n)).astype(np.int64) if n else np.zeros(0, np.int64)
+        if t >= decodes or form == "local":
+            good = x >= 0
+            x[good] = slot(call, r, x[good], call.int("block_size"))
+            x[~good] = -1
+        row[window:window + len(x)] = x
+        put_ints(out, t, 0, row)
+        put_ints(call.outputs["lens"], 0, t, [window + n])
+    return True
+
+
+def idx_prefill_gather_lens(call):
+    first, window, n = call.int("first_request"), call.int("window"), call.outputs["gather_lens"].shape[0]
+    if first + n > call["seq_lens"].shape[0]:
+        return False
+    put_ints(call.outputs["gather_lens"], 0, 0,
+             [query + min(context, window - 1) for _, _, query, context in spans(call)[first:first + n]])
+    return True
+
+
+def idx_short_context_fill(call):
+    out = call.outputs["indices"]
+    columns = np.arange(out.shape[1])
+    for t, position in enumerate(ints(call, "positions")):
+        put_ints(out, t, 0, np.where((columns + 1) * call.int("ratio") <= position + 1, columns, -1))
+    return True
+
+
+OPS = {f.__name__: f for f in (idx_swa, idx_global_topk, idx_combine_topk_swa, idx_ragged_from_dense,
+                               idx_c128a_metadata, idx_compressed_slot_mapping, idx_indexer_decode_lens,
+                               graph_copy_ragged, idx_flashinfer_mixed, idx_prefill_gather_lens,
+                               idx_short_context_fill)}

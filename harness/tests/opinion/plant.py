@@ -35,6 +35,17 @@ INPUTS = {
     "idx_mqa_logits": ("q", "k", "k_scale", "weights", "ks", "ke"),
     "idx_paged_mqa_logits": ("q", "cache", "weights", "lens", "block_table"),
     "idx_k_gather": ("cache", "block_table", "cu_seq_lens", "token_to_seq"),
+    "idx_global_topk": ("local", "token_to_req", "is_valid", "block_table"),
+    "idx_combine_topk_swa": ("topk_indices", "query_start_loc", "seq_lens", "gather_lens"),
+    "idx_ragged_from_dense": ("indices", "lens"),
+    "idx_c128a_metadata": ("positions", "token_to_req", "slot_mapping", "block_table"),
+    "idx_compressed_slot_mapping": ("query_start_loc", "seq_lens", "block_table"),
+    "idx_indexer_decode_lens": ("seq_lens",),
+    "graph_copy_ragged": ("source", "indptr"),
+    "idx_flashinfer_mixed": ("decode_swa", "decode_indices", "decode_lens", "prefill_indices", "positions",
+                             "token_to_req", "is_valid", "swa_table", "block_table"),
+    "idx_prefill_gather_lens": ("query_start_loc", "seq_lens"),
+    "idx_short_context_fill": ("positions",),
 }
 
 

@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * idx_global_topk: row numbers to slots. A team maps and counts a row, 512 columns at a time; with few rows a block does,
+ * a team 128 columns. The ragged form counts first and then writes rows end to end.
+ */
+#include "idx_ragged.inl"
+
+struct topk_args {
+    const char *local;
+    char *out; /* NULL: only counts */
+    const int32_t *token_to_req;
+    const uint8_t *is_valid;
+    int32_t *lens;
+    struct idx_pages pages;
+    int64_t local_stride, out_stride, tokens;
+    int64_t limit; /* numbers from here on count as -1 */
+    int topk;
+};
+
+GPU_DEVICE int32_t topk_slot(const struct topk_args &a, const int32_t *table, int32_t x) {
+    return x < 0 || x >= a.limit ? -1 : (int32_t)idx_slot(a.pages, table, x);
+}
+
+GPU_DEVICE int team_sum(int x) {
+    x += (int)team_xor_u32(x, 16);
+    x += (int)team_xor_u32(x, 8);
+    x += (int)team_xor_u32(x, 4);
+    x += (int)team_xor_u32(x, 2);
+    return x + (int)team_xor_u32(x, 1);
+}
+
+/* Maps DEEP times 128 columns of a row; returns how many entries this lane counts. */
+template <int DEEP, bool WIDE>
+GPU_DEVICE int topk_columns(const struct topk_args &a, const int32_t *table, const int32_t *from,
+                            int32_t *to, int first) {
+    struct idx_four x[DEEP];
+    const int column = first + 4 * gpu_lane();
+    int n = 0;
+    GPU_UNROLL
+    for (int d = 0; d < DEEP; d++) x[d] = idx_load<WIDE>(from, column + d * IDX_CHUNK, a.topk);
+    GPU_UNROLL
+    for (int d = 0; d < DEEP; d++) {
+        GPU_UNROLL
+        for (int i = 0; i < 4; i++) {
+            n += x[d].x[i] >= 0 && x[d].x[i] < a.limit;
+            if (to != NULL) x[d].x[i] = topk_slot(a, table, x[d].x[i]);
+        }
+        if (to != NULL) idx_store<WIDE>(to, column + d * IDX_CHUNK, a.topk, x[d]);
+    }
+    return n;
+}
+
+template <int TEAMS, bool WIDE>
+__global__ void __launch_bounds__(CALL_THREADS) topk_kernel(const struct topk_args a) {
+    __shared__ int sums[CALL_TEAMS];
+    enum { DEEP = TEAMS == 1 ? 4 : 1, COLUMNS = DEEP * IDX_CHUNK };
+    const int team = gpu_team();
+    const int64_t t = gpu_block() * (CALL_TEAMS / TEAMS) + team / TEAMS;
+    int n = 0;
+    if (t < a.tokens) {
+        const int32_t *const table = idx_pages_row(a.pages, a.token_to_req[t]);
+        const int32_t *const from = (const int32_t *)(a.local + t * a.local_stride);
+        int32_t *const to = a.out == NULL ? NULL : (int32_t *)(a.out + t * a.out_stride);
+        for (int c = team % TEAMS * COLUMNS; c < a.topk; c += TEAMS * COLUMNS)
+            n += topk_columns<DEEP, WIDE>(a, table, from, to, c);
+    }
+    if (TEAMS == 1)
+        n = team_sum(n);
+    else
+        n = idx_block_sum(n, sums);
+    if (t < a.tokens && team % TEAMS == 0 && gpu_lane() == 0)
+        a.lens[t] = a.is_valid[t] != 0 ? n : 0;
+}
+
+struct topk_ragged {
+    struct idx_ragged ragged;
+    struct topk_args a;
+
+    struct row {
+        const int32_t *table, *from;
+    };
+
+    IDX_METHOD int length(int64_t t) const { return a.lens[t]; }
+    IDX_METHOD void note(int64_t, int) const {}
+    IDX_METHOD void open(row &row, int64_t t) const {
+        row.table = idx_pages_row(a.pages, a.token_to_req[t]);
+        row.from = (const int32_t *)(a.local + t * a.local_stride);
+    }
+    IDX_METHOD int32_t value(const row &row, int o) const {
+        return topk_slot(a, row.table, row.from[o]);
+    }
+    IDX_METHOD bool holds(const row &, int) const { return true; }
+};
+
+static int supports(const dsv4_call *call, struct call_why why) {
+    const bool ragged = dsv4_is(call, "form", "ragged");
+    CALL_NEED(call, "local", DSV4_I32, 2, why);
+    CALL_NEED(call, "token_to_req", DSV4_I32, 1, why);
+    CALL_NEED(call, "is_valid", DSV4_U8, 1, why);
+    CALL_NEED(call, "block_table", DSV4_I32, 2, why);
+    CALL_NEED(call, "indices", DSV4_I32, ragged ? 1 : 2, why);
+    CALL_NEED(call, "lens", DSV4_I32, 1, why);
+    if (ragged) CALL_NEED(call, "indptr", DSV4_I32, 1, why);
+    return DSV4_OK;
+}
+
+static int launch_rows(const struct topk_args &a, bool wide, const dsv4_call *call,
+                       struct call_why why) {
+    const gpu_stream stream = (gpu_stream)call->stream;
+    const bool few = a.tokens < GPU_BUSY_BLOCKS;
+    dim3 grid;
+    if (a.tokens == 0) return DSV4_OK;
+    const int status = call_grid(&grid, few ? a.tokens : call_ceil(a.tokens, CALL_TEAMS), why);
+    if (status != DSV4_OK) return status;
+    if (few && wide)
+        GPU_LAUNCH((topk_kernel<CALL_TEAMS, true>), grid, CALL_THREADS, stream, a);
+    else if (few)
+        GPU_LAUNCH((topk_kernel<CALL_TEAMS, false>), grid, CALL_THREADS, stream, a);
+    else if (wide)
+        GPU_LAUNCH((topk_kernel<1, true>), grid, CALL_THREADS, stream, a);
+    else
+        GPU_LAUNCH((topk_kernel<1, false>), grid, CALL_THREADS, stream, a);
+    return call_launched(why);
+}
+
+static int run(const dsv4_call *call, struct call_why why) {
+    const dsv4_tensor *const local = dsv4_find(call, "local");
+    const dsv4_tensor *const indices = dsv4_find(call, "indices");
+    const dsv4_tensor *const table = dsv4_find(call, "block_table");
+    const bool ragged = dsv4_is(call, "form", "ragged");
+    const int64_t block_size = dsv4_int(call, "block_size", 64);
+    struct topk_args a;
+    a.local = (const char *)local->data;
+    a.local_stride = local->stride[0];
+    a.out = ragged ? NULL : (char *)indices->data;
+    a.out_stride = indices->stride[0];
+    a.token_to_req = idx_i32(call, "token_to_req");
+    a.is_valid = (const uint8_t *)dsv4_find(call, "is_valid")->data;
+    a.lens = (int32_t *)dsv4_find(call, "lens")->data;
+    a.pages = idx_pages_of(table, block_size);
+    a.tokens = local->shape[0];
+    a.topk = (int)local->shape[1];
+    a.limit = dsv4_is(call, "bounds", "check") ? table->shape[1] * block_size : INT64_C(1) << 32;
+    const bool wide = call_aligned(local, 16) && (ragged || call_aligned(indices, 16));
+    const int status = launch_rows(a, wide, call, why);
+    if (status != DSV4_OK || !ragged) return status;
+    struct topk_ragged op;
+    op.a = a;
+    op.ragged.rows = a.tokens;
+    op.ragged.flat = (int32_t *)indices->data;
+    op.ragged.indptr = (int32_t *)dsv4_find(call, "indptr")->data;
+    return idx_launch_ragged(op, call, why);
+}
+
+CALL_ENTRY_POINTS(idx_global_topk)
