@@ -2,14 +2,15 @@
 /* idx_prefill_gather_lens: a thread per request. */
 #include "idx_common.inl"
 
-struct gather_args {
+struct gather_lens_args {
     const int32_t *query_start, *seq_lens;
     int32_t *gather_lens;
     int64_t n;
     int window;
 };
 
-__global__ void __launch_bounds__(CALL_THREADS) gather_kernel(const struct gather_args a) {
+__global__ void __launch_bounds__(CALL_THREADS)
+    gather_lens_kernel(const struct gather_lens_args a) {
     const int64_t i = gpu_block() * CALL_THREADS + gpu_thread();
     if (i >= a.n) return;
     const int query = a.query_start[i + 1] - a.query_start[i], context = a.seq_lens[i] - query;
@@ -26,7 +27,7 @@ static int supports(const dsv4_call *call, struct call_why why) {
 static int run(const dsv4_call *call, struct call_why why) {
     const dsv4_tensor *const gather_lens = dsv4_find(call, "gather_lens");
     const int64_t first = dsv4_int(call, "first_request", 0);
-    struct gather_args a;
+    struct gather_lens_args a;
     dim3 grid;
     a.n = gather_lens->shape[0];
     if (first + a.n > dsv4_find(call, "seq_lens")->shape[0])
@@ -38,7 +39,7 @@ static int run(const dsv4_call *call, struct call_why why) {
     a.window = (int)dsv4_int(call, "window", 128);
     const int status = call_grid(&grid, call_ceil(a.n, CALL_THREADS), why);
     if (status != DSV4_OK) return status;
-    GPU_LAUNCH(gather_kernel, grid, CALL_THREADS, (gpu_stream)call->stream, a);
+    GPU_LAUNCH(gather_lens_kernel, grid, CALL_THREADS, (gpu_stream)call->stream, a);
     return call_launched(why);
 }
 

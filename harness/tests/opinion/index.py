@@ -239,7 +239,66 @@ def idx_short_context_fill(call):
     return True
 
 
+def idx_indexer_prefill_metadata(call):
+    ratio, offset, n = call.int("ratio"), call.int("token_offset"), call.outputs["ks"].shape[0]
+    if call.outputs["ke"].shape[0] != n:
+        return False
+    span = spans(call)
+    keys = [(query + context) // ratio for _, _, query, context in span]
+    start, origin = np.cumsum([0] + keys), int(call["query_start_loc"].at(0))
+    put_ints(call.outputs["cu_rows"], 0, 0, start)
+    put_ints(call.outputs["token_to_seq"], 0, 0, np.repeat(np.arange(len(keys)), keys))
+    begin, end = np.zeros(n, np.int64), np.zeros(n, np.int64)
+    for r, first, query, context in span:
+        for j in range(query):
+            i = first - origin + j - offset
+            if 0 <= i < n:
+                begin[i], end[i] = start[r], start[r] + (context + j + 1) // ratio
+    put_ints(call.outputs["ks"], 0, 0, begin)
+    put_ints(call.outputs["ke"], 0, 0, end)
+    return True
+
+
+def idx_pack_ragged(call):
+    pack, lens = call.params["direction"] == "pack", ints(call, "lens")
+    source, out = (call["flat"], call.outputs["packed"]) if pack else (call["packed"], call.outputs["flat"])
+    if source.shape[-1] != out.shape[-1]:
+        return False
+    padding = {"bf16": 0xFF80, "e4m3fn": 0xFF, "u8": call.int("pad_byte")}[source.dtype]
+    most, row_bytes = (out if pack else source).shape[1], out.shape[-1] * out.item
+    start = 0
+    for b, n in enumerate(lens):
+        for j in range(most):
+            if pack:
+                row = source.at(start + j) if j < n else np.full(out.shape[-1], padding, source.array.dtype)
+                out.put(b, np.array([j * row_bytes]), row.reshape(1, -1))
+            elif j < n:
+                out.put(start + j, 0, source.at(b, j).reshape(1, -1))
+        start += int(n)
+    return True
+
+
+def idx_prefill_chunks(call):
+    ratio, out = call.int("ratio"), call.outputs["chunks"]
+    length, gather = ints(call, "seq_lens"), ints(call, "gather_lens")
+    if out.shape[0] < len(length):
+        return False
+    budget = 4 * (-(-call.int("max_model_len") // ratio) + call.int("window") + call.int("max_batched_tokens"))
+    begin = count = 0
+    while begin < len(length):
+        end = begin + 1
+        while end < len(length) and (end + 1 - begin) * (max(length[begin:end + 1]) // ratio +
+                                                         max(gather[begin:end + 1])) <= budget:
+            end += 1
+        n = max(length[begin:end]) // ratio
+        put_ints(out, count, 0, [begin, end, n, n + max(gather[begin:end])])
+        begin, count = end, count + 1
+    put_ints(call.outputs["count"], 0, 0, [count])
+    return True
+
+
 OPS = {f.__name__: f for f in (idx_swa, idx_global_topk, idx_combine_topk_swa, idx_ragged_from_dense,
                                idx_c128a_metadata, idx_compressed_slot_mapping, idx_indexer_decode_lens,
                                graph_copy_ragged, idx_flashinfer_mixed, idx_prefill_gather_lens,
-                               idx_short_context_fill)}
+                               idx_short_context_fill, idx_indexer_prefill_metadata, idx_pack_ragged,
+                               idx_prefill_chunks)}

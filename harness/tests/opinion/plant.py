@@ -46,6 +46,9 @@ INPUTS = {
                              "token_to_req", "is_valid", "swa_table", "block_table"),
     "idx_prefill_gather_lens": ("query_start_loc", "seq_lens"),
     "idx_short_context_fill": ("positions",),
+    "idx_indexer_prefill_metadata": ("query_start_loc", "seq_lens"),
+    "idx_pack_ragged": ("lens", "flat", "packed"),
+    "idx_prefill_chunks": ("seq_lens", "gather_lens"),
 }
 
 
