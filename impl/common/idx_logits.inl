@@ -11,8 +11,8 @@
  * the fragments so that a lane's 32 lie side by side. A lane ends up with heads 8j + 2c and 8j + 2c + 1 (c = lane % 4) of
  * two keys: the canon's tree over heads is j inside the lane, c by two exchanges, and the pair.
  *
- * Without m16n8k32 (HIP) the fragments are exchanged and multiplied by dot4: right, not fast. A tuned route there is
- * v_mfma_i32_16x16x32_i8, or FP64 fma.
+ * HIP: a lane's four dots by FP64 fma, codes looked up in a table. Right, not fast; a tuned route there is
+ * v_mfma_i32_16x16x32_i8 on the six planes.
  */
 #ifndef DSV4_IDX_LOGITS_INL
 #define DSV4_IDX_LOGITS_INL
@@ -32,20 +32,154 @@ enum {
 struct logits_args {
     const char *q, *k, *weights, *table;
     const float *k_scale;
-    const int32_t *starts, *ends, *lens; /* starts NULL: paged */
+    const int32_t *starts, *ends, *lens; /* lens: paged */
     char *out;
     int64_t q_row, k_row, weights_row, table_row, out_row, rows, columns;
     struct gpu_divisor tiles, next_n, block; /* tiles: of keys, per block of rows */
     int heads, fnuz, compressed, rows_per_block, shuffled, lens_exact, wide_q, wide_k;
 };
 
+#if GPU_HIP
+struct logits_shared {
+    float values[256], weights[2 * LOGITS_HEADS];
+    uint32_t heads[LOGITS_HEADS][INDEXER_HEAD / 4];
+    uint32_t keys[LOGITS_KEYS][INDEXER_HEAD / 4 + 1];
+};
+#else
 struct logits_shared {
     uint32_t digits[256], sums[256]; /* of a code: d0, d1, d2; d0 + d1, d0 + d2, d1 + d2 */
     float weights[2 * LOGITS_HEADS];
     /* [plane][8 heads][half of the lane's channels][lane][word] */
     gpu_u4 planes[LOGITS_PLANES][LOGITS_HEADS / 8][2][TEAM];
 };
+#endif
 
+/* ---- keys and rows ---- */
+
+struct logits_range {
+    int64_t first, end, shift;
+};
+
+template <bool PAGED>
+GPU_DEVICE struct logits_range logits_row_range(const struct logits_args &a, int64_t r) {
+    struct logits_range range;
+    range.shift = 0;
+    if (!PAGED) {
+        range.first = a.starts[r];
+        range.end = a.ends[r];
+        if (a.compressed) range.shift = range.first;
+        return range;
+    }
+    const int64_t request = gpu_quotient(r, a.next_n), j = r - request * a.next_n.value;
+    range.first = 0;
+    range.end = a.lens_exact ? a.lens[r] : a.lens[request] - a.next_n.value + j + 1;
+    range.end = range.end > a.columns ? a.columns : range.end;
+    return range;
+}
+
+/* Sixteen codes of a key. */
+GPU_DEVICE gpu_u4 logits_load(const char *at, int wide) {
+    gpu_u4 v;
+    if (wide) return *(const gpu_u4 *)at;
+    const uint32_t *const words = (const uint32_t *)at;
+    v.x = words[0];
+    v.y = words[1];
+    v.z = words[2];
+    v.w = words[3];
+    return v;
+}
+
+/* This lane's 32 channels of key n as eight words; returns the key's scale. */
+template <bool PAGED>
+GPU_DEVICE float logits_load_key(const struct logits_args &a, uint32_t *words, int64_t request,
+                                 int64_t n) {
+    const int chunk = 2 * (gpu_lane() % 4);
+    const char *first, *second;
+    float scale;
+    if (!PAGED) {
+        first = a.k + n * a.k_row + INDEXER_TILE * chunk;
+        second = first + INDEXER_TILE;
+        scale = a.k_scale[n];
+    } else {
+        const int64_t entry = gpu_quotient(n, a.block), j = n - entry * a.block.value;
+        const int64_t block = ((const int32_t *)(a.table + request * a.table_row))[entry];
+        const char *const page = a.k + block * a.k_row;
+        first = page + indexer_chunk_offset(a.shuffled, j, chunk);
+        second = page + indexer_chunk_offset(a.shuffled, j, chunk + 1);
+        scale = *(const float *)(page + indexer_scale_offset(a.block.value, j));
+    }
+    const gpu_u4 low = logits_load(first, a.wide_k), high = logits_load(second, a.wide_k);
+    words[0] = low.x;
+    words[1] = low.y;
+    words[2] = low.z;
+    words[3] = low.w;
+    words[4] = high.x;
+    words[5] = high.y;
+    words[6] = high.z;
+    words[7] = high.w;
+    return scale;
+}
+
+#if GPU_HIP
+/* ---- doubles, which hold every sum ---- */
+
+/* Fills the table: thread t has code t. */
+GPU_DEVICE void logits_tables(struct logits_shared &s, int fnuz) {
+    const int code = (int)gpu_thread(), mantissa = code & 7, exponent = code >> 3 & 15;
+    const int v = exponent == 0 ? mantissa : (8 | mantissa) << (exponent - 1);
+    const float unit = fnuz ? 0x1p-10f : 0x1p-9f;
+    s.values[code] = (float)((code & 0x80) != 0 ? -v : v) * unit;
+}
+
+struct logits_keys {
+    float scale[2];
+};
+
+template <bool PAGED>
+GPU_DEVICE void logits_load_keys(const struct logits_args &a, struct logits_shared &s,
+                                 struct logits_keys &keys, int64_t request, int64_t first,
+                                 int64_t begin, int64_t end) {
+    GPU_UNROLL for (int i = 0; i < 2; i++) {
+        const int own = gpu_lane() / 4 + 8 * i;
+        const int64_t n = first + own;
+        uint32_t words[8] = {0, 0, 0, 0, 0, 0, 0, 0};
+        keys.scale[i] = 0.0f;
+        if (n >= begin && n < end) keys.scale[i] = logits_load_key<PAGED>(a, words, request, n);
+        uint32_t *const to = s.keys[gpu_team() * LOGITS_TEAM_KEYS + own] + 8 * (gpu_lane() % 4);
+        GPU_UNROLL for (int w = 0; w < 8; w++) to[w] = words[w];
+    }
+}
+
+GPU_DEVICE void logits_load_heads(const struct logits_args &a, struct logits_shared &s, int64_t r,
+                                  int first) {
+    const int heads = a.heads - first < LOGITS_HEADS ? a.heads - first : LOGITS_HEADS;
+    const uint32_t *const q = (const uint32_t *)(a.q + r * a.q_row + (int64_t)first * INDEXER_HEAD);
+    uint32_t *const to = s.heads[0];
+    for (int i = (int)gpu_thread(); i < heads * INDEXER_HEAD / 4; i += CALL_THREADS) to[i] = q[i];
+}
+
+/* Dots of heads 8j + 2c and 8j + 2c + 1 with this lane's two keys. */
+GPU_DEVICE void logits_dots(float *dots, const struct logits_args &, const struct logits_shared &s,
+                            const struct logits_keys &, int j) {
+    const uint32_t *const k0 = s.keys[gpu_team() * LOGITS_TEAM_KEYS + gpu_lane() / 4];
+    const uint32_t *const k1 = s.keys[gpu_team() * LOGITS_TEAM_KEYS + gpu_lane() / 4 + 8];
+    const uint32_t *const h0 = s.heads[8 * j + 2 * (gpu_lane() % 4)];
+    const uint32_t *const h1 = s.heads[8 * j + 2 * (gpu_lane() % 4) + 1];
+    double sums[4] = {0, 0, 0, 0};
+    GPU_NO_UNROLL for (int w = 0; w < INDEXER_HEAD / 4; w++) {
+        const uint32_t x0 = k0[w], x1 = k1[w], y0 = h0[w], y1 = h1[w];
+        GPU_UNROLL for (int i = 0; i < 4; i++) {
+            const double a = s.values[x0 >> 8 * i & 0xFFu], b = s.values[x1 >> 8 * i & 0xFFu];
+            const double c = s.values[y0 >> 8 * i & 0xFFu], d = s.values[y1 >> 8 * i & 0xFFu];
+            sums[0] = __builtin_fma(a, c, sums[0]);
+            sums[1] = __builtin_fma(a, d, sums[1]);
+            sums[2] = __builtin_fma(b, c, sums[2]);
+            sums[3] = __builtin_fma(b, d, sums[3]);
+        }
+    }
+    GPU_UNROLL for (int i = 0; i < 4; i++) dots[i] = (float)sums[i];
+}
+#else
 /* ---- bytes ---- */
 
 /* Bytes of b:a, chosen by the nibbles of `choice`, as PTX prmt has it. */
@@ -89,7 +223,7 @@ GPU_DEVICE uint32_t logits_three(int a, int b, int c) {
 }
 
 /* Fills the tables: thread t has code t. */
-GPU_DEVICE void logits_tables(struct logits_shared &s) {
+GPU_DEVICE void logits_tables(struct logits_shared &s, int) {
     const int code = (int)gpu_thread(), mantissa = code & 7, exponent = code >> 3 & 15;
     const int v = exponent == 0 ? mantissa : (8 | mantissa) << (exponent - 1);
     const int sign = (code & 0x80) != 0 ? -1 : 1;
@@ -131,25 +265,6 @@ GPU_DEVICE void logits_mma(int *c, const uint32_t *a, const uint32_t *b) {
         : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
-#else
-GPU_DEVICE int logits_dot4(uint32_t a, uint32_t b, int c) {
-    return __builtin_amdgcn_sdot4((int)a, (int)b, c, false);
-}
-
-GPU_DEVICE void logits_mma(int *c, const uint32_t *a, const uint32_t *b) {
-    const int row = gpu_lane() / 4, column = 2 * (gpu_lane() % 4);
-    GPU_UNROLL for (int i = 0; i < 8; i++) {
-        const int s = i % 4, half = i / 4;
-        const uint32_t low = team_read_u32(a[2 * half], 4 * row + s);
-        const uint32_t high = team_read_u32(a[2 * half + 1], 4 * row + s);
-        const uint32_t even = team_read_u32(b[half], 4 * column + s);
-        const uint32_t odd = team_read_u32(b[half], 4 * column + 4 + s);
-        c[0] = logits_dot4(low, even, c[0]);
-        c[1] = logits_dot4(low, odd, c[1]);
-        c[2] = logits_dot4(high, even, c[2]);
-        c[3] = logits_dot4(high, odd, c[3]);
-    }
-}
 #endif
 
 /* The dot in units of the square of the codes' unit, rounded to fp32, from the six sums. */
@@ -160,76 +275,13 @@ GPU_DEVICE float logits_whole(const int (*sums)[4], int i) {
     return (float)((int64_t)low + 4096 * (int64_t)high);
 }
 
-/* ---- keys and rows ---- */
-
-struct logits_range {
-    int64_t first, end, shift;
-};
-
-GPU_DEVICE struct logits_range logits_row_range(const struct logits_args &a, int64_t r) {
-    struct logits_range range;
-    range.shift = 0;
-    if (a.starts != NULL) {
-        range.first = a.starts[r];
-        range.end = a.ends[r];
-        if (a.compressed) range.shift = range.first;
-        return range;
-    }
-    const int64_t request = gpu_quotient(r, a.next_n), j = r - request * a.next_n.value;
-    range.first = 0;
-    range.end = a.lens_exact ? a.lens[r] : a.lens[request] - a.next_n.value + j + 1;
-    range.end = range.end > a.columns ? a.columns : range.end;
-    return range;
-}
-
-/* Sixteen codes of a key. */
-GPU_DEVICE gpu_u4 logits_load(const char *at, int wide) {
-    gpu_u4 v;
-    if (wide) return *(const gpu_u4 *)at;
-    const uint32_t *const words = (const uint32_t *)at;
-    v.x = words[0];
-    v.y = words[1];
-    v.z = words[2];
-    v.w = words[3];
-    return v;
-}
-
-/* This lane's 32 channels of key n as eight words; returns the key's scale. */
-GPU_DEVICE float logits_load_key(const struct logits_args &a, uint32_t *words, int64_t request,
-                                 int64_t n) {
-    const int chunk = 2 * (gpu_lane() % 4);
-    const char *first, *second;
-    float scale;
-    if (a.starts != NULL) {
-        first = a.k + n * a.k_row + INDEXER_TILE * chunk;
-        second = first + INDEXER_TILE;
-        scale = a.k_scale[n];
-    } else {
-        const int64_t entry = gpu_quotient(n, a.block), j = n - entry * a.block.value;
-        const int64_t block = ((const int32_t *)(a.table + request * a.table_row))[entry];
-        const char *const page = a.k + block * a.k_row;
-        first = page + indexer_chunk_offset(a.shuffled, j, chunk);
-        second = page + indexer_chunk_offset(a.shuffled, j, chunk + 1);
-        scale = *(const float *)(page + indexer_scale_offset(a.block.value, j));
-    }
-    const gpu_u4 low = logits_load(first, a.wide_k), high = logits_load(second, a.wide_k);
-    words[0] = low.x;
-    words[1] = low.y;
-    words[2] = low.z;
-    words[3] = low.w;
-    words[4] = high.x;
-    words[5] = high.y;
-    words[6] = high.z;
-    words[7] = high.w;
-    return scale;
-}
-
 /* A fragments of this lane's two keys: [plane][step of 32 channels][word]. */
 struct logits_keys {
     uint32_t a[LOGITS_PLANES][4][4];
     float scale[2];
 };
 
+template <bool PAGED>
 GPU_DEVICE void logits_load_keys(const struct logits_args &a, const struct logits_shared &s,
                                  struct logits_keys &keys, int64_t request, int64_t first,
                                  int64_t begin, int64_t end) {
@@ -237,7 +289,7 @@ GPU_DEVICE void logits_load_keys(const struct logits_args &a, const struct logit
         const int64_t n = first + gpu_lane() / 4 + 8 * i;
         uint32_t words[8] = {0, 0, 0, 0, 0, 0, 0, 0};
         keys.scale[i] = 0.0f;
-        if (n >= begin && n < end) keys.scale[i] = logits_load_key(a, words, request, n);
+        if (n >= begin && n < end) keys.scale[i] = logits_load_key<PAGED>(a, words, request, n);
         GPU_UNROLL for (int w = 0; w < 8; w++) {
             uint32_t planes[LOGITS_PLANES];
             logits_split(s, planes, words[w]);
@@ -285,19 +337,27 @@ GPU_DEVICE void logits_multiply(int (*sums)[4], const struct logits_shared &s,
     }
 }
 
+/* Dots of heads 8j + 2c and 8j + 2c + 1 with this lane's two keys. */
+GPU_DEVICE void logits_dots(float *dots, const struct logits_args &a, const struct logits_shared &s,
+                            const struct logits_keys &keys, int j) {
+    const float unit = a.fnuz ? 0x1p-20f : 0x1p-18f;
+    int sums[LOGITS_PLANES][4];
+    logits_multiply(sums, s, keys, j);
+    GPU_UNROLL for (int i = 0; i < 4; i++) dots[i] = logits_whole(sums, i) * unit;
+}
+#endif
+
 /* partial[j][i] takes heads first + 8j + 2c + i % 2 of key i / 2. */
 GPU_DEVICE void logits_weigh(float (*partial)[4], const struct logits_args &a,
                              const struct logits_shared &s, const struct logits_keys &keys,
                              int first) {
-    const float unit = a.fnuz ? 0x1p-20f : 0x1p-18f;
     GPU_UNROLL for (int j = 0; j < LOGITS_HEADS / 8; j++) {
         if (first + 8 * j >= a.heads) break;
-        int sums[LOGITS_PLANES][4];
-        logits_multiply(sums, s, keys, j);
+        float dots[4];
+        logits_dots(dots, a, s, keys, j);
         GPU_UNROLL for (int i = 0; i < 4; i++) {
-            const float dot = logits_whole(sums, i) * unit;
             const float w = s.weights[first + 8 * j + 2 * (gpu_lane() % 4) + i % 2];
-            partial[j][i] = gpu_fma(w, dot > 0.0f ? dot : 0.0f, partial[j][i]);
+            partial[j][i] = gpu_fma(w, dots[i] > 0.0f ? dots[i] : 0.0f, partial[j][i]);
         }
     }
 }
@@ -315,6 +375,7 @@ GPU_DEVICE void logits_sum(float *sums, const float (*p)[4]) {
     sums[1] = x[2] + x[3];
 }
 
+template <bool PAGED>
 __global__ void __launch_bounds__(CALL_THREADS) logits_kernel(const struct logits_args a) {
     GPU_SHARED(memory);
     struct logits_shared &s = *(struct logits_shared *)memory;
@@ -325,17 +386,17 @@ __global__ void __launch_bounds__(CALL_THREADS) logits_kernel(const struct logit
     const int64_t own = tile + gpu_team() * LOGITS_TEAM_KEYS;
     int64_t begin = tile + LOGITS_KEYS, end = tile;
     for (int64_t r = row; r < row + n; r++) {
-        const struct logits_range range = logits_row_range(a, r);
+        const struct logits_range range = logits_row_range<PAGED>(a, r);
         begin = range.first < begin ? range.first : begin;
         end = range.end > end ? range.end : end;
     }
     if (begin >= tile + LOGITS_KEYS || end <= tile) return;
-    logits_tables(s);
+    logits_tables(s, a.fnuz);
     gpu_barrier();
     struct logits_keys keys;
-    logits_load_keys(a, s, keys, block, own, begin, end);
+    logits_load_keys<PAGED>(a, s, keys, block, own, begin, end);
     GPU_NO_UNROLL for (int64_t r = row; r < row + n; r++) {
-        const struct logits_range range = logits_row_range(a, r);
+        const struct logits_range range = logits_row_range<PAGED>(a, r);
         if (range.first >= tile + LOGITS_KEYS || range.end <= tile) continue;
         float partial[LOGITS_HEADS / 8][4], sums[2];
         GPU_UNROLL for (int j = 0; j < LOGITS_HEADS / 8; j++) {
@@ -360,10 +421,11 @@ __global__ void __launch_bounds__(CALL_THREADS) logits_kernel(const struct logit
 }
 
 /* -inf in columns without a key. */
-static __global__ void __launch_bounds__(CALL_THREADS) logits_clean_kernel(const struct logits_args a) {
+template <bool PAGED>
+__global__ void __launch_bounds__(CALL_THREADS) logits_clean_kernel(const struct logits_args a) {
     const int64_t r = gpu_quotient(gpu_block(), a.tiles);
     const int64_t first = (gpu_block() - r * a.tiles.value) * LOGITS_CLEANED;
-    const struct logits_range range = logits_row_range(a, r);
+    const struct logits_range range = logits_row_range<PAGED>(a, r);
     float *const out = (float *)(a.out + r * a.out_row);
     GPU_UNROLL for (int i = 0; i < LOGITS_CLEANED / CALL_THREADS; i++) {
         const int64_t column = first + i * CALL_THREADS + gpu_thread(), key = column + range.shift;
@@ -411,20 +473,22 @@ static inline struct logits_args logits_open(const dsv4_call *call) {
 }
 
 /* Launches over blocks of rows and tiles of `keys` keys. */
-static inline int logits_launch(const dsv4_call *call, struct logits_args &a, int64_t keys,
-                                struct call_why why) {
+template <bool PAGED>
+static int logits_launch(const dsv4_call *call, struct logits_args &a, int64_t keys,
+                         struct call_why why) {
     const gpu_stream stream = (gpu_stream)call->stream;
     dim3 grid;
     if (a.rows == 0 || keys == 0) return DSV4_OK;
     a.tiles = call_divisor(call_ceil(keys, LOGITS_KEYS));
     int status = call_grid(&grid, call_ceil(a.rows, a.rows_per_block) * a.tiles.value, why);
     if (status != DSV4_OK) return status;
-    GPU_LAUNCH_SHARED(logits_kernel, grid, CALL_THREADS, sizeof(struct logits_shared), stream, a);
+    GPU_LAUNCH_SHARED(logits_kernel<PAGED>, grid, CALL_THREADS, sizeof(struct logits_shared),
+                      stream, a);
     if (dsv4_int(call, "clean", 0) != 0) {
         a.tiles = call_divisor(call_ceil(a.columns, LOGITS_CLEANED));
         status = call_grid(&grid, a.rows * a.tiles.value, why);
         if (status != DSV4_OK) return status;
-        GPU_LAUNCH(logits_clean_kernel, grid, CALL_THREADS, stream, a);
+        GPU_LAUNCH(logits_clean_kernel<PAGED>, grid, CALL_THREADS, stream, a);
     }
     return call_launched(why);
 }

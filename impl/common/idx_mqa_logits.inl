@@ -22,7 +22,7 @@ static int run(const dsv4_call *call, struct call_why why) {
     a.ends = (const int32_t *)dsv4_find(call, "ke")->data;
     a.compressed = dsv4_int(call, "compressed", 0) != 0;
     a.rows_per_block = call_group(a.rows, call_ceil(k->shape[0], LOGITS_KEYS), 1, LOGITS_ROWS);
-    return logits_launch(call, a, k->shape[0], why);
+    return logits_launch<false>(call, a, k->shape[0], why);
 }
 
 CALL_ENTRY_POINTS(idx_mqa_logits)

@@ -30,7 +30,7 @@ static int run(const dsv4_call *call, struct call_why why) {
     a.shuffled = dsv4_is(call, "layout", "shuffled");
     a.rows_per_block = (int)a.next_n.value;
     if (a.shuffled && a.block.value % INDEXER_TILE != 0) return DSV4_REFUSED;
-    return logits_launch(call, a, a.columns, why);
+    return logits_launch<true>(call, a, a.columns, why);
 }
 
 CALL_ENTRY_POINTS(idx_paged_mqa_logits)

@@ -254,7 +254,7 @@ GPU_DEVICE void topk_choose_in_order(struct topk_shared &s, int32_t *out, const 
     }
 }
 
-__global__ void __launch_bounds__(CALL_THREADS) topk_kernel(const struct topk_args a) {
+__global__ void __launch_bounds__(CALL_THREADS) topk_rows_kernel(const struct topk_args a) {
     GPU_SHARED(memory);
     struct topk_shared &s = *(struct topk_shared *)memory;
     const int64_t r = gpu_block();
@@ -325,7 +325,7 @@ static int run(const dsv4_call *call, struct call_why why) {
     if (logits->shape[0] == 0) return DSV4_OK;
     const int status = call_grid(&grid, logits->shape[0], why);
     if (status != DSV4_OK) return status;
-    GPU_LAUNCH_SHARED(topk_kernel, grid, CALL_THREADS, sizeof(struct topk_shared),
+    GPU_LAUNCH_SHARED(topk_rows_kernel, grid, CALL_THREADS, sizeof(struct topk_shared),
                       (gpu_stream)call->stream, a);
     return call_launched(why);
 }

@@ -1,2 +1,3 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* isa: logits_kernel vgprs=184 lds=65536 */
 #include "../common/idx_paged_mqa_logits.inl"

@@ -142,7 +142,7 @@ static void work(const struct dsv4_case *c, struct dsv4_work *work) {
         pairs += plan->ends[m] > plan->starts[m] ? (double)(plan->ends[m] - plan->starts[m]) : 0;
     work->bytes_read = rows * (heads * 132 + 8) + keys * 132;
     work->bytes_written = 4 * (dsv4_case_int(c, "clean") != 0 ? rows * keys : pairs);
-    work->fmas = pairs * heads * INDEXER_HEAD;
+    work->fmas = pairs * heads * (double)INDEXER_HEAD;
 }
 
 const struct dsv4_op dsv4_op_idx_mqa_logits = {

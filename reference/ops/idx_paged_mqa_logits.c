@@ -119,7 +119,7 @@ static void fill(struct dsv4_case *c) {
     dsv4_paging_fill(&step->cache, &c->tensors[BLOCK_TABLE].t);
     for (int64_t b = 0; b < step->cache.n_requests; b++) {
 #pragma omp parallel for schedule(static)
-        for (int64_t n = 0; n < length_of(c, b); n++) put_key(c, b, n);
+        for (int64_t n = 0; n < (c->refused ? 0 : length_of(c, b)); n++) put_key(c, b, n);
         if (!exact(c)) lens[b] = (int32_t)length_of(c, b);
         for (int64_t j = 0; exact(c) && j < next_n; j++)
             lens[b * next_n + j] = (int32_t)row_length(c, b, j);
@@ -213,7 +213,7 @@ static void work(const struct dsv4_case *c, struct dsv4_work *work) {
     const double heads = (double)dsv4_case_int(c, "heads");
     double pairs = 0;
     for (int64_t b = 0; b < requests; b++) {
-        work->bytes_read += (double)length_of(c, b) * (INDEXER_FP8_TOKEN_BYTES + 0.0625);
+        work->bytes_read += (double)length_of(c, b) * ((double)INDEXER_FP8_TOKEN_BYTES + 0.0625);
         for (int64_t j = 0; j < next_n; j++) {
             const int64_t length = row_length(c, b, j);
             pairs += length > 0 ? (double)length : 0;
@@ -221,7 +221,7 @@ static void work(const struct dsv4_case *c, struct dsv4_work *work) {
     }
     work->bytes_read += (double)(requests * next_n) * heads * 132;
     work->bytes_written = 4 * pairs;
-    work->fmas = pairs * heads * INDEXER_HEAD;
+    work->fmas = pairs * heads * (double)INDEXER_HEAD;
 }
 
 const struct dsv4_op dsv4_op_idx_paged_mqa_logits = {
