@@ -5,7 +5,7 @@
  */
 #include "idx_ragged.inl"
 
-struct topk_args {
+struct global_topk_args {
     const char *local;
     char *out; /* NULL: only counts */
     const int32_t *token_to_req;
@@ -17,7 +17,7 @@ struct topk_args {
     int topk;
 };
 
-GPU_DEVICE int32_t topk_slot(const struct topk_args &a, const int32_t *table, int32_t x) {
+GPU_DEVICE int32_t topk_slot(const struct global_topk_args &a, const int32_t *table, int32_t x) {
     return x < 0 || x >= a.limit ? -1 : (int32_t)idx_slot(a.pages, table, x);
 }
 
@@ -31,8 +31,8 @@ GPU_DEVICE int team_sum(int x) {
 
 /* Maps DEEP times 128 columns of a row; returns how many entries this lane counts. */
 template <int DEEP, bool WIDE>
-GPU_DEVICE int topk_columns(const struct topk_args &a, const int32_t *table, const int32_t *from,
-                            int32_t *to, int first) {
+GPU_DEVICE int topk_columns(const struct global_topk_args &a, const int32_t *table,
+                            const int32_t *from, int32_t *to, int first) {
     struct idx_four x[DEEP];
     const int column = first + 4 * gpu_lane();
     int n = 0;
@@ -51,7 +51,8 @@ GPU_DEVICE int topk_columns(const struct topk_args &a, const int32_t *table, con
 }
 
 template <int TEAMS, bool WIDE>
-__global__ void __launch_bounds__(CALL_THREADS) topk_kernel(const struct topk_args a) {
+__global__ void __launch_bounds__(CALL_THREADS)
+    global_topk_kernel(const struct global_topk_args a) {
     __shared__ int sums[CALL_TEAMS];
     enum { DEEP = TEAMS == 1 ? 4 : 1, COLUMNS = DEEP * IDX_CHUNK };
     const int team = gpu_team();
@@ -72,9 +73,9 @@ __global__ void __launch_bounds__(CALL_THREADS) topk_kernel(const struct topk_ar
         a.lens[t] = a.is_valid[t] != 0 ? n : 0;
 }
 
-struct topk_ragged {
+struct global_topk_ragged {
     struct idx_ragged ragged;
-    struct topk_args a;
+    struct global_topk_args a;
 
     struct row {
         const int32_t *table, *from;
@@ -104,7 +105,7 @@ static int supports(const dsv4_call *call, struct call_why why) {
     return DSV4_OK;
 }
 
-static int launch_rows(const struct topk_args &a, bool wide, const dsv4_call *call,
+static int launch_rows(const struct global_topk_args &a, bool wide, const dsv4_call *call,
                        struct call_why why) {
     const gpu_stream stream = (gpu_stream)call->stream;
     const bool few = a.tokens < GPU_BUSY_BLOCKS;
@@ -113,13 +114,13 @@ static int launch_rows(const struct topk_args &a, bool wide, const dsv4_call *ca
     const int status = call_grid(&grid, few ? a.tokens : call_ceil(a.tokens, CALL_TEAMS), why);
     if (status != DSV4_OK) return status;
     if (few && wide)
-        GPU_LAUNCH((topk_kernel<CALL_TEAMS, true>), grid, CALL_THREADS, stream, a);
+        GPU_LAUNCH((global_topk_kernel<CALL_TEAMS, true>), grid, CALL_THREADS, stream, a);
     else if (few)
-        GPU_LAUNCH((topk_kernel<CALL_TEAMS, false>), grid, CALL_THREADS, stream, a);
+        GPU_LAUNCH((global_topk_kernel<CALL_TEAMS, false>), grid, CALL_THREADS, stream, a);
     else if (wide)
-        GPU_LAUNCH((topk_kernel<1, true>), grid, CALL_THREADS, stream, a);
+        GPU_LAUNCH((global_topk_kernel<1, true>), grid, CALL_THREADS, stream, a);
     else
-        GPU_LAUNCH((topk_kernel<1, false>), grid, CALL_THREADS, stream, a);
+        GPU_LAUNCH((global_topk_kernel<1, false>), grid, CALL_THREADS, stream, a);
     return call_launched(why);
 }
 
@@ -129,7 +130,7 @@ static int run(const dsv4_call *call, struct call_why why) {
     const dsv4_tensor *const table = dsv4_find(call, "block_table");
     const bool ragged = dsv4_is(call, "form", "ragged");
     const int64_t block_size = dsv4_int(call, "block_size", 64);
-    struct topk_args a;
+    struct global_topk_args a;
     a.local = (const char *)local->data;
     a.local_stride = local->stride[0];
     a.out = ragged ? NULL : (char *)indices->data;
@@ -144,7 +145,7 @@ static int run(const dsv4_call *call, struct call_why why) {
     const bool wide = call_aligned(local, 16) && (ragged || call_aligned(indices, 16));
     const int status = launch_rows(a, wide, call, why);
     if (status != DSV4_OK || !ragged) return status;
-    struct topk_ragged op;
+    struct global_topk_ragged op;
     op.a = a;
     op.ragged.rows = a.tokens;
     op.ragged.flat = (int32_t *)indices->data;
