@@ -216,6 +216,16 @@ def rule_symbols(tree, args):
 WORDING = re.compile(r"(?<![\w.$}])/(?:home|root|work|Users|tmp)/\w|\b(?:TO" r"DO|FIX" r"ME|X" r"XX)\b")
 
 
+def rule_kernel_names(tree, args):
+    """a struct of two kernel files has two names: templates over it are one symbol for the linker"""
+    seen = {}
+    for path in (p for p in tree.c_files if p.suffix == ".inl" and under(p, "impl/common")):
+        for n, line in tree.lines(path):
+            found = re.match(r"struct (\w+) \{", line)
+            if found and seen.setdefault(found.group(1), path) != path:
+                yield path, n, f"struct {found.group(1)} is also that of {seen[found.group(1)]}; give it a name of its own"
+
+
 def rule_wording(tree, args):
     """no path of one machine, no note to oneself"""
     for path in tree.text_files():

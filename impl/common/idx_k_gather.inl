@@ -12,7 +12,7 @@ enum {
     GATHER_TEAM = GATHER_STEPS * GATHER_ROWS
 };
 
-struct gather_args {
+struct k_gather_args {
     const char *cache, *table;
     const int32_t *starts, *requests;
     char *k;
@@ -23,16 +23,16 @@ struct gather_args {
 };
 
 /* Where row i lies: its page, NULL when that is none, and its token there. */
-struct gather_place {
+struct k_gather_place {
     const char *page;
     int64_t token;
 };
 
-GPU_DEVICE struct gather_place gather_find(const struct gather_args &a, int64_t i) {
+GPU_DEVICE struct k_gather_place k_gather_find(const struct k_gather_args &a, int64_t i) {
     const int64_t request = a.requests[i], j = i - a.starts[request];
     const int64_t entry = gpu_quotient(j, a.block);
     const int64_t block = ((const int32_t *)(a.table + request * a.table_row))[entry];
-    struct gather_place place;
+    struct k_gather_place place;
     place.page = block >= 0 && block < a.n_blocks ? a.cache + block * a.page_stride : NULL;
     place.token = j - entry * a.block.value;
     return place;
@@ -60,17 +60,17 @@ template <bool WIDE> GPU_DEVICE void gather_store(char *at, gpu_u4 v) {
 }
 
 template <bool WIDE>
-__global__ void __launch_bounds__(CALL_THREADS) k_gather_kernel(const struct gather_args a) {
+__global__ void __launch_bounds__(CALL_THREADS) k_gather_kernel(const struct k_gather_args a) {
     const int64_t first = (gpu_block() * CALL_TEAMS + gpu_team()) * GATHER_TEAM;
     const int chunk = gpu_lane() % INDEXER_CHUNKS, row = gpu_lane() / INDEXER_CHUNKS;
     const int64_t last = a.starts[a.n_requests], end = last < a.rows ? last : a.rows;
-    struct gather_place place[GATHER_STEPS];
+    struct k_gather_place place[GATHER_STEPS];
     gpu_u4 codes[GATHER_STEPS];
     float scale[GATHER_STEPS];
     if (first >= end) return;
     GPU_UNROLL for (int i = 0; i < GATHER_STEPS; i++) {
         const int64_t at = first + GATHER_ROWS * i + row;
-        place[i] = gather_find(a, at < end ? at : end - 1);
+        place[i] = k_gather_find(a, at < end ? at : end - 1);
     }
     GPU_UNROLL for (int i = 0; i < GATHER_STEPS; i++) {
         scale[i] = 0.0f;
@@ -111,7 +111,7 @@ static int run(const dsv4_call *call, struct call_why why) {
     const dsv4_tensor *const cache = dsv4_find(call, "cache"), *const k = dsv4_find(call, "k");
     const dsv4_tensor *const table = dsv4_find(call, "block_table");
     const gpu_stream stream = (gpu_stream)call->stream;
-    struct gather_args a;
+    struct k_gather_args a;
     dim3 grid;
     a.cache = (const char *)cache->data;
     a.page_stride = cache->stride[0];

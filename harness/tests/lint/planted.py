@@ -48,6 +48,7 @@ PLANTS = [
     ("registry", "impl/cuda/kv_planted.cu", SPDX, "no op kv_planted"),
     ("registry", "impl/common/kv_planted.inl", SPDX, "no op kv_planted"),
     ("generic", "harness/planted.c", SPDX + "/* like {op} */\n", "names the op {op}"),
+    ("kernel_names", "impl/common/kv_planted.inl", SPDX + "struct gather_args {\n    int x;\n};\n", "struct gather_args is also"),
     ("wording", "README.md", "look into /ho" "me/me/notes\n", "no paths of one machine"),
     ("wording", "harness/planted.c", SPDX + "/* TO" "DO later */\n", "notes to oneself"),
 ]
