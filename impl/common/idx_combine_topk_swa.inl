@@ -3,7 +3,7 @@
  * end. */
 #include "idx_ragged.inl"
 
-struct combine_step {
+struct combine_topk_args {
     const char *topk;
     const int32_t *query_start, *seq_lens, *gather_lens;
     int32_t *lens;
@@ -20,7 +20,8 @@ struct combine_list {
 };
 
 /* The list of token t, counted from the chunk's first. */
-GPU_DEVICE void combine_open(const struct combine_step &a, struct combine_list &list, int64_t t) {
+GPU_DEVICE void combine_open(const struct combine_topk_args &a, struct combine_list &list,
+                             int64_t t) {
     const int64_t at = t + a.query_start[0];
     list.compressed = list.window = list.request_base = list.window_base = 0;
     list.topk = NULL;
@@ -52,7 +53,7 @@ GPU_DEVICE int32_t combine_value(const struct combine_list &list, int column) {
 
 struct combine_dense {
     struct idx_rows rows;
-    struct combine_step a;
+    struct combine_topk_args a;
     typedef struct combine_list row;
 
     IDX_METHOD bool open(row &row, int64_t i, bool first) const {
@@ -77,7 +78,7 @@ struct combine_dense {
 
 struct combine_ragged {
     struct idx_ragged ragged;
-    struct combine_step a;
+    struct combine_topk_args a;
     typedef struct combine_list row;
 
     IDX_METHOD int length(int64_t t) const {
@@ -112,7 +113,7 @@ static int run(const dsv4_call *call, struct call_why why) {
     const dsv4_tensor *const topk = dsv4_find(call, "topk_indices");
     const dsv4_tensor *const indices = dsv4_find(call, "indices");
     const bool absent = call_absent(topk);
-    struct combine_step a;
+    struct combine_topk_args a;
     a.topk = absent ? NULL : (const char *)topk->data;
     a.topk_stride = absent ? 0 : topk->stride[0];
     a.topk_width = absent ? 0 : (int)topk->shape[1];

@@ -73,7 +73,7 @@ __global__ void __launch_bounds__(CALL_THREADS)
         a.lens[t] = a.is_valid[t] != 0 ? n : 0;
 }
 
-struct topk_ragged {
+struct global_topk_ragged {
     struct idx_ragged ragged;
     struct global_topk_args a;
 
@@ -145,7 +145,7 @@ static int run(const dsv4_call *call, struct call_why why) {
     const bool wide = call_aligned(local, 16) && (ragged || call_aligned(indices, 16));
     const int status = launch_rows(a, wide, call, why);
     if (status != DSV4_OK || !ragged) return status;
-    struct topk_ragged op;
+    struct global_topk_ragged op;
     op.a = a;
     op.ragged.rows = a.tokens;
     op.ragged.flat = (int32_t *)indices->data;
