@@ -184,7 +184,8 @@ static void read_resources(struct emu_kernel *k, const uint8_t *descriptor) {
     const uint32_t rsrc2 = word(descriptor, 52), properties = word(descriptor, 56);
     const uint32_t all = (bits(rsrc1, 0, 6) + 1) * 8, accumulators = (bits(rsrc3, 0, 6) + 1) * 4;
     k->n_vgprs = all < accumulators ? all : accumulators;
-    k->n_agprs = all - k->n_vgprs;
+    /* Allocated in steps of eight: the last registers may have no name, for a255 is the last one. */
+    k->n_agprs = all - k->n_vgprs < EMU_AGPR ? all - k->n_vgprs : EMU_AGPR;
     k->mode = bits(rsrc1, 12, 8) | bits(rsrc1, 21, 1) << EMU_DX10_CLAMP |
               bits(rsrc1, 23, 1) << EMU_IEEE | bits(rsrc1, 26, 1) << EMU_FP16_OVFL;
     k->n_user_sgprs = (uint16_t)bits(rsrc2, 1, 5);
