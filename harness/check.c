@@ -186,25 +186,16 @@ struct subject {
     const struct dsv4_err *broken;        /* why there are no answers; NULL: there are */
 };
 
-static void judge_steps(struct check *k, struct impl *impl, struct dsv4_result *result,
-                        const struct dsv4_suite_case *s, const struct dsv4_vector *const *vectors,
-                        size_t n) {
-    dsv4_judge_steps(result, &impl->runner, vectors, n, s, &k->judge);
-}
-
 static void judge(struct check *k, struct impl *impl, const struct subject *subject,
                   struct dsv4_result *result) {
     const struct dsv4_vector *const v = subject->vector;
     const bool on_device = strcmp(impl->report.info.device, "cpu") != 0;
     if (subject->sequence != NULL) {
         const struct dsv4_sequence *const q = subject->sequence;
-        const struct dsv4_vector **const vectors = dsv4_alloc(q->n * sizeof *vectors);
-        for (size_t i = 0; i < q->n; i++) vectors[i] = &q->vectors[i];
-        judge_steps(k, impl, result, subject->s, vectors, q->n);
-        dsv4_free(vectors);
+        dsv4_judge_steps(result, &impl->runner, q->steps, q->n_steps, subject->s, &k->judge);
     } else if (k->judge.graph && on_device && !v->c.refused) {
         const struct dsv4_vector *const twice[] = {v, v};
-        judge_steps(k, impl, result, subject->s, twice, 2);
+        dsv4_judge_steps(result, &impl->runner, twice, 2, subject->s, &k->judge);
     } else {
         dsv4_judge_case(result, &impl->runner, v, subject->s, &k->judge);
     }
@@ -213,7 +204,7 @@ static void judge(struct check *k, struct impl *impl, const struct subject *subj
 static void run_subject(struct check *k, struct impl *impl, const struct subject *subject) {
     struct dsv4_result *const result = add_result(impl, subject->s);
     const struct dsv4_err *const broken = subject->broken;
-    if (subject->sequence != NULL) result->steps = (int)subject->sequence->n;
+    if (subject->sequence != NULL) result->steps = (int)subject->sequence->n_steps;
     if (k->first > 0 && impl->failures >= (size_t)k->first) {
         dsv4_result_say(result, "not run: stopped after %zu failures", impl->failures);
         return;

@@ -274,9 +274,7 @@ void dsv4_judge_steps(struct dsv4_result *result, struct dsv4_runner *r,
         t.steps.step = (int)i;
         t.steps.last_step = i + 1 == n;
         t.steps.graph = judge->graph;
-        if (run_step(&t, &got, &stale,
-                     i > 0 && strcmp(vectors[i]->c.name, vectors[i - 1]->c.name) == 0))
-            continue;
+        if (run_step(&t, &got, &stale, i > 0 && vectors[i] == vectors[i - 1])) continue;
         if (result->verdict != DSV4_DECLINED)
             dsv4_notes_add(&result->notes, "step", "%zu of %zu: %s", i + 1, n, vectors[i]->c.name);
         break;

@@ -202,6 +202,11 @@ bool dsv4_filter_stored(struct dsv4_filter *filter) {
     return filter->tiers != 0; /* 0 would let everything pass */
 }
 
+/* Whether the n-th match, from 0, belongs to this shard. */
+static bool in_shard(const struct dsv4_filter *filter, int64_t n) {
+    return filter->n_shards == 0 || n % filter->n_shards == filter->shard_index - 1;
+}
+
 const struct dsv4_suite_case **dsv4_filter_select(const struct dsv4_filter *filter,
                                                   const struct dsv4_suite *suite, size_t *n) {
     const struct dsv4_suite_case **cases = dsv4_alloc(suite->n_cases * sizeof *cases);
@@ -209,9 +214,7 @@ const struct dsv4_suite_case **dsv4_filter_select(const struct dsv4_filter *filt
     *n = 0;
     for (size_t i = 0; i < suite->n_cases; i++) {
         if (!dsv4_filter_match(filter, &suite->cases[i])) continue;
-        if (filter->n_shards == 0 || matched % filter->n_shards == filter->shard_index - 1)
-            cases[(*n)++] = &suite->cases[i];
-        matched++;
+        if (in_shard(filter, matched++)) cases[(*n)++] = &suite->cases[i];
     }
     return cases;
 }
@@ -229,9 +232,7 @@ dsv4_filter_sequences(const struct dsv4_filter *filter, const struct dsv4_suite 
         head.params = first->params;
         head.n_params = first->n_params;
         if (!dsv4_filter_match(filter, &head)) continue;
-        if (filter->n_shards == 0 || matched % filter->n_shards == filter->shard_index - 1)
-            sequences[(*n)++] = &suite->sequences[i];
-        matched++;
+        if (in_shard(filter, matched++)) sequences[(*n)++] = &suite->sequences[i];
     }
     return sequences;
 }

@@ -17,8 +17,8 @@ bool dsv4_tensors_alike(const struct dsv4_case_tensor *a, const struct dsv4_case
 }
 
 /* What a graph was captured with stays: parameters of the call, shapes, addresses. */
-static int check_alike(const struct dsv4_case *first, const struct dsv4_case *c,
-                       struct dsv4_err *err) {
+static int compare_step(const struct dsv4_case *first, const struct dsv4_case *c,
+                        struct dsv4_err *err) {
     char one[DSV4_WORD_SIZE], other[DSV4_WORD_SIZE];
     for (size_t p = 0; p < c->op->n_params; p++) {
         dsv4_case_text(first, p, one, sizeof one);
@@ -41,49 +41,59 @@ static int check_alike(const struct dsv4_case *first, const struct dsv4_case *c,
     return 0;
 }
 
-static int check_steps(struct dsv4_case *const *cases, const struct dsv4_suite_sequence *s,
-                       struct dsv4_err *err) {
-    for (size_t i = 0; i < s->n_steps; i++)
-        if (check_alike(cases[0], cases[i], err) != 0)
-            return dsv4_err_at(err, s->head.file, s->head.line);
-    return 0;
+static int check_alike(const struct dsv4_case *first, const struct dsv4_case *c,
+                       const struct dsv4_suite_sequence *s, struct dsv4_err *err) {
+    return compare_step(first, c, err) == 0 ? 0 : dsv4_err_at(err, s->head.file, s->head.line);
 }
 
 int dsv4_sequence_check(const struct dsv4_suite *suite, const struct dsv4_suite_sequence *s,
                         struct dsv4_err *err) {
     struct dsv4_case *const made = dsv4_alloc(s->n_steps * sizeof *made);
-    struct dsv4_case **const cases = dsv4_alloc(s->n_steps * sizeof *cases);
     int status = 0;
     size_t n = 0;
     for (; status == 0 && n < s->n_steps; n++) {
         status = dsv4_suite_case_make(&suite->cases[s->steps[n]], &made[n], err);
-        if (status == 0) dsv4_case_place(&made[n], true);
-        cases[n] = &made[n];
+        if (status != 0) continue;
+        dsv4_case_place(&made[n], true);
+        status = check_alike(&made[0], &made[n], s, err);
     }
-    if (status == 0) status = check_steps(cases, s, err);
     for (size_t i = 0; i < n; i++) dsv4_case_free(&made[i]);
-    dsv4_free(cases);
     dsv4_free(made);
     return status;
+}
+
+/* The vector of an earlier step of the same case, or NULL. */
+static const struct dsv4_vector *seen(const struct dsv4_sequence *q,
+                                      const struct dsv4_suite_sequence *s) {
+    for (size_t i = 0; i < q->n_steps; i++)
+        if (s->steps[i] == s->steps[q->n_steps]) return q->steps[i];
+    return NULL;
 }
 
 int dsv4_sequence_get(struct dsv4_sequence *q, const struct dsv4_answers *answers,
                       const struct dsv4_suite *suite, const struct dsv4_suite_sequence *s,
                       struct dsv4_err *err) {
-    struct dsv4_case **const cases = dsv4_alloc(s->n_steps * sizeof *cases);
-    int status = 0;
+    *q = (struct dsv4_sequence){0};
+    q->steps = dsv4_alloc(s->n_steps * sizeof *q->steps);
     q->vectors = dsv4_alloc(s->n_steps * sizeof *q->vectors);
-    for (q->n = 0; status == 0 && q->n < s->n_steps; q->n++) {
-        status = dsv4_answers_get(answers, &q->vectors[q->n], &suite->cases[s->steps[q->n]], err);
-        cases[q->n] = &q->vectors[q->n].c;
+    for (; q->n_steps < s->n_steps; q->n_steps++) {
+        const struct dsv4_vector *step = seen(q, s);
+        if (step == NULL) {
+            struct dsv4_vector *const v = &q->vectors[q->n_vectors++];
+            const struct dsv4_suite_case *const c = &suite->cases[s->steps[q->n_steps]];
+            if (dsv4_answers_get(answers, v, c, err) != 0 ||
+                check_alike(&q->vectors[0].c, &v->c, s, err) != 0)
+                return -1;
+            step = v;
+        }
+        q->steps[q->n_steps] = step;
     }
-    if (status == 0) status = check_steps(cases, s, err);
-    dsv4_free(cases);
-    return status;
+    return 0;
 }
 
 void dsv4_sequence_free(struct dsv4_sequence *q) {
-    for (size_t i = 0; i < q->n; i++) dsv4_vector_free(&q->vectors[i]);
+    for (size_t i = 0; i < q->n_vectors; i++) dsv4_vector_free(&q->vectors[i]);
     dsv4_free(q->vectors);
+    dsv4_free(q->steps);
     *q = (struct dsv4_sequence){0};
 }

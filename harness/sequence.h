@@ -8,10 +8,12 @@
 /* Whether two tensors lie at the same place with the same shape, strides and element size; live rows may differ. */
 bool dsv4_tensors_alike(const struct dsv4_case_tensor *a, const struct dsv4_case_tensor *b);
 
-/* The vectors of a sequence's steps, each placed with skew. */
+/* The vectors of a sequence's steps, placed with skew. A case that comes again is made once. */
 struct dsv4_sequence {
-    struct dsv4_vector *vectors; /* one per step; a case that comes again has its own copy */
-    size_t n;
+    const struct dsv4_vector **steps; /* point into vectors */
+    size_t n_steps;
+    struct dsv4_vector *vectors;
+    size_t n_vectors;
 };
 
 /* Gets the vectors and checks that the steps are alike in everything that a captured graph fixes. Free it in either
