@@ -208,6 +208,8 @@ ROCM_PATH ?=
 NVCC := $(or $(wildcard $(CUDA_HOME)/bin/nvcc),$(shell command -v nvcc))
 # Never fast math; -fmad=false and -ffp-contract=off are the canon.
 NVCC_FLAGS = -O3 -fmad=false -std=c++17 -arch=$(1) $(if $(filter sm_8%,$(1)),,-DGPU_CLUSTERS) -Xcompiler -fPIC,-fvisibility=hidden,-Wall,-Wextra
+# An object's own headers stand in its .d file; this list is for what has none.
+-include $(wildcard $(B)/$(ARCH)/*.d $(B)/$(ARCH)/isa/*.d $(B)/emulated/*/*.d)
 GPU_HEADERS := $(wildcard impl/common/*) harness/include/dsv4_plugin.h $(wildcard reference/layout/*_page.h) reference/ops.def
 CU_OBJ = $(patsubst impl/cuda/%.cu,$(B)/$(1)/%.o,$(wildcard impl/cuda/*.cu))
 HIP_OBJ = $(patsubst impl/hip/%.hip,$(B)/$(1)/%.o,$(wildcard impl/hip/*.hip))
@@ -227,11 +229,11 @@ HIP_LINK := $(HIP_CLANG) -shared -fuse-ld=lld
 endif
 
 define CUDA_RULES
-$(B)/$(1)/%.o: impl/cuda/%.cu $(GPU_HEADERS)
+$(B)/$(1)/%.o: impl/cuda/%.cu
 	$$(call say,NVCC,$$<)
 	@test -n '$(NVCC)' || { echo 'nvcc is not installed: install the CUDA toolkit, or set CUDA_HOME' >&2; exit 2; }
 	@mkdir -p $$(@D)
-	$$(Q)$(NVCC) $(call NVCC_FLAGS,$(1)) -c -o $$@ $$<
+	$$(Q)$(NVCC) $(call NVCC_FLAGS,$(1)) -MMD -MP -MF $$(@:.o=.d) -c -o $$@ $$<
 
 # Compares the device's exp, rsqrt and conversions with the reference for all inputs.
 $(B)/$(1)/num_exhaustive: harness/tests/tools/num_exhaustive.cu impl/common/num.inl impl/common/elementary.inl $(wildcard reference/num/*.h)
@@ -252,14 +254,14 @@ $(B)/$(1)/cuda.so: $(call CU_OBJ,$(1)) impl/common/exports.map
 endef
 
 define HIP_RULES
-$(B)/$(1)/%.o: impl/hip/%.hip $(GPU_HEADERS)
+$(B)/$(1)/%.o: impl/hip/%.hip
 	$$(call say,HIP,$$<)
 	@command -v $(HIPCC) >/dev/null || \
 	{ echo '$(HIPCC) is not installed: install clang-19, lld-19 and clang-tools-19 (`make setup`), or set ROCM_PATH' >&2; exit 2; }
 	@[[ -n '$(ROCM_PATH)' ]] || echo | $(HIPCC) --target=amdgcn-amd-amdhsa -mcpu=$(1) -nogpulib -x c -c -o /dev/null - 2>/dev/null || \
 	{ echo '$(HIPCC) has no $(1): set ROCM_PATH, or HIPCC to a clang that has it' >&2; exit 2; }
 	@mkdir -p $$(@D)
-	$$(Q)$(HIP_CLANG) $(call HIP_FLAGS,$(1)) -c -o $$@ $$<
+	$$(Q)$(HIP_CLANG) $(call HIP_FLAGS,$(1)) -MMD -MP -c -o $$@ $$<
 
 # As for CUDA; links the runtime, so that it needs ROCm.
 $(B)/$(1)/num_exhaustive: harness/tests/tools/num_exhaustive.cu impl/common/num.inl impl/common/elementary.inl $(wildcard reference/num/*.h)
@@ -269,10 +271,10 @@ $(B)/$(1)/num_exhaustive: harness/tests/tools/num_exhaustive.cu impl/common/num.
 	$$(Q)$(HIP_CLANG) $(call HIP_FLAGS,$(1)) -o $$@ $$<
 
 # What the gates of `make isa` compare with: the same sources, where nothing may be contracted.
-$(B)/$(1)/isa/%.ll: impl/hip/%.hip $(GPU_HEADERS)
+$(B)/$(1)/isa/%.ll: impl/hip/%.hip
 	$$(call say,HIP,$$@)
 	@mkdir -p $$(@D)
-	$$(Q)$(HIP_CLANG) $(call HIP_FLAGS,$(1)) -ffp-contract=off --cuda-device-only -emit-llvm -S -o $$@ $$<
+	$$(Q)$(HIP_CLANG) $(call HIP_FLAGS,$(1)) -ffp-contract=off --cuda-device-only -emit-llvm -S -MMD -MP -MF $$(@:.ll=.d) -o $$@ $$<
 
 $(B)/$(1)/hip.so: $(call HIP_OBJ,$(1)) impl/common/exports.map
 	$$(call say,LD,$$@)
@@ -334,10 +336,10 @@ programs-emu: $(EMU) $(PROGRAMS) $(PLUGIN_HIP) $(CPU_BUILD) $(B)/device_hip.so #
 EMULATED_FLAGS := -x c++ -std=c++17 -O2 $(MARCH) -ffp-contract=off -fPIC -fvisibility=hidden -DGPU_EMULATED -Wall -Wextra
 EMULATED := $(B)/emulated/large.so $(B)/emulated/tiny.so
 define EMULATED_RULES
-$(B)/emulated/$(1)/%.o: impl/cuda/%.cu $(GPU_HEADERS)
+$(B)/emulated/$(1)/%.o: impl/cuda/%.cu
 	$$(call say,CXX,$$<)
 	@mkdir -p $$(@D)
-	$$(Q)$$(CXX) $(EMULATED_FLAGS) $(2) -c -o $$@ $$<
+	$$(Q)$$(CXX) $(EMULATED_FLAGS) $(2) -MMD -MP -c -o $$@ $$<
 
 $(B)/emulated/$(1).so: $(call CU_OBJ,emulated/$(1)) impl/common/exports.map
 	$$(call say,LD,$$@)
