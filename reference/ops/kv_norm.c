@@ -11,24 +11,9 @@
  */
 #include <math.h>
 
+#include "../num/row.h"
 #include "../num/rsqrt.h"
 #include "kv_family.h"
-
-enum { PARTIALS = 64 };
-
-static float sum_of_squares(const float *x, int64_t n) {
-    float partials[PARTIALS] = {0};
-    for (int64_t at = 0; at < n; at += PARTIALS)
-#pragma omp simd
-        for (int l = 0; l < PARTIALS; l++) partials[l] = fmaf(x[at + l], x[at + l], partials[l]);
-#pragma omp simd
-    for (int l = 0; l < 32; l++) partials[l] += partials[l + 32];
-#pragma omp simd
-    for (int l = 0; l < 16; l++) partials[l] += partials[l + 16];
-    for (int stride = 8; stride > 0; stride /= 2)
-        for (int l = 0; l < stride; l++) partials[l] += partials[l + stride];
-    return partials[0];
-}
 
 /* Wrong on purpose. */
 static float sum_in_order(const float *x, int64_t n) {
@@ -39,7 +24,7 @@ static float sum_in_order(const float *x, int64_t n) {
 
 void kv_norm(float *values, int64_t head, float eps, const float *weight, enum kv_wrong wrong) {
     const float sum =
-        wrong == KV_NORM_IN_ORDER ? sum_in_order(values, head) : sum_of_squares(values, head);
+        wrong == KV_NORM_IN_ORDER ? sum_in_order(values, head) : dsv4_row_squares(values, head);
     const float mean = sum / (float)head;
     const float r = dsv4_rsqrt(mean + (wrong == KV_EPS_LOST ? 0.0f : eps));
     if (weight == NULL || wrong == KV_WEIGHT_LOST) {
