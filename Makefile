@@ -241,6 +241,12 @@ $(B)/$(1)/num_exhaustive: harness/tests/tools/num_exhaustive.cu impl/common/num.
 	@mkdir -p $$(@D)
 	$$(Q)$(NVCC) -O3 -fmad=false -std=c++17 -arch=$(1) -Xcompiler -O3,-march=x86-64-v3,-ffp-contract=off,-fopenmp -o $$@ $$<
 
+# What the device's arithmetic units reach.
+$(B)/$(1)/peaks: harness/tests/tools/peaks.cu
+	$$(call say,NVCC,$$<)
+	@mkdir -p $$(@D)
+	$$(Q)$(NVCC) -O3 -std=c++17 -arch=$(1) -o $$@ $$<
+
 # The canary must sing: the same plug-in with contraction allowed.
 $(B)/$(1)/contracted.so: $(wildcard impl/cuda/*.cu) $(GPU_HEADERS) impl/common/exports.map
 	$$(call say,NVCC,$$@)

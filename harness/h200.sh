@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # Everything that an NVIDIA GPU machine is asked: harness/h200.sh LOGDIR [STEP...]
-# Steps: build machine canary numbers smoke full stress graph memcheck racecheck initcheck bench. Each has its log in
+# Steps: build machine peaks canary numbers smoke full stress graph memcheck racecheck initcheck bench. Each has its log in
 # LOGDIR; standard output is one line per step and ends with a count. What is already built is used as it is, so
 # that a tree with build/dsv4cts (its libraries in build/lib) needs no more than nvcc here, or not even that.
 set -uo pipefail
@@ -38,7 +38,7 @@ step() {
 
 build() {
     local target
-    for target in build/device_cuda.so "$impl" "build/$arch/num_exhaustive" "build/$arch/contracted.so"; do
+    for target in build/device_cuda.so "$impl" "build/$arch/num_exhaustive" "build/$arch/contracted.so" "build/$arch/peaks"; do
         if [[ -e $target ]]; then
             echo "$target: as it is"
         else
@@ -53,6 +53,10 @@ machine() {
     nvcc --version || true
     nvidia-smi -q || true
     nvidia-smi --query-gpu=name,driver_version,clocks.max.sm,clocks.max.mem,memory.total --format=csv,noheader
+}
+
+peaks() {
+    limited "build/$arch/peaks"
 }
 
 # A build with contraction must be refused by its own canary.
@@ -104,6 +108,7 @@ bench() {
 
 step build build
 step machine machine
+step peaks peaks
 step canary canary
 step numbers numbers
 step smoke replay smoke

@@ -78,6 +78,11 @@ template <int R> struct attn_shared {
     ((int64_t)sizeof(struct attn_shared<R>) + (BUFFERS)*ATTN_SLICE_BYTES(D, R))
 #define ATTN_SCORE_BYTES(R) (4 * (R)*4)
 
+/* A lane computes one of 4 groups of heads and one of 8 columns. Neighbours differ in their group and lanes two apart in
+ * their column: then 16-byte reads of shared memory that many lanes share take half of the turns. */
+GPU_DEVICE int attn_lane_group(void) { return (gpu_lane() & 1) | (gpu_lane() >> 3 & 2); }
+GPU_DEVICE int attn_lane_column(void) { return gpu_lane() >> 1 & 7; }
+
 /* ---- lists ---- */
 
 GPU_DEVICE struct attn_list attn_list_of(const struct attn_rows &rows, int64_t token,
@@ -379,8 +384,8 @@ GPU_DEVICE void attn_scores(const struct attn_args &a, const struct attn_lists &
     enum { SLICES = KV_HEAD / D };
     struct attn_slice<R, D, W> slice;
     float chain[R][W], total[R][W];
-    const int head = gpu_lane() / 8 * R, own = gpu_team() * 8 * W,
-              column = own + gpu_lane() % 8 * W;
+    const int head = attn_lane_group() * R, own = gpu_team() * 8 * W,
+              column = own + attn_lane_column() * W;
     /* Teams beyond the list, and heads beyond the last, have nothing to compute. */
     const int block = own / ATTN_BLOCK * ATTN_BLOCK;
     const bool computes =
@@ -535,7 +540,7 @@ GPU_DEVICE void attn_sum_values(float (*total)[8], const struct attn_args &a,
                                 const struct attn_lists &lists, int first, int end, const float *s,
                                 char *slices, bool computes) {
     enum { ROWS = attn_loader<D>::ROWS, LANES = attn_loader<D>::LANES };
-    const int head = gpu_lane() / 8 * R, eight = gpu_team() * 8 + gpu_lane() % 8;
+    const int head = attn_lane_group() * R, eight = gpu_team() * 8 + attn_lane_column();
     struct attn_loader<D> loader;
     float chain[R][8];
     loader.row = (int)gpu_thread() / LANES;
@@ -590,9 +595,9 @@ GPU_DEVICE void attn_finish_heads(struct attn_shared<R> &shared, const struct at
 template <int R>
 GPU_DEVICE void attn_store(const struct attn_shared<R> &shared, const struct attn_args &a,
                            int64_t token, int first_head, const float (*total)[8]) {
-    const int lane = gpu_lane(), eight = gpu_team() * 8 + lane % 8;
+    const int eight = gpu_team() * 8 + attn_lane_column();
     GPU_UNROLL for (int h = 0; h < R; h++) {
-        const int mine = lane / 8 * R + h, head = first_head + mine;
+        const int mine = attn_lane_group() * R + h, head = first_head + mine;
         if (head >= a.heads) continue;
         const float factor = shared.a[mine], den = shared.den[mine];
         uint32_t made[4];
@@ -613,9 +618,9 @@ template <int R>
 GPU_DEVICE void attn_store_part(const struct attn_shared<R> &shared, const struct attn_args &a,
                                 int64_t token, int64_t split, int first_head,
                                 const float (*total)[8]) {
-    const int lane = gpu_lane(), eight = gpu_team() * 8 + lane % 8, own = (int)gpu_thread();
+    const int eight = gpu_team() * 8 + attn_lane_column(), own = (int)gpu_thread();
     GPU_UNROLL for (int h = 0; h < R; h++) {
-        const int head = first_head + lane / 8 * R + h;
+        const int head = first_head + attn_lane_group() * R + h;
         if (head >= a.heads) continue;
         char *const acc =
             a.part_acc + token * a.acc_token + split * a.acc_split + head * a.acc_head + 32 * eight;
@@ -704,7 +709,7 @@ __global__ void __launch_bounds__(CALL_THREADS, 1) attn_kernel(const struct attn
     w.slices = memory;
     w.shared = &shared;
     w.scores = (float *)(memory + ATTN_FIXED_BYTES(R, D, BUFFERS));
-    w.computes = first_head + gpu_lane() / 8 * R < a.heads;
+    w.computes = first_head + attn_lane_group() * R < a.heads;
     attn_clear<R, 8>(total);
     if (gpu_thread() < 4 * R) {
         shared.m[gpu_thread()] = -gpu_float(0x7F800000u);

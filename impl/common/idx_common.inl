@@ -182,16 +182,55 @@ __global__ void __launch_bounds__(CALL_THREADS) idx_rows_kernel(const Op op) {
             idx_store<WIDE>(out, column, op.rows.width, op.four(row, column));
 }
 
+/*
+ * Narrow rows, many of them: a lane opens each row of a tile, so that what rows are looked up by is loaded side by side,
+ * and then teams write them, four at once.
+ */
+enum { IDX_TILE = 64, IDX_TILE_EACH = 4 };
+
+template <typename Op, bool WIDE>
+__global__ void __launch_bounds__(CALL_THREADS) idx_tile_kernel(const Op op) {
+    __shared__ typename Op::row rows[IDX_TILE];
+    __shared__ uint8_t opened[IDX_TILE];
+    const int64_t first = gpu_block() * IDX_TILE;
+    const int thread = (int)gpu_thread(), column = 4 * gpu_lane();
+    if (thread < IDX_TILE)
+        opened[thread] =
+            first + thread < op.rows.rows && op.open(rows[thread], first + thread, true);
+    gpu_barrier();
+    GPU_NO_UNROLL
+    for (int r = IDX_TILE_EACH * gpu_team(); r < IDX_TILE; r += IDX_TILE_EACH * CALL_TEAMS) {
+        struct idx_four four[IDX_TILE_EACH];
+        GPU_UNROLL
+        for (int i = 0; i < IDX_TILE_EACH; i++)
+            if (opened[r + i]) four[i] = op.four(rows[r + i], column);
+        GPU_UNROLL
+        for (int i = 0; i < IDX_TILE_EACH; i++)
+            if (opened[r + i] && column < op.rows.width)
+                idx_store<WIDE>((int32_t *)(op.rows.out + (first + r + i) * op.rows.stride), column,
+                                op.rows.width, four[i]);
+    }
+}
+
 template <typename Op, int DEEP>
 static int idx_launch_rows(Op &op, const dsv4_tensor *out, const dsv4_call *call,
                            struct call_why why) {
     dim3 grid;
     op.rows = idx_rows_of(out, DEEP);
     if (op.rows.rows == 0) return DSV4_OK;
-    const int status = call_grid(&grid, call_ceil(op.rows.rows * op.rows.chunks, CALL_TEAMS), why);
+    const bool tiles = DEEP == 1 && op.rows.chunks == 1 &&
+                       op.rows.rows >= 4 * IDX_TILE * (int64_t)GPU_BUSY_BLOCKS;
+    const int64_t blocks = tiles ? call_ceil(op.rows.rows, IDX_TILE)
+                                 : call_ceil(op.rows.rows * op.rows.chunks, CALL_TEAMS);
+    const int status = call_grid(&grid, blocks, why);
     if (status != DSV4_OK) return status;
     const gpu_stream stream = (gpu_stream)call->stream;
-    if (call_aligned(out, 16))
+    const bool wide = call_aligned(out, 16);
+    if (tiles && wide)
+        GPU_LAUNCH((idx_tile_kernel<Op, true>), grid, CALL_THREADS, stream, op);
+    else if (tiles)
+        GPU_LAUNCH((idx_tile_kernel<Op, false>), grid, CALL_THREADS, stream, op);
+    else if (wide)
         GPU_LAUNCH((idx_rows_kernel<Op, DEEP, true>), grid, CALL_THREADS, stream, op);
     else
         GPU_LAUNCH((idx_rows_kernel<Op, DEEP, false>), grid, CALL_THREADS, stream, op);

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* idx_compressed_slot_mapping: a thread writes an entry of the buffer, after a binary search for its request. */
+/* idx_compressed_slot_mapping: a thread writes entries of the buffer, after a binary search for their requests, in shared
+ * memory where their starts fit. */
 #include "idx_common.inl"
+
+enum { MAPPING_KEPT = 2048 };
 
 struct mapping_args {
     const int32_t *query_start, *seq_lens;
@@ -11,16 +14,16 @@ struct mapping_args {
     int requests;
 };
 
-GPU_DEVICE int64_t mapping_slot(const struct mapping_args &a, int64_t t) {
-    if (t < a.query_start[0] || t >= a.query_start[a.requests]) return -1;
+GPU_DEVICE int64_t mapping_slot(const struct mapping_args &a, const int32_t *starts, int64_t t) {
+    if (t < starts[0] || t >= starts[a.requests]) return -1;
     int low = 0, high = a.requests;
     while (high - low > 1) {
         const int middle = (low + high) / 2;
-        const bool before = a.query_start[middle] <= t;
+        const bool before = starts[middle] <= t;
         low = before ? middle : low;
         high = before ? high : middle;
     }
-    const int first = a.query_start[low], end = a.query_start[low + 1];
+    const int first = starts[low], end = starts[low + 1];
     const int64_t pos = (int64_t)a.seq_lens[low] - (end - first) + t - first;
     const int64_t row = gpu_quotient(pos, a.ratio);
     if (pos + 1 != (row + 1) * a.ratio.value) return -1;
@@ -28,13 +31,21 @@ GPU_DEVICE int64_t mapping_slot(const struct mapping_args &a, int64_t t) {
 }
 
 /* Entries of a team lie side by side, and so do those of one lane's turns. */
+template <int EACH>
 __global__ void __launch_bounds__(CALL_THREADS) mapping_kernel(const struct mapping_args a) {
-    enum { EACH = 4 };
+    __shared__ int32_t kept[MAPPING_KEPT];
     int64_t t = gpu_block() * CALL_THREADS * EACH + gpu_thread();
     int64_t slot[EACH];
+    const int32_t *starts = a.query_start;
+    if (a.requests < MAPPING_KEPT) {
+        for (int i = (int)gpu_thread(); i <= a.requests; i += CALL_THREADS)
+            kept[i] = a.query_start[i];
+        starts = kept;
+    }
+    gpu_barrier();
     GPU_UNROLL
     for (int i = 0; i < EACH; i++)
-        slot[i] = t + i * CALL_THREADS < a.n ? mapping_slot(a, t + i * CALL_THREADS) : -1;
+        slot[i] = t + i * CALL_THREADS < a.n ? mapping_slot(a, starts, t + i * CALL_THREADS) : -1;
     GPU_UNROLL
     for (int i = 0; i < EACH; i++, t += CALL_THREADS)
         if (t < a.n) a.slots[t] = slot[i];
@@ -60,9 +71,13 @@ static int run(const dsv4_call *call, struct call_why why) {
     a.ratio = call_divisor(dsv4_int(call, "ratio", 4));
     a.requests = (int)dsv4_find(call, "seq_lens")->shape[0];
     if (a.n == 0) return DSV4_OK;
-    const int status = call_grid(&grid, call_ceil(a.n, 4 * CALL_THREADS), why);
+    const bool many = a.n >= 16 * CALL_THREADS * (int64_t)GPU_BUSY_BLOCKS;
+    const int status = call_grid(&grid, call_ceil(a.n, (many ? 8 : 1) * CALL_THREADS), why);
     if (status != DSV4_OK) return status;
-    GPU_LAUNCH(mapping_kernel, grid, CALL_THREADS, (gpu_stream)call->stream, a);
+    if (many)
+        GPU_LAUNCH(mapping_kernel<8>, grid, CALL_THREADS, (gpu_stream)call->stream, a);
+    else
+        GPU_LAUNCH(mapping_kernel<1>, grid, CALL_THREADS, (gpu_stream)call->stream, a);
     return call_launched(why);
 }
 

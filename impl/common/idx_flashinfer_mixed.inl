@@ -60,6 +60,40 @@ GPU_DEVICE int32_t mixed_column(const struct mixed_args &a, const struct mixed_r
     return x < 0 ? -1 : (int32_t)idx_slot(a.compressed, row.table, x);
 }
 
+/* Four columns as they are read: of what is copied, or entries that are still to be mapped. FOURS: the window ends with
+ * four whole columns, and what is read lies as `out` does. */
+template <bool FOURS>
+GPU_DEVICE struct idx_four mixed_read(const struct mixed_args &a, const struct mixed_row &row,
+                                      int column) {
+    struct idx_four four;
+    idx_set(four, -1);
+    if (!FOURS) {
+        GPU_UNROLL
+        for (int i = 0; i < 4; i++)
+            if (column + i < a.rows.width) four.x[i] = mixed_column(a, row, column + i);
+    } else if (column >= a.window) {
+        if (column - a.window < row.n)
+            four = idx_load<true>(row.entries, column - a.window, row.n);
+    } else if (row.decode) {
+        four = idx_load<true>(row.swa, column, a.window);
+    }
+    return four;
+}
+
+template <bool FOURS>
+GPU_DEVICE void mixed_map(const struct mixed_args &a, const struct mixed_row &row, int column,
+                          struct idx_four &four) {
+    if (!FOURS) return;
+    if (column < a.window) {
+        if (!row.decode) four = idx_slots(a.swa, row.swa, row.start + column, row.seen - column);
+        return;
+    }
+    if (row.table == NULL) return;
+    GPU_UNROLL
+    for (int i = 0; i < 4; i++)
+        four.x[i] = four.x[i] < 0 ? -1 : (int32_t)idx_slot(a.compressed, row.table, four.x[i]);
+}
+
 /* How many entries the row counts beside the window, in every lane of a team. */
 GPU_DEVICE int mixed_count(const struct mixed_args &a, const struct mixed_row &row, int64_t t) {
     if (!row.decode || a.form == MIXED_NONE) return row.n;
@@ -84,19 +118,16 @@ __global__ void __launch_bounds__(CALL_THREADS) mixed_kernel(const struct mixed_
     struct idx_four four[DEEP];
     mixed_open(a, row, t);
     int32_t *const out = (int32_t *)(a.rows.out + t * a.rows.stride);
-    const int column = chunk * IDX_CHUNK * DEEP + 4 * gpu_lane();
+    const int first = chunk * IDX_CHUNK * DEEP + 4 * gpu_lane();
+    GPU_UNROLL
+    for (int d = 0; d < DEEP; d++) four[d] = mixed_read<WIDE>(a, row, first + d * IDX_CHUNK);
     GPU_UNROLL
     for (int d = 0; d < DEEP; d++) {
-        GPU_UNROLL
-        for (int i = 0; i < 4; i++)
-            four[d].x[i] = column + d * IDX_CHUNK + i < a.rows.width
-                               ? mixed_column(a, row, column + d * IDX_CHUNK + i)
-                               : -1;
+        const int column = first + d * IDX_CHUNK;
+        if (column >= a.rows.width) continue;
+        mixed_map<WIDE>(a, row, column, four[d]);
+        idx_store<WIDE>(out, column, a.rows.width, four[d]);
     }
-    GPU_UNROLL
-    for (int d = 0; d < DEEP; d++)
-        if (column + d * IDX_CHUNK < a.rows.width)
-            idx_store<WIDE>(out, column + d * IDX_CHUNK, a.rows.width, four[d]);
     if (chunk != 0) return;
     const int n = mixed_count(a, row, t);
     if (gpu_lane() == 0) a.lens[t] = a.window + n;
@@ -127,6 +158,8 @@ static const char *matrix(const dsv4_call *call, const char *name, int64_t *stri
     return call_absent(t) ? NULL : (const char *)t->data;
 }
 
+static bool aligned(const dsv4_tensor *t) { return call_absent(t) || call_aligned(t, 16); }
+
 static int run(const dsv4_call *call, struct call_why why) {
     const dsv4_tensor *const indices = dsv4_find(call, "indices");
     const dsv4_tensor *const decode_swa = dsv4_find(call, "decode_swa");
@@ -156,7 +189,9 @@ static int run(const dsv4_call *call, struct call_why why) {
     a.ratio = call_divisor(dsv4_int(call, "ratio", 4));
     const bool deep =
         indices->shape[0] * indices->shape[1] > IDX_CHUNK * CALL_TEAMS * (int64_t)GPU_BUSY_BLOCKS;
-    const bool wide = call_aligned(indices, 16);
+    const bool wide = call_aligned(indices, 16) && a.window % 4 == 0 && aligned(decode_swa) &&
+                      aligned(dsv4_find(call, "decode_indices")) &&
+                      aligned(dsv4_find(call, "prefill_indices"));
     a.rows = idx_rows_of(indices, deep ? 4 : 1);
     if (a.rows.rows == 0) return DSV4_OK;
     const int status = call_grid(&grid, call_ceil(a.rows.rows * a.rows.chunks, CALL_TEAMS), why);

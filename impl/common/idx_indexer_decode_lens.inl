@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* idx_indexer_decode_lens: a thread writes four entries in a row. */
+/* idx_indexer_decode_lens: a thread writes four entries in a row, and EACH such fours. */
 #include "idx_common.inl"
 
 struct lens_args {
@@ -10,19 +10,22 @@ struct lens_args {
     bool packed; /* lens lies without gaps, 16-byte aligned */
 };
 
-GPU_DEVICE int32_t lens_of(const struct lens_args &a, int64_t i) {
-    if (i >= a.n) return 0;
-    const int64_t b = gpu_quotient(i, a.next_n), j = i - b * a.next_n.value;
-    const int64_t len = (int64_t)a.seq_lens[b] - a.next_n.value + j + 1;
-    return len <= 0 ? 0 : (int32_t)gpu_quotient(len, a.ratio);
+/* Entries first .. first + 3: one division finds the request, the rest is counting. */
+GPU_DEVICE struct idx_four lens_of(const struct lens_args &a, int64_t first) {
+    struct idx_four four;
+    int64_t b = gpu_quotient(first, a.next_n), j = first - b * a.next_n.value;
+    GPU_UNROLL
+    for (int i = 0; i < 4; i++) {
+        const int64_t len = first + i < a.n ? a.seq_lens[b] - a.next_n.value + j + 1 : 0;
+        four.x[i] = len <= 0 ? 0 : (int32_t)gpu_quotient(len, a.ratio);
+        j++;
+        b += j == a.next_n.value;
+        j = j == a.next_n.value ? 0 : j;
+    }
+    return four;
 }
 
-__global__ void __launch_bounds__(CALL_THREADS) lens_kernel(const struct lens_args a) {
-    const int64_t first = (gpu_block() * CALL_THREADS + gpu_thread()) * 4;
-    struct idx_four four;
-    if (first >= a.total) return;
-    GPU_UNROLL
-    for (int i = 0; i < 4; i++) four.x[i] = lens_of(a, first + i);
+GPU_DEVICE void lens_store(const struct lens_args &a, int64_t first, const struct idx_four &four) {
     if (a.packed && first + 4 <= a.total) {
         idx_store<true>((int32_t *)a.lens + first, 0, 4, four);
         return;
@@ -33,6 +36,18 @@ __global__ void __launch_bounds__(CALL_THREADS) lens_kernel(const struct lens_ar
         const int64_t row = gpu_quotient(first + i, a.columns);
         ((int32_t *)(a.lens + row * a.stride))[first + i - row * a.columns.value] = four.x[i];
     }
+}
+
+template <int EACH>
+__global__ void __launch_bounds__(CALL_THREADS) lens_kernel(const struct lens_args a) {
+    const int64_t first = (gpu_block() * EACH * CALL_THREADS + gpu_thread()) * 4;
+    struct idx_four four[EACH];
+    GPU_UNROLL
+    for (int i = 0; i < EACH; i++) four[i] = lens_of(a, first + i * 4 * CALL_THREADS);
+    GPU_UNROLL
+    for (int i = 0; i < EACH; i++)
+        if (first + i * 4 * CALL_THREADS < a.total)
+            lens_store(a, first + i * 4 * CALL_THREADS, four[i]);
 }
 
 static int supports(const dsv4_call *call, struct call_why why) {
@@ -59,9 +74,13 @@ static int run(const dsv4_call *call, struct call_why why) {
     if (lens->shape[1] != columns || a.total < a.n)
         return idx_refused(why, "lens does not have the rows of the requests");
     if (a.total == 0) return DSV4_OK;
-    const int status = call_grid(&grid, call_ceil(a.total, 4 * CALL_THREADS), why);
+    const int each = a.total >= 64 * CALL_THREADS * (int64_t)GPU_BUSY_BLOCKS ? 4 : 1;
+    const int status = call_grid(&grid, call_ceil(a.total, 4 * CALL_THREADS * each), why);
     if (status != DSV4_OK) return status;
-    GPU_LAUNCH(lens_kernel, grid, CALL_THREADS, (gpu_stream)call->stream, a);
+    if (each == 4)
+        GPU_LAUNCH(lens_kernel<4>, grid, CALL_THREADS, (gpu_stream)call->stream, a);
+    else
+        GPU_LAUNCH(lens_kernel<1>, grid, CALL_THREADS, (gpu_stream)call->stream, a);
     return call_launched(why);
 }
 

@@ -1,47 +1,75 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* idx_pack_ragged: a block per request, which adds up the lens before it and moves rows as bytes, 16 at a time where
- * they allow it. */
+/* idx_pack_ragged: a block takes some requests, adds up the lens before them and moves rows as bytes, 16 at a time where
+ * they allow it; with few requests a block takes one row. */
 #include "idx_common.inl"
 
 struct pack_args {
     const int32_t *lens;
     char *flat, *packed;
     int64_t flat_stride, request_stride, row_stride, bytes;
-    int most;
+    int requests, most, per_block;
     uint32_t pad[2]; /* of even and odd bytes */
     bool pack, wide;
 };
 
-/* Row j of a request whose rows start at `start`, by lane `lane` of `lanes`. */
+/* A row by lane `lane` of `lanes`: loads first, EACH at a time. */
 GPU_DEVICE void pack_row(const struct pack_args &a, char *packed, char *flat, bool padding,
                          int lane, int lanes) {
+    enum { EACH = 4 };
     const char *const from = a.pack ? flat : packed;
     char *const to = a.pack ? packed : flat;
     if (padding && !a.pack) return;
-    if (a.wide) {
-        const uint32_t word = a.pad[0] | a.pad[1] << 8 | a.pad[0] << 16 | a.pad[1] << 24;
-        gpu_u4 fill;
-        fill.x = fill.y = fill.z = fill.w = word;
-        GPU_UNROLL
-        for (int64_t k = lane; k < a.bytes / 16; k += lanes)
-            ((gpu_u4 *)to)[k] = padding ? fill : ((const gpu_u4 *)from)[k];
+    if (!a.wide) {
+        for (int64_t k = lane; k < a.bytes; k += lanes)
+            to[k] = padding ? (char)a.pad[k % 2] : from[k];
         return;
     }
-    for (int64_t k = lane; k < a.bytes; k += lanes) to[k] = padding ? (char)a.pad[k % 2] : from[k];
+    const uint32_t word = a.pad[0] | a.pad[1] << 8 | a.pad[0] << 16 | a.pad[1] << 24;
+    const int n = (int)(a.bytes / 16);
+    for (int first = lane; first < n; first += EACH * lanes) {
+        gpu_u4 x[EACH];
+        GPU_UNROLL
+        for (int i = 0; i < EACH; i++) {
+            x[i].x = x[i].y = x[i].z = x[i].w = word;
+            if (!padding && first + i * lanes < n) x[i] = ((const gpu_u4 *)from)[first + i * lanes];
+        }
+        GPU_UNROLL
+        for (int i = 0; i < EACH; i++)
+            if (first + i * lanes < n) ((gpu_u4 *)to)[first + i * lanes] = x[i];
+    }
+}
+
+/* The rows of all requests before `b`, in every lane. */
+GPU_DEVICE int pack_before(const struct pack_args &a, int b, int *sums) {
+    int before = 0;
+    for (int i = (int)gpu_thread(); i < b; i += CALL_THREADS) before += a.lens[i];
+    return idx_block_sum(before, sums);
+}
+
+GPU_DEVICE void pack_place(const struct pack_args &a, int b, int j, int start, int n, int lane,
+                           int lanes) {
+    pack_row(a, a.packed + b * a.request_stride + j * a.row_stride,
+             a.flat + ((int64_t)start + (j < n ? j : 0)) * a.flat_stride, j >= n, lane, lanes);
+}
+
+__global__ void __launch_bounds__(CALL_THREADS) pack_rows_kernel(const struct pack_args a) {
+    __shared__ int sums[CALL_TEAMS];
+    const int b = (int)(gpu_block() / a.most), j = (int)(gpu_block() - (int64_t)b * a.most);
+    const int n = a.lens[b], start = pack_before(a, b, sums);
+    pack_place(a, b, j, start, n, (int)gpu_thread(), CALL_THREADS);
 }
 
 __global__ void __launch_bounds__(CALL_THREADS) pack_kernel(const struct pack_args a) {
     __shared__ int sums[CALL_TEAMS];
-    const int64_t b = gpu_block();
-    int before = 0;
-    for (int64_t i = gpu_thread(); i < b; i += CALL_THREADS) before += a.lens[i];
-    const int64_t start = idx_block_sum(before, sums);
-    const int n = a.lens[b];
-    char *const packed = a.packed + b * a.request_stride;
-    char *const flat = a.flat + start * a.flat_stride;
-    for (int j = gpu_team(); j < a.most; j += CALL_TEAMS)
-        pack_row(a, packed + j * a.row_stride, flat + (j < n ? j : 0) * a.flat_stride, j >= n,
-                 gpu_lane(), TEAM);
+    const int first = (int)gpu_block() * a.per_block;
+    const int end = first + a.per_block < a.requests ? first + a.per_block : a.requests;
+    int start = pack_before(a, first, sums);
+    for (int b = first; b < end; b++) {
+        const int n = a.lens[b];
+        for (int j = gpu_team(); j < a.most; j += CALL_TEAMS)
+            pack_place(a, b, j, start, n, gpu_lane(), TEAM);
+        start += n;
+    }
 }
 
 static int supports(const dsv4_call *call, struct call_why why) {
@@ -78,10 +106,17 @@ static int run(const dsv4_call *call, struct call_why why) {
     }
     if (flat->shape[1] != packed->shape[2])
         return idx_refused(why, "rows of flat and of packed have different widths");
-    if (packed->shape[0] == 0) return DSV4_OK;
-    const int status = call_grid(&grid, packed->shape[0], why);
+    if (packed->shape[0] == 0 || a.most == 0) return DSV4_OK;
+    const bool few = packed->shape[0] * a.most <= 4 * GPU_BUSY_BLOCKS;
+    a.requests = (int)packed->shape[0];
+    a.per_block = (int)call_ceil(a.requests, 4 * GPU_BUSY_BLOCKS + 1);
+    const int status = call_grid(
+        &grid, few ? (int64_t)a.requests * a.most : call_ceil(a.requests, a.per_block), why);
     if (status != DSV4_OK) return status;
-    GPU_LAUNCH(pack_kernel, grid, CALL_THREADS, (gpu_stream)call->stream, a);
+    if (few)
+        GPU_LAUNCH(pack_rows_kernel, grid, CALL_THREADS, (gpu_stream)call->stream, a);
+    else
+        GPU_LAUNCH(pack_kernel, grid, CALL_THREADS, (gpu_stream)call->stream, a);
     return call_launched(why);
 }
 

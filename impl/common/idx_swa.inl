@@ -18,15 +18,15 @@ struct swa_op {
 
     IDX_METHOD bool open(row &row, int64_t i, bool first) const {
         const int64_t t = i + offset;
-        if (i == rows.rows - 1) { /* the last row's teams clear what is left of lens */
-            for (int64_t k = rows.rows + gpu_lane(); k < n_lens; k += TEAM) lens[k] = 0;
-        }
         const bool valid = is_valid[t] != 0;
+        const int request = token_to_req[t];
+        if (first) { /* every row clears its share of what is left of lens */
+            for (int64_t k = i + rows.rows; k < n_lens; k += rows.rows) lens[k] = 0;
+        }
         if (!valid) {
             if (first) lens[i] = 0;
             return false;
         }
-        const int request = token_to_req[t];
         const int begin = query_start[request], end = query_start[request + 1];
         const int64_t pos = (int64_t)seq_lens[request] - (end - begin) + t - begin;
         row.start = pos + 1 > rows.width ? pos + 1 - rows.width : 0;

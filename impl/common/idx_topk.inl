@@ -1,21 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * idx_topk: a block per row. A threshold is guessed from a sample of the row, some places of 256 neighbours; one pass
- * collects all values from the guess on into shared memory, where the choice is made digit by digit and positions are
- * sorted. A row of at most TOPK_ROOM is collected whole. When the guess misses (fewer than k, or more than there is room
- * for) the digits are counted over the row itself and the chosen are written in a pass in order.
+ * collects all values from the guess on into shared memory, where the choice is made digit by digit; a bit per position
+ * then puts the chosen in order. A row of at most TOPK_ROOM is collected whole. When the guess misses (fewer than k, or
+ * more than there is room for) the digits are counted over the row itself and the chosen are written in a pass in order.
  */
 #include "call.h"
 
 enum {
-    TOPK_ROOM = 6144,
+    TOPK_ROOM = 5120,
     TOPK_BINS = 2048,
-    TOPK_PLACES = 32, /* times CALL_THREADS sampled values */
-    TOPK_AHEAD = 8
+    TOPK_PLACES = 16, /* times CALL_THREADS sampled values */
+    TOPK_AHEAD = 8,
+    TOPK_WORDS = 2 * TOPK_ROOM /* of bits, when the keys are no longer needed */
 };
 
 struct topk_shared {
-    uint32_t keys[TOPK_ROOM], at[TOPK_ROOM], bins[TOPK_BINS];
+    uint32_t kept[TOPK_WORDS], bins[TOPK_BINS]; /* keys, then their positions */
     uint32_t sums[CALL_TEAMS];
     uint32_t bin, above, count;
 };
@@ -36,13 +37,18 @@ GPU_DEVICE uint32_t topk_add(uint32_t *counter, uint32_t n) {
     *counter += n;
     return old;
 }
+GPU_DEVICE void topk_set(uint32_t *word, uint32_t bit) { *word |= bit; }
 #elif GPU_CUDA
 #define TOPK_MEMBER __device__ __forceinline__
 GPU_DEVICE uint32_t topk_add(uint32_t *counter, uint32_t n) { return atomicAdd(counter, n); }
+GPU_DEVICE void topk_set(uint32_t *word, uint32_t bit) { atomicOr(word, bit); }
 #else
 #define TOPK_MEMBER __device__ __attribute__((always_inline))
 GPU_DEVICE uint32_t topk_add(uint32_t *counter, uint32_t n) {
     return __hip_atomic_fetch_add(counter, n, __ATOMIC_RELAXED, __HIP_MEMORY_SCOPE_WORKGROUP);
+}
+GPU_DEVICE void topk_set(uint32_t *word, uint32_t bit) {
+    __hip_atomic_fetch_or(word, bit, __ATOMIC_RELAXED, __HIP_MEMORY_SCOPE_WORKGROUP);
 }
 #endif
 
@@ -76,12 +82,10 @@ struct topk_row {
     const float *values;
     TOPK_MEMBER uint32_t key(int i) const { return topk_key(values[i]); }
 };
+/* A lane's own keys, in registers: the i-th of the block is asked for in turn i / CALL_THREADS. */
 struct topk_sample {
-    const float *values;
-    int step;
-    TOPK_MEMBER uint32_t key(int i) const {
-        return topk_key(values[(int64_t)(i / CALL_THREADS) * step + i % CALL_THREADS]);
-    }
+    uint32_t keys[TOPK_PLACES];
+    TOPK_MEMBER uint32_t key(int i) const { return keys[i / CALL_THREADS]; }
 };
 struct topk_kept {
     const uint32_t *keys;
@@ -110,17 +114,22 @@ GPU_DEVICE void topk_find_bin(struct topk_shared &s, uint32_t want) {
     gpu_barrier();
 }
 
-/* The want-th greatest of n keys; *above: how many are greater. */
-template <typename Source>
-GPU_DEVICE uint32_t topk_threshold(struct topk_shared &s, const Source source, int n, uint32_t want,
-                                   uint32_t *above) {
+/* The want-th greatest of n keys; *above: how many are greater; *equal: how many are that one. N: n where it is known to
+ * the compiler, whole turns of the block, so that a source of registers stays in them. */
+template <int N, typename Source>
+GPU_DEVICE uint32_t topk_threshold(struct topk_shared &s, const Source &source, int n,
+                                   uint32_t want, uint32_t *above, uint32_t *equal) {
     uint32_t prefix = 0, mask = 0;
-    *above = 0;
+    *above = *equal = 0;
     GPU_NO_UNROLL for (int shift = 21; shift >= 0; shift -= shift == 21 ? 11 : 10) {
         const uint32_t digit = shift == 0 ? 1023u : 2047u;
         for (int i = (int)gpu_thread(); i < TOPK_BINS; i += CALL_THREADS) s.bins[i] = 0;
         gpu_barrier();
-        for (int i = (int)gpu_thread(); i < n; i += CALL_THREADS) {
+        GPU_UNROLL for (int turn = 0; turn < N / CALL_THREADS; turn++) {
+            const uint32_t key = source.key(turn * CALL_THREADS);
+            if ((key & mask) == prefix) topk_add(&s.bins[key >> shift & digit], 1);
+        }
+        for (int i = (int)gpu_thread(); N == 0 && i < n; i += CALL_THREADS) {
             const uint32_t key = source.key(i);
             if ((key & mask) == prefix) topk_add(&s.bins[key >> shift & digit], 1);
         }
@@ -129,6 +138,7 @@ GPU_DEVICE uint32_t topk_threshold(struct topk_shared &s, const Source source, i
         prefix |= s.bin << shift;
         mask |= digit << shift;
         *above += s.above;
+        *equal = s.bins[s.bin];
         gpu_barrier();
     }
     return prefix;
@@ -139,8 +149,8 @@ GPU_DEVICE void topk_keep(struct topk_shared &s, float value, int at, uint32_t g
     if (key < guess) return;
     const uint32_t place = topk_add(&s.count, 1);
     if (place >= TOPK_ROOM) return;
-    s.keys[place] = key;
-    s.at[place] = (uint32_t)at;
+    s.kept[place] = key;
+    s.kept[TOPK_ROOM + place] = (uint32_t)at;
 }
 
 /* Collects the values from `guess` on; returns how many there are. */
@@ -175,70 +185,77 @@ GPU_DEVICE uint32_t topk_collect(struct topk_shared &s, const float *values, int
 
 /* A key that some more than k values probably reach: the rank that k has in the sample, and four deviations more. */
 GPU_DEVICE uint32_t topk_guess(struct topk_shared &s, const float *values, int n, int k) {
-    const int sampled = TOPK_PLACES * CALL_THREADS;
+    enum { SAMPLED = TOPK_PLACES * CALL_THREADS };
+    const int step = (n - CALL_THREADS) / (TOPK_PLACES - 1);
     struct topk_sample sample;
-    sample.values = values;
-    sample.step = (n - CALL_THREADS) / (TOPK_PLACES - 1);
-    const int rank = (int)((int64_t)k * sampled / n);
+    GPU_UNROLL for (int i = 0; i < TOPK_PLACES; i++) sample.keys[i] =
+        topk_key(values[(int64_t)i * step + gpu_thread()]);
+    const int rank = (int)((int64_t)k * SAMPLED / n);
     int root = 1;
     while (root * root < rank) root++;
-    uint32_t above;
-    return topk_threshold(s, sample, sampled, (uint32_t)(rank + 4 * root + 4), &above);
+    uint32_t above, equal;
+    return topk_threshold<SAMPLED>(s, sample, SAMPLED, (uint32_t)(rank + 4 * root + 4), &above,
+                                   &equal);
 }
 
-/* Sorts n <= size positions, size a power of two. */
-GPU_DEVICE void topk_sort(uint32_t *at, int n, int size) {
-    for (int i = n + (int)gpu_thread(); i < size; i += CALL_THREADS) at[i] = 0xFFFFFFFFu;
-    gpu_barrier();
-    for (int width = 2; width <= size; width *= 2)
-        for (int step = width / 2; step > 0; step /= 2) {
-            for (int i = (int)gpu_thread(); i < size / 2; i += CALL_THREADS) {
-                const int low = 2 * i - (i & (step - 1)), high = low + step;
-                const uint32_t a = at[low], b = at[high];
-                if ((a > b) == ((low & width) == 0)) {
-                    at[low] = b;
-                    at[high] = a;
-                }
-            }
-            gpu_barrier();
+/* Writes this lane's N chosen positions below n (0xFFFFFFFF: none) and those of the others in ascending order. */
+template <int N>
+GPU_DEVICE void topk_write(struct topk_shared &s, int32_t *out, const uint32_t *chosen, int n) {
+    uint32_t written = 0;
+    for (int base = 0; base < n; base += 32 * TOPK_WORDS) {
+        const int left = (n - base + 31) / 32, words = left < TOPK_WORDS ? left : TOPK_WORDS;
+        const int each = (words + CALL_THREADS - 1) / CALL_THREADS, first = each * (int)gpu_thread();
+        for (int i = (int)gpu_thread(); i < words; i += CALL_THREADS) s.kept[i] = 0;
+        gpu_barrier();
+        GPU_UNROLL for (int i = 0; i < N; i++) {
+            const uint32_t at = chosen[i] - (uint32_t)base;
+            if (chosen[i] != 0xFFFFFFFFu && at / 32 < (uint32_t)words)
+                topk_set(&s.kept[at / 32], 1u << at % 32);
         }
+        gpu_barrier();
+        uint32_t mine = 0, all;
+        for (int i = first; i < first + each && i < words; i++)
+            mine += (uint32_t)__builtin_popcount(s.kept[i]);
+        uint32_t place = written + topk_before(s, mine, &all);
+        for (int i = first; i < first + each && i < words; i++)
+            for (uint32_t bits = s.kept[i]; bits != 0; bits &= bits - 1)
+                out[place++] = base + 32 * i + gpu_lowest_bit(bits);
+        written += all;
+        gpu_barrier();
+    }
 }
 
-/* Chooses k of `count` kept values and writes their positions. */
-GPU_DEVICE void topk_choose_kept(struct topk_shared &s, int32_t *out, int count, int k) {
+/* Chooses k of `count` kept values of a row of n and writes their positions. */
+GPU_DEVICE void topk_choose_kept(struct topk_shared &s, int32_t *out, int count, int n, int k) {
+    enum { EACH = TOPK_ROOM / CALL_THREADS };
+    const uint32_t *const keys = s.kept, *const at = s.kept + TOPK_ROOM;
     struct topk_kept kept;
     struct topk_ties ties;
-    uint32_t above, unused;
-    kept.keys = ties.keys = s.keys;
-    ties.at = s.at;
-    ties.tie = topk_threshold(s, kept, count, (uint32_t)k, &above);
-    const uint32_t last = ~topk_threshold(s, ties, count, (uint32_t)k - above, &unused);
-    enum { EACH = TOPK_ROOM / CALL_THREADS };
+    uint32_t above, equal, last = 0xFFFFFFFFu, before, one;
+    kept.keys = ties.keys = keys;
+    ties.at = at;
+    ties.tie = topk_threshold<0>(s, kept, count, (uint32_t)k, &above, &equal);
+    if (above + equal > (uint32_t)k) /* of several ties, the first ones */
+        last = ~topk_threshold<0>(s, ties, count, (uint32_t)k - above, &before, &one);
     uint32_t chosen[EACH];
-    int n = 0;
     GPU_UNROLL for (int i = 0; i < EACH; i++) {
-        const int at = (int)gpu_thread() + i * CALL_THREADS;
+        const int place = (int)gpu_thread() + i * CALL_THREADS;
         bool yes = false;
-        if (at < count) yes = s.keys[at] > ties.tie || (s.keys[at] == ties.tie && s.at[at] <= last);
-        chosen[i] = yes ? s.at[at] : 0xFFFFFFFFu;
-        n += yes;
+        if (place < count)
+            yes = keys[place] > ties.tie || (keys[place] == ties.tie && at[place] <= last);
+        chosen[i] = yes ? at[place] : 0xFFFFFFFFu;
     }
-    uint32_t all, place = topk_before(s, (uint32_t)n, &all);
-    GPU_UNROLL for (int i = 0; i < EACH; i++) if (chosen[i] != 0xFFFFFFFFu) s.keys[place++] =
-        chosen[i];
-    int size = 2;
-    while (size < k) size *= 2;
-    topk_sort(s.keys, k, size);
-    for (int i = (int)gpu_thread(); i < k; i += CALL_THREADS) out[i] = (int32_t)s.keys[i];
+    gpu_barrier();
+    topk_write<EACH>(s, out, chosen, n);
 }
 
 /* The slow way: digits counted over the row, then a pass in order. */
 GPU_DEVICE void topk_choose_in_order(struct topk_shared &s, int32_t *out, const float *values,
                                      int n, int k) {
     struct topk_row row;
-    uint32_t above, ties_before = 0, written = 0;
+    uint32_t above, equal, ties_before = 0, written = 0;
     row.values = values;
-    const uint32_t tie = topk_threshold(s, row, n, (uint32_t)k, &above);
+    const uint32_t tie = topk_threshold<0>(s, row, n, (uint32_t)k, &above, &equal);
     const uint32_t ties = (uint32_t)k - above;
     for (int first = 0; first < n && written < (uint32_t)k; first += CALL_THREADS) {
         const int i = first + (int)gpu_thread();
@@ -279,7 +296,7 @@ __global__ void __launch_bounds__(CALL_THREADS) topk_rows_kernel(const struct to
         if (guess != 0 || n <= TOPK_ROOM) {
             const uint32_t count = topk_collect(s, values, n, guess);
             if (count >= (uint32_t)k && count <= TOPK_ROOM) {
-                topk_choose_kept(s, out, (int)count, k);
+                topk_choose_kept(s, out, (int)count, n, k);
                 return;
             }
         }
