@@ -79,6 +79,7 @@ struct combine_dense {
 struct combine_ragged {
     struct idx_ragged ragged;
     struct combine_topk_args a;
+    bool wide;
     typedef struct combine_list row;
 
     IDX_METHOD int length(int64_t t) const {
@@ -88,8 +89,16 @@ struct combine_ragged {
     }
     IDX_METHOD void note(int64_t t, int length) const { a.lens[t] = length; }
     IDX_METHOD void open(row &row, int64_t t) const { combine_open(a, row, t); }
-    IDX_METHOD int32_t value(const row &row, int o) const {
-        return o < row.compressed && o >= a.topk_width ? -1 : combine_value(row, o);
+    IDX_METHOD const int32_t *from(const row &row) const { return row.topk; }
+    IDX_METHOD int read(const row &row) const {
+        return row.compressed < a.topk_width ? row.compressed : a.topk_width;
+    }
+    IDX_METHOD int32_t raw(const row &row, int o) const {
+        return o < read(row) ? row.topk[o] : 0;
+    }
+    IDX_METHOD int32_t made(const row &row, int o, int32_t x) const {
+        if (o < row.compressed) return (int32_t)((uint32_t)x + (uint32_t)row.request_base);
+        return row.window_base + o - row.compressed;
     }
     IDX_METHOD bool holds(const row &row, int o) const {
         return o >= row.compressed || o < a.topk_width;
@@ -117,7 +126,7 @@ static int run(const dsv4_call *call, struct call_why why) {
     a.topk = absent ? NULL : (const char *)topk->data;
     a.topk_stride = absent ? 0 : topk->stride[0];
     a.topk_width = absent ? 0 : (int)topk->shape[1];
-    a.wide = !absent && call_aligned(topk, 16);
+    a.wide = absent || call_aligned(topk, 16);
     a.query_start = idx_i32(call, "query_start_loc");
     a.seq_lens = idx_i32(call, "seq_lens");
     a.gather_lens = idx_i32(call, "gather_lens");
@@ -131,6 +140,7 @@ static int run(const dsv4_call *call, struct call_why why) {
     if (dsv4_is(call, "form", "ragged")) {
         struct combine_ragged op;
         op.a = a;
+        op.wide = a.wide;
         op.ragged.rows = dsv4_find(call, "lens")->shape[0];
         op.ragged.flat = (int32_t *)indices->data;
         op.ragged.indptr = (int32_t *)dsv4_find(call, "indptr")->data;

@@ -76,6 +76,7 @@ __global__ void __launch_bounds__(CALL_THREADS)
 struct global_topk_ragged {
     struct idx_ragged ragged;
     struct global_topk_args a;
+    bool wide;
 
     struct row {
         const int32_t *table, *from;
@@ -87,8 +88,11 @@ struct global_topk_ragged {
         row.table = idx_pages_row(a.pages, a.token_to_req[t]);
         row.from = (const int32_t *)(a.local + t * a.local_stride);
     }
-    IDX_METHOD int32_t value(const row &row, int o) const {
-        return topk_slot(a, row.table, row.from[o]);
+    IDX_METHOD const int32_t *from(const row &row) const { return row.from; }
+    IDX_METHOD int read(const row &) const { return a.topk; }
+    IDX_METHOD int32_t raw(const row &row, int o) const { return row.from[o]; }
+    IDX_METHOD int32_t made(const row &row, int, int32_t x) const {
+        return topk_slot(a, row.table, x);
     }
     IDX_METHOD bool holds(const row &, int) const { return true; }
 };
@@ -147,6 +151,7 @@ static int run(const dsv4_call *call, struct call_why why) {
     if (status != DSV4_OK || !ragged) return status;
     struct global_topk_ragged op;
     op.a = a;
+    op.wide = call_aligned(dsv4_find(call, "local"), 16);
     op.ragged.rows = a.tokens;
     op.ragged.flat = (int32_t *)indices->data;
     op.ragged.indptr = (int32_t *)dsv4_find(call, "indptr")->data;

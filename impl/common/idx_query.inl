@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Rows of the indexer's queries. Half a team takes a row, eight neighbouring channels per lane, so that loads and stores
- * are 16 and 8 bytes; a team takes 2 QUERY_STEPS heads of one token, all loads of which are under way at once, and one
- * angle for all of them. Lanes 8..15 of a half hold the channels that rotate.
+ * are 16 and 8 bytes; a team takes 2 STEPS heads of one token, all loads of which are under way at once, and one angle
+ * for all of them. Lanes 8..15 of a half hold the channels that rotate.
  */
 #ifndef DSV4_IDX_QUERY_INL
 #define DSV4_IDX_QUERY_INL
@@ -10,15 +10,15 @@
 #include "call.h"
 #include "num.inl"
 
-enum { QUERY_STEPS = 4, QUERY_ROWS = 2 * QUERY_STEPS, QUERY_HALF = TEAM / 2 };
+enum { QUERY_HALF = TEAM / 2 };
 
 struct query_args {
     const char *q, *table, *weights;
     char *out, *scales, *weights_out;
     const int64_t *positions;
     int64_t q_token, q_head, table_row, out_token, out_head, scales_token, scales_head;
-    int64_t weights_token, weights_out_token, units;
-    struct gpu_divisor chunks; /* of QUERY_ROWS heads, per token */
+    int64_t weights_token, weights_out_token, tokens, units;
+    struct gpu_divisor chunks; /* of 2 STEPS heads, per token */
     int heads, fp8, fused, weights_bf16;
     float softmax_scale, head_scale;
 };
@@ -47,7 +47,7 @@ GPU_DEVICE void query_rotate(float *x, const float *cos, const float *sin, int f
         const float os = o * sin[i], es = e * sin[i];
         const float a = fused ? gpu_fma(e, cos[i], -os) : e * cos[i] - os;
         const float b = fused ? gpu_fma(o, cos[i], es) : o * cos[i] + es;
-        const uint32_t codes = num_bf16x2(a, b);
+        const uint32_t codes = num_bf16x2_of_numbers(a, b);
         x[2 * i] = num_bf16_low(codes);
         x[2 * i + 1] = num_bf16_high(codes);
     }
@@ -99,25 +99,26 @@ GPU_DEVICE void query_mxfp4(struct query_row &row) {
     row.byte = num_e8m0_ceil(gpu_max(amax, 6.0f * 0x1p-126f) * (1.0f / 6.0f));
     const float inverse = num_e8m0_inverse(row.byte);
     row.codes[0] = 0;
-    GPU_UNROLL for (int i = 0; i < 8; i++) row.codes[0] |= num_e2m1(row.x[i] * inverse) << 4 * i;
+    GPU_UNROLL for (int i = 0; i < 8; i += 2) row.codes[0] |=
+        num_e2m1_x2_of_bf16(row.x[i] * inverse, row.x[i + 1] * inverse) << 4 * i;
     row.scale = 1.0f;
 }
 
 template <bool HADAMARD> GPU_DEVICE void query_fp8(struct query_row &row, int fp8) {
-    const float most = num_fp8_max(fp8);
+    const float inverse_most = fp8 == NUM_OCP       ? 1.0f / 448.0f
+                               : fp8 == NUM_FNUZ224 ? 1.0f / 224.0f
+                                                    : 1.0f / 240.0f;
     float amax = query_amax(row.x), factor;
     amax = gpu_max(amax, team_xor_float(amax, 8));
     amax = gpu_max(amax, team_xor_float(amax, 4));
     amax = gpu_max(amax, team_xor_float(amax, 2));
     amax = gpu_max(amax, team_xor_float(amax, 1));
     if (HADAMARD) {
-        const float inverse_most = fp8 == NUM_OCP       ? 1.0f / 448.0f
-                                   : fp8 == NUM_FNUZ224 ? 1.0f / 224.0f
-                                                        : 1.0f / 240.0f;
         row.scale = gpu_max(amax, 1e-10f) * inverse_most;
         factor = gpu_divide_float(1.0f, row.scale);
     } else {
-        const uint32_t byte = num_e8m0_ceil(gpu_divide_float(gpu_max(amax, 1e-4f), most));
+        /* The quotient's power of two is the product's: amax is a bf16 value, or 1e-4. */
+        const uint32_t byte = num_e8m0_ceil(gpu_max(amax, 1e-4f) * inverse_most);
         row.scale = num_e8m0_value(byte);
         factor = num_e8m0_inverse(byte);
     }
@@ -150,11 +151,11 @@ GPU_DEVICE void query_store(const struct query_args &a, const struct query_row &
     }
 }
 
-/* Lane i < QUERY_ROWS gets the scale of row i: that of step i / 2, half i % 2. */
-GPU_DEVICE float query_scale(const struct query_row *rows) {
+/* Lane i < 2 STEPS gets the scale of row i: that of step i / 2, half i % 2. */
+template <int STEPS> GPU_DEVICE float query_scale(const struct query_row *rows) {
     const int lane = gpu_lane();
     float scale = 1.0f;
-    GPU_UNROLL for (int i = 0; i < QUERY_STEPS; i++) {
+    GPU_UNROLL for (int i = 0; i < STEPS; i++) {
         const uint32_t one = team_read_u32(gpu_bits(rows[i].scale), lane % 2 * QUERY_HALF);
         scale = lane / 2 == i ? gpu_float(one) : scale;
     }
@@ -169,16 +170,16 @@ GPU_DEVICE void query_weigh(const struct query_args &a, int64_t t, int head, flo
     ((float *)(a.weights_out + t * a.weights_out_token))[head] = w;
 }
 
-template <bool HADAMARD, bool MXFP4, bool WIDE>
+template <bool HADAMARD, bool MXFP4, bool WIDE, int STEPS>
 __global__ void __launch_bounds__(CALL_THREADS) query_kernel(const struct query_args a) {
     const int64_t unit = gpu_block() * CALL_TEAMS + gpu_team();
     if (unit >= a.units) return;
     const int64_t t = gpu_quotient(unit, a.chunks);
-    const int first = (int)(unit - t * a.chunks.value) * QUERY_ROWS;
+    const int first = (int)(unit - t * a.chunks.value) * 2 * STEPS;
     const int lane = gpu_lane() % QUERY_HALF, half = gpu_lane() / QUERY_HALF;
     const char *const q = a.q + t * a.q_token + 16 * lane;
-    gpu_u4 loaded[QUERY_STEPS];
-    GPU_UNROLL for (int i = 0; i < QUERY_STEPS; i++) {
+    gpu_u4 loaded[STEPS];
+    GPU_UNROLL for (int i = 0; i < STEPS; i++) {
         const int head = first + 2 * i + half, last = a.heads - 1;
         loaded[i] = query_load<WIDE>(q + (head < last ? head : last) * a.q_head);
     }
@@ -189,8 +190,8 @@ __global__ void __launch_bounds__(CALL_THREADS) query_kernel(const struct query_
         cos[i] = angle[pair];
         sin[i] = angle[KV_ROPE / 2 + pair];
     }
-    struct query_row rows[QUERY_STEPS];
-    GPU_UNROLL for (int i = 0; i < QUERY_STEPS; i++) {
+    struct query_row rows[STEPS];
+    GPU_UNROLL for (int i = 0; i < STEPS; i++) {
         const uint32_t codes[4] = {loaded[i].x, loaded[i].y, loaded[i].z, loaded[i].w};
         GPU_UNROLL for (int j = 0; j < 4; j++) {
             rows[i].x[2 * j] = num_bf16_low(codes[j]);
@@ -206,9 +207,9 @@ __global__ void __launch_bounds__(CALL_THREADS) query_kernel(const struct query_
         if (head < a.heads) query_store<MXFP4, WIDE>(a, rows[i], t, head);
     }
     if (HADAMARD && MXFP4) return;
-    const float scale = query_scale(rows);
+    const float scale = query_scale<STEPS>(rows);
     const int head = first + gpu_lane();
-    if (gpu_lane() >= QUERY_ROWS || head >= a.heads) return;
+    if (gpu_lane() >= 2 * STEPS || head >= a.heads) return;
     if (HADAMARD)
         *(float *)(a.scales + t * a.scales_token + head * a.scales_head) = scale;
     else
@@ -256,35 +257,44 @@ static inline bool query_open(const dsv4_call *call, struct query_args &a) {
     a.heads = (int)q->shape[1];
     a.fp8 = query_fp8_of(call);
     a.fused = dsv4_is(call, "rope", "fma");
-    a.chunks = call_divisor(call_ceil(a.heads, QUERY_ROWS));
-    a.units = q->shape[0] * a.chunks.value;
+    a.tokens = q->shape[0];
     const dsv4_tensor *const scales = dsv4_find(call, "scales");
     if (!call_absent(scales)) {
         a.scales = (char *)scales->data;
         a.scales_token = scales->stride[0];
         a.scales_head = scales->stride[1];
     }
-    return a.units > 0;
+    return a.tokens > 0 && a.heads > 0;
 }
 
-template <bool HADAMARD>
-static int query_launch(const dsv4_call *call, const struct query_args a, struct call_why why) {
+template <bool HADAMARD, int STEPS>
+static int query_launch_as(const dsv4_call *call, struct query_args &a, struct call_why why) {
     const bool wide =
         call_aligned(dsv4_find(call, "q"), 16) && call_aligned(dsv4_find(call, "q_out"), 8);
     const bool mxfp4 = dsv4_is(call, "format", "mxfp4");
     const gpu_stream stream = (gpu_stream)call->stream;
     dim3 grid;
+    a.chunks = call_divisor(call_ceil(a.heads, 2 * STEPS));
+    a.units = a.tokens * a.chunks.value;
     const int status = call_grid(&grid, call_ceil(a.units, CALL_TEAMS), why);
     if (status != DSV4_OK) return status;
     if (mxfp4 && wide)
-        GPU_LAUNCH((query_kernel<HADAMARD, true, true>), grid, CALL_THREADS, stream, a);
+        GPU_LAUNCH((query_kernel<HADAMARD, true, true, STEPS>), grid, CALL_THREADS, stream, a);
     else if (mxfp4)
-        GPU_LAUNCH((query_kernel<HADAMARD, true, false>), grid, CALL_THREADS, stream, a);
+        GPU_LAUNCH((query_kernel<HADAMARD, true, false, STEPS>), grid, CALL_THREADS, stream, a);
     else if (wide)
-        GPU_LAUNCH((query_kernel<HADAMARD, false, true>), grid, CALL_THREADS, stream, a);
+        GPU_LAUNCH((query_kernel<HADAMARD, false, true, STEPS>), grid, CALL_THREADS, stream, a);
     else
-        GPU_LAUNCH((query_kernel<HADAMARD, false, false>), grid, CALL_THREADS, stream, a);
+        GPU_LAUNCH((query_kernel<HADAMARD, false, false, STEPS>), grid, CALL_THREADS, stream, a);
     return call_launched(why);
+}
+
+/* Few tokens: fewer heads for a team, so that more of them work side by side. */
+template <bool HADAMARD>
+static int query_launch(const dsv4_call *call, struct query_args a, struct call_why why) {
+    if (a.tokens * a.heads < 2 * CALL_TEAMS * (int64_t)GPU_BUSY_BLOCKS)
+        return query_launch_as<HADAMARD, 1>(call, a, why);
+    return query_launch_as<HADAMARD, 4>(call, a, why);
 }
 
 #endif

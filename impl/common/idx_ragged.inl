@@ -8,7 +8,9 @@
  *
  * An op derives its arguments from idx_ragged and gives
  *   int length(t); bool takes the row's length elsewhere: void note(t, length)
- *   struct row; void open(row &, t); int32_t value(row, o): entry o of a row; bool holds(row, o): whether it is written
+ *   struct row; void open(row &, t); bool holds(row, o): whether entry o of a row is written
+ *   int32_t raw(row, o): what is read for it; int32_t made(row, o, raw): what is written
+ *   bool wide: rows of what is read lie on 16 bytes; int read(row): how many of them there are from `from(row)` on
  */
 #ifndef DSV4_IDX_RAGGED_INL
 #define DSV4_IDX_RAGGED_INL
@@ -32,21 +34,85 @@ GPU_DEVICE int idx_sum_lengths(const Op &op, int64_t begin, int64_t end, int *su
 }
 
 template <typename Op>
+GPU_DEVICE void idx_write_entry(const Op &op, const typename Op::row &row, int32_t *to, int o) {
+    if (op.holds(row, o)) to[o] = op.made(row, o, op.raw(row, o));
+}
+
+/* Entries 4 * piece .. + 3 as they are read; beyond what can be read in one piece, 0. */
+template <typename Op>
+GPU_DEVICE struct idx_four idx_piece(const Op &op, const typename Op::row &row, int piece) {
+    if (piece >= 0 && 4 * piece + 4 <= op.read(row))
+        return idx_load<true>(op.from(row), 4 * piece, 4 * piece + 4);
+    struct idx_four four;
+    GPU_UNROLL
+    for (int i = 0; i < 4; i++) {
+        const int o = 4 * piece + i;
+        four.x[i] = o >= 0 && o < op.read(row) ? op.from(row)[o] : 0;
+    }
+    return four;
+}
+
+/* x[i] and the entries after it, four in a row, `shift` of them (0 to 3) from y. */
+GPU_DEVICE struct idx_four idx_shifted(const struct idx_four &x, const struct idx_four &y,
+                                       int shift) {
+    struct idx_four four;
+    four.x[0] = shift == 0 ? x.x[0] : shift == 1 ? x.x[1] : shift == 2 ? x.x[2] : x.x[3];
+    four.x[1] = shift == 0 ? x.x[1] : shift == 1 ? x.x[2] : shift == 2 ? x.x[3] : y.x[0];
+    four.x[2] = shift == 0 ? x.x[2] : shift == 1 ? x.x[3] : shift == 2 ? y.x[0] : y.x[1];
+    four.x[3] = shift == 0 ? x.x[3] : shift == 1 ? y.x[0] : shift == 2 ? y.x[1] : y.x[2];
+    return four;
+}
+
+/*
+ * A row whose entries are written in pieces of 16 bytes, wherever it begins. Piece g holds the entries 4 * g - before on,
+ * which lie in two pieces of what is read; both are loaded, one of them a second time by a neighbour.
+ */
+template <typename Op>
+GPU_DEVICE void idx_write_pieces(const Op &op, const typename Op::row &row, int32_t *to, int n,
+                                 int lane, int lanes) {
+    enum { EACH = 2 };
+    const int before = (int)((uintptr_t)to / 4 % 4), shift = (4 - before) % 4;
+    const int pieces = (n + before + 3) / 4;
+    for (int first = lane; first < pieces; first += EACH * lanes) {
+        struct idx_four x[EACH], y[EACH];
+        GPU_UNROLL
+        for (int i = 0; i < EACH; i++) {
+            const int piece = first + i * lanes - (before != 0);
+            x[i] = idx_piece(op, row, piece);
+            y[i] = idx_piece(op, row, before == 0 ? piece : piece + 1);
+        }
+        GPU_UNROLL
+        for (int i = 0; i < EACH; i++) {
+            const int o = 4 * (first + i * lanes) - before;
+            const struct idx_four raw = idx_shifted(x[i], y[i], shift);
+            struct idx_four made;
+            bool whole = o >= 0 && o + 4 <= n;
+            GPU_UNROLL
+            for (int k = 0; k < 4; k++) {
+                made.x[k] = o + k >= 0 && o + k < n ? op.made(row, o + k, raw.x[k]) : 0;
+                whole = whole && op.holds(row, o + k);
+            }
+            if (whole) {
+                idx_store<true>(to + o, 0, 4, made);
+                continue;
+            }
+            GPU_UNROLL
+            for (int k = 0; k < 4; k++)
+                if (o + k >= 0 && o + k < n && op.holds(row, o + k)) to[o + k] = made.x[k];
+        }
+    }
+}
+
+template <typename Op>
 GPU_DEVICE void idx_write_row(const Op &op, int64_t t, int32_t *to, int n, int lane, int lanes) {
     typename Op::row row;
     if (n == 0) return;
     op.open(row, t);
-    int o = lane;
-    for (; o + 3 * lanes < n; o += 4 * lanes) {
-        int32_t x[4];
-        GPU_UNROLL
-        for (int i = 0; i < 4; i++) x[i] = op.value(row, o + i * lanes);
-        GPU_UNROLL
-        for (int i = 0; i < 4; i++)
-            if (op.holds(row, o + i * lanes)) to[o + i * lanes] = x[i];
+    if (op.wide) {
+        idx_write_pieces(op, row, to, n, lane, lanes);
+        return;
     }
-    for (; o < n; o += lanes)
-        if (op.holds(row, o)) to[o] = op.value(row, o);
+    for (int o = lane; o < n; o += lanes) idx_write_entry(op, row, to, o);
 }
 
 template <typename Op>

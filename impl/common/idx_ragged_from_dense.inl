@@ -8,6 +8,7 @@ struct dense_op {
     const int32_t *lens;
     int64_t stride;
     int width, num_rows;
+    bool wide;
 
     struct row {
         const int32_t *from;
@@ -21,8 +22,10 @@ struct dense_op {
     IDX_METHOD void open(row &row, int64_t t) const {
         row.from = (const int32_t *)(indices + t * stride);
     }
-    IDX_METHOD int32_t value(const row &row, int o) const {
-        const int32_t x = row.from[o];
+    IDX_METHOD const int32_t *from(const row &row) const { return row.from; }
+    IDX_METHOD int read(const row &) const { return width; }
+    IDX_METHOD int32_t raw(const row &row, int o) const { return row.from[o]; }
+    IDX_METHOD int32_t made(const row &, int, int32_t x) const {
         return num_rows >= 0 && (x < 0 || x >= num_rows) ? -1 : x;
     }
     IDX_METHOD bool holds(const row &, int) const { return true; }
@@ -44,6 +47,7 @@ static int run(const dsv4_call *call, struct call_why why) {
     op.ragged.indptr = (int32_t *)dsv4_find(call, "indptr")->data;
     op.indices = (const char *)indices->data;
     op.stride = indices->stride[0];
+    op.wide = call_aligned(indices, 16);
     op.lens = idx_i32(call, "lens");
     op.width = (int)indices->shape[1];
     op.num_rows = (int)dsv4_int(call, "num_rows", -1);
