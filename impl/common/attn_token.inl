@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Sparse attention in the canon's order, on the fp32 units: what decode, split decode and prefill share. A block of 256
- * lanes takes one list of one token (or one split of it) and 4 * R heads.
+ * Sparse attention in the canon's order, on the fp32 units: what decode, split decode and prefill share. A block takes one
+ * list of one token (or one split of it) and some heads; attn_form says how its lanes share the work.
  *
  * Positions. The main list, rounded up to blocks of 128, then the extra one; dropped entries and the rest of a block are
  * rows of zeros with weight 0, which the canon's sums do not notice.
@@ -65,23 +65,41 @@ struct attn_place {
 };
 
 /* What a block keeps in shared memory besides scores and slices. */
-template <int R> struct attn_shared {
-    float m[4 * R], l[4 * R], a[4 * R], den[4 * R];
-    float most[CALL_TEAMS][4 * R];
-    float sums[CALL_TEAMS][4 * R];
+template <typename F> struct attn_shared {
+    float m[F::HEADS], l[F::HEADS], a[F::HEADS], den[F::HEADS];
+    float most[F::TEAMS][F::HEADS];
+    float sums[F::TEAMS][F::HEADS];
     uint8_t valid[ATTN_TILE];
 };
 
-#define ATTN_Q_BYTES(D, R) ((D)*4 * (R)*4)
-#define ATTN_SLICE_BYTES(D, R) ((D)*ATTN_TILE * 4 + ATTN_Q_BYTES(D, R))
-#define ATTN_FIXED_BYTES(R, D, BUFFERS)                                                            \
-    ((int64_t)sizeof(struct attn_shared<R>) + (BUFFERS)*ATTN_SLICE_BYTES(D, R))
-#define ATTN_SCORE_BYTES(R) (4 * (R)*4)
+#define ATTN_SLICE_BYTES(D, F) ((D)*ATTN_TILE * 4 + (D)*F::HEADS * 4)
+#define ATTN_FIXED_BYTES(F, D, BUFFERS)                                                            \
+    ((int64_t)sizeof(struct attn_shared<F>) + (BUFFERS)*ATTN_SLICE_BYTES(D, F))
+#define ATTN_SCORE_BYTES(F) (4 * F::HEADS)
 
-/* A lane computes one of 4 groups of heads and one of 8 columns. Neighbours differ in their group and lanes two apart in
- * their column: then 16-byte reads of shared memory that many lanes share take half of the turns. */
-GPU_DEVICE int attn_lane_group(void) { return (gpu_lane() & 1) | (gpu_lane() >> 3 & 2); }
-GPU_DEVICE int attn_lane_column(void) { return gpu_lane() >> 1 & 7; }
+/*
+ * THREADS_ lanes of which each computes R_ heads: a team has G_ (4 or 8) groups of heads and TEAM / G_ columns. Few heads
+ * per lane leave registers for more teams, many need fewer reads of shared memory for each fma.
+ */
+template <int R_, int G_, int THREADS_> struct attn_form {
+    enum {
+        R = R_,
+        HEADS = R_ * G_,
+        COLUMNS = TEAM / G_,
+        THREADS = THREADS_,
+        TEAMS = THREADS_ / TEAM
+    };
+};
+
+/* Neighbours differ in their group and lanes two apart in their column: then 16-byte reads of shared memory that many
+ * lanes share take half of the turns. */
+template <typename F> GPU_DEVICE int attn_lane_group(void) {
+    const int high = gpu_lane() >> 3;
+    return (gpu_lane() & 1) | (F::COLUMNS == 8 ? high & 2 : (high & 3) << 1);
+}
+template <typename F> GPU_DEVICE int attn_lane_column(void) {
+    return gpu_lane() >> 1 & (F::COLUMNS - 1);
+}
 
 /* ---- lists ---- */
 
@@ -256,14 +274,15 @@ GPU_DEVICE gpu_u2 attn_load_query(const struct attn_query &q, int head, int chan
 }
 
 /*
- * What a lane loads of a slice of D channels for W * 64 positions. A team loads the 8 * W rows that it computes with,
- * D / 8 lanes to a row, P rows to a lane; and the block loads four channels of q per lane.
+ * What a lane loads of a slice of D channels for W * 64 positions. A team loads the COLUMNS * W rows that it computes
+ * with, D / 8 lanes to a row, P rows to a lane; and the block loads four channels of q per lane.
  *
  * In shared memory a slice lies channel by channel. Positions are swizzled by the piece of 8 channels, so that lanes with
  * different pieces of one row store to different banks.
  */
-template <int R, int D, int W> struct attn_slice {
-    enum { HEADS = 4 * R, LANES = D / 8, AT_ONCE = TEAM / LANES, P = 8 * W / AT_ONCE };
+template <typename F, int D, int W> struct attn_slice {
+    enum { OWN = F::COLUMNS * W, LANES = D / 8, AT_ONCE = TEAM / LANES, P = OWN / AT_ONCE };
+    static_assert(P > 0, "a team loads whole rows at once");
     int q_head, q_channel, fp8;
     const char *data[P];
     gpu_u2 scales, q; /* scales: of this lane's own row */
@@ -276,26 +295,26 @@ template <int D> GPU_DEVICE int attn_swizzle(int channel) {
 }
 
 /* Lane i has looked up row i of the team. */
-template <int R, int D, int W, bool PAGED>
-GPU_DEVICE void attn_slice_start(struct attn_slice<R, D, W> &slice, struct attn_place own) {
-    typedef struct attn_slice<R, D, W> S;
+template <typename F, int D, int W, bool PAGED>
+GPU_DEVICE void attn_slice_start(struct attn_slice<F, D, W> &slice, struct attn_place own) {
+    typedef struct attn_slice<F, D, W> S;
     const int thread = (int)gpu_thread();
     GPU_UNROLL for (int p = 0; p < S::P; p++) {
         const int row = p * S::AT_ONCE + gpu_lane() / S::LANES;
         slice.data[p] = (const char *)(uintptr_t)team_read_i64((int64_t)(uintptr_t)own.data, row);
         slice.bytes[p] = 0;
     }
-    slice.q_head = thread % S::HEADS;
-    slice.q_channel = thread / S::HEADS * 4;
+    slice.q_head = thread % F::HEADS;
+    slice.q_channel = thread / F::HEADS * 4;
     slice.fp8 = own.fp8;
     slice.scales = attn_load_scales<PAGED>(own);
     slice.q.x = slice.q.y = 0;
 }
 
-template <int R, int D, int W, bool PAGED>
-GPU_DEVICE void attn_slice_load(struct attn_slice<R, D, W> &slice, const struct attn_query &q,
+template <typename F, int D, int W, bool PAGED>
+GPU_DEVICE void attn_slice_load(struct attn_slice<F, D, W> &slice, const struct attn_query &q,
                                 int channel) {
-    typedef struct attn_slice<R, D, W> S;
+    typedef struct attn_slice<F, D, W> S;
     const int group = channel / KV_GROUP;
     const uint32_t byte = (group < 4 ? slice.scales.x : slice.scales.y) >> 8 * (group % 4) & 0xFFu;
     GPU_UNROLL for (int p = 0; p < S::P; p++) {
@@ -305,34 +324,35 @@ GPU_DEVICE void attn_slice_load(struct attn_slice<R, D, W> &slice, const struct 
     if (slice.q_channel < D) slice.q = attn_load_query(q, slice.q_head, channel + slice.q_channel);
 }
 
-template <int R, int D, int W, bool PAGED>
-GPU_DEVICE void attn_slice_put(const struct attn_slice<R, D, W> &slice, float *rows, int channel,
+template <typename F, int D, int W, bool PAGED>
+GPU_DEVICE void attn_slice_put(const struct attn_slice<F, D, W> &slice, float *rows, int channel,
                                int scrub) {
-    typedef struct attn_slice<R, D, W> S;
+    typedef struct attn_slice<F, D, W> S;
     const int first = 8 * (gpu_lane() % S::LANES);
     GPU_UNROLL for (int p = 0; p < S::P; p++) {
-        const int row = gpu_team() * 8 * W + p * S::AT_ONCE + gpu_lane() / S::LANES;
+        const int row = gpu_team() * S::OWN + p * S::AT_ONCE + gpu_lane() / S::LANES;
         float *const to = rows + first * 64 * W + (row ^ attn_swizzle<D>(first));
         float x[8];
         attn_values<PAGED>(x, slice.raw[p], slice.bytes[p], channel + first, slice.fp8, scrub);
         GPU_UNROLL for (int i = 0; i < 8; i++) { to[i * 64 * W] = x[i]; }
     }
     if (slice.q_channel < D) {
-        float *const queries = rows + D * ATTN_TILE + slice.q_channel * S::HEADS + slice.q_head;
+        float *const queries = rows + D * ATTN_TILE + slice.q_channel * F::HEADS + slice.q_head;
         queries[0] = num_bf16_low(slice.q.x);
-        queries[S::HEADS] = num_bf16_high(slice.q.x);
-        queries[2 * S::HEADS] = num_bf16_low(slice.q.y);
-        queries[3 * S::HEADS] = num_bf16_high(slice.q.y);
+        queries[F::HEADS] = num_bf16_high(slice.q.x);
+        queries[2 * F::HEADS] = num_bf16_low(slice.q.y);
+        queries[3 * F::HEADS] = num_bf16_high(slice.q.y);
     }
 }
 
 /* The chains of R heads and W positions over a slice. */
-template <int R, int D, int W>
+template <typename F, int D, int W>
 GPU_DEVICE void attn_slice_dot(float (*chain)[W], const float *rows, int head, int column) {
+    enum { R = F::R };
     const float *const queries = rows + D * ATTN_TILE + head;
     GPU_UNROLL for (int d = 0; d < D; d++) {
         float x[R], k[W];
-        attn_read<R>(x, queries + d * 4 * R);
+        attn_read<R>(x, queries + d * F::HEADS);
         attn_read<W>(k, rows + d * 64 * W + (column ^ attn_swizzle<D>(d)));
         GPU_UNROLL for (int h = 0; h < R; h++) {
             GPU_UNROLL for (int i = 0; i < W; i++) {
@@ -358,62 +378,63 @@ template <int R, int W> GPU_DEVICE void attn_clear(float (*x)[W]) {
     }
 }
 
-template <int R, int W>
+template <typename F, int W>
 GPU_DEVICE void attn_put_scores(float *s, const float (*total)[W], float scale,
                                 const uint8_t *valid) {
+    enum { R = F::R };
     const float none = -gpu_float(0x7F800000u);
     GPU_UNROLL for (int i = 0; i < W; i++) {
         float made[R];
         GPU_UNROLL for (int h = 0; h < R; h++) { made[h] = valid[i] ? total[h][i] * scale : none; }
-        GPU_UNROLL for (int h = 0; h < R; h += 4) { attn_put4(s + i * 4 * R + h, made + h); }
+        GPU_UNROLL for (int h = 0; h < R; h += 4) { attn_put4(s + i * F::HEADS + h, made + h); }
     }
 }
 
 /* The position that this lane looks up for a tile: 256 positions, or the last 128. */
-GPU_DEVICE int attn_tile_row(const struct attn_lists &lists, int tile) {
-    const int own = lists.positions - tile > ATTN_BLOCK ? 32 : 16;
+template <typename F> GPU_DEVICE int attn_tile_row(const struct attn_lists &lists, int tile) {
+    const int own = lists.positions - tile > ATTN_BLOCK ? 4 * F::COLUMNS : 2 * F::COLUMNS;
     return tile + gpu_team() * own + gpu_lane() % own;
 }
 
-/* Scores of W * 64 positions (W 2 or 4) from `tile` on; a team computes 8 * W of them. `entry` is this lane's of the tile,
+/* Scores of W * 64 positions (W 2 or 4) from `tile` on; a team computes COLUMNS * W of them. `entry` is this lane's of the tile,
  * and then of the next one. */
-template <int R, int D, int BUFFERS, bool PAGED, int W>
+template <typename F, int D, int BUFFERS, bool PAGED, int W>
 GPU_DEVICE void attn_scores(const struct attn_args &a, const struct attn_lists &lists,
                             const struct attn_query &q, int tile, int *entry, float *s,
                             char *slices, uint8_t *valid) {
-    enum { SLICES = KV_HEAD / D };
-    struct attn_slice<R, D, W> slice;
+    enum { R = F::R, SLICES = KV_HEAD / D, OWN = F::COLUMNS * W };
+    struct attn_slice<F, D, W> slice;
     float chain[R][W], total[R][W];
-    const int head = attn_lane_group() * R, own = gpu_team() * 8 * W,
-              column = own + attn_lane_column() * W;
+    const int head = attn_lane_group<F>() * R, own = gpu_team() * OWN,
+              column = own + attn_lane_column<F>() * W;
     /* Teams beyond the list, and heads beyond the last, have nothing to compute. */
     const int block = own / ATTN_BLOCK * ATTN_BLOCK;
     const bool computes =
         own - block < attn_filled(lists, tile + block) && q.first + head < q.heads;
     const struct attn_place place = attn_place_of<PAGED>(a, lists, tile + own, *entry);
-    if (gpu_lane() < 8 * W) valid[own + gpu_lane()] = place.data != NULL;
-    attn_slice_start<R, D, W, PAGED>(slice, place);
-    attn_slice_load<R, D, W, PAGED>(slice, q, 0);
-    *entry = attn_entry(lists, attn_tile_row(lists, tile + ATTN_TILE));
+    if (gpu_lane() < OWN) valid[own + gpu_lane()] = place.data != NULL;
+    attn_slice_start<F, D, W, PAGED>(slice, place);
+    attn_slice_load<F, D, W, PAGED>(slice, q, 0);
+    *entry = attn_entry(lists, attn_tile_row<F>(lists, tile + ATTN_TILE));
     attn_clear<R, W>(chain);
     attn_clear<R, W>(total);
     GPU_NO_UNROLL for (int i = 0; i < SLICES; i++) {
-        float *const rows = (float *)(slices + i % BUFFERS * ATTN_SLICE_BYTES(D, R));
+        float *const rows = (float *)(slices + i % BUFFERS * ATTN_SLICE_BYTES(D, F));
         if (BUFFERS == 1) gpu_barrier();
-        attn_slice_put<R, D, W, PAGED>(slice, rows, i * D, a.scrub);
+        attn_slice_put<F, D, W, PAGED>(slice, rows, i * D, a.scrub);
         gpu_barrier();
-        if (i + 1 < SLICES) attn_slice_load<R, D, W, PAGED>(slice, q, (i + 1) * D);
+        if (i + 1 < SLICES) attn_slice_load<F, D, W, PAGED>(slice, q, (i + 1) * D);
         if (!computes) continue;
-        attn_slice_dot<R, D, W>(chain, rows, head, column);
+        attn_slice_dot<F, D, W>(chain, rows, head, column);
         if ((i + 1) * D % ATTN_BLOCK == 0) attn_end_block<R, W>(total, chain);
     }
-    attn_put_scores<R, W>(s + column * 4 * R + head, total, a.scale, valid + column);
+    attn_put_scores<F, W>(s + column * F::HEADS + head, total, a.scale, valid + column);
     gpu_barrier();
 }
 
 /* The maximum of n rows of scores, taken into shared.m. */
-template <int R> GPU_DEVICE void attn_max(struct attn_shared<R> &shared, const float *s, int n) {
-    enum { HEADS = 4 * R, STEP = CALL_THREADS / HEADS };
+template <typename F> GPU_DEVICE void attn_max(struct attn_shared<F> &shared, const float *s, int n) {
+    enum { HEADS = F::HEADS, STEP = F::THREADS / HEADS };
     const int head = (int)gpu_thread() % HEADS;
     float most = shared.m[head];
     for (int i = (int)gpu_thread() / HEADS; i < n; i += STEP)
@@ -422,19 +443,19 @@ template <int R> GPU_DEVICE void attn_max(struct attn_shared<R> &shared, const f
     if (gpu_lane() < HEADS) shared.most[gpu_team()][head] = most;
     gpu_barrier();
     if (gpu_thread() < HEADS) {
-        for (int team = 0; team < CALL_TEAMS; team++) most = gpu_max(most, shared.most[team][head]);
+        for (int team = 0; team < F::TEAMS; team++) most = gpu_max(most, shared.most[team][head]);
         shared.m[head] = most + 0.0f; /* -0 becomes +0 */
     }
     gpu_barrier();
 }
 
 /* Sums of n / 128 blocks of weights into shared.l, block after block; the weights are rounded in place. */
-template <int R> GPU_DEVICE void attn_sum_weights(struct attn_shared<R> &shared, float *s, int n) {
-    enum { HEADS = 4 * R, AHEAD = 8 };
+template <typename F> GPU_DEVICE void attn_sum_weights(struct attn_shared<F> &shared, float *s, int n) {
+    enum { HEADS = F::HEADS, TEAMS = F::TEAMS, AHEAD = 8 };
     const int head = (int)gpu_thread() % HEADS, mine = (int)gpu_thread() / HEADS;
-    for (int first = 0; first < n; first += CALL_TEAMS * ATTN_BLOCK) {
+    for (int first = 0; first < n; first += TEAMS * ATTN_BLOCK) {
         const int block = first + mine * ATTN_BLOCK;
-        if (mine < CALL_TEAMS && block < n) {
+        if (mine < TEAMS && block < n) {
             float *const at = s + block * HEADS + head;
             float sum = 0.0f;
             GPU_NO_UNROLL for (int i = 0; i < ATTN_BLOCK; i += AHEAD) {
@@ -450,7 +471,7 @@ template <int R> GPU_DEVICE void attn_sum_weights(struct attn_shared<R> &shared,
         gpu_barrier();
         if (gpu_thread() < HEADS) {
             float l = shared.l[head];
-            for (int i = 0; i < CALL_TEAMS && first + i * ATTN_BLOCK < n; i++)
+            for (int i = 0; i < TEAMS && first + i * ATTN_BLOCK < n; i++)
                 l += shared.sums[i][head];
             shared.l[head] = l;
         }
@@ -459,48 +480,48 @@ template <int R> GPU_DEVICE void attn_sum_weights(struct attn_shared<R> &shared,
 }
 
 /* Scores of n positions, whole blocks, become weights. */
-template <int R> GPU_DEVICE void attn_weights(struct attn_shared<R> &shared, float *s, int n) {
-    enum { HEADS = 4 * R, AHEAD = 8, STEP = AHEAD * CALL_THREADS };
+template <typename F> GPU_DEVICE void attn_weights(struct attn_shared<F> &shared, float *s, int n) {
+    enum { HEADS = F::HEADS, AHEAD = 128 * HEADS / F::THREADS < 8 ? 128 * HEADS / F::THREADS : 8, STEP = AHEAD * F::THREADS };
     const float none = -gpu_float(0x7F800000u);
     const float most = shared.m[gpu_thread() % HEADS], m = most == none ? 0.0f : most;
-    /* 128 positions of 16 heads are STEP scores. */
+    /* 128 positions are whole STEPs. */
     GPU_NO_UNROLL for (int first = 0; first < n * HEADS; first += STEP) {
         float *const at = s + first + gpu_thread();
         float p[AHEAD];
         GPU_UNROLL for (int i = 0; i < AHEAD; i++) {
-            p[i] = elementary_exp_below(at[i * CALL_THREADS] - m);
+            p[i] = elementary_exp_below(at[i * F::THREADS] - m);
         }
-        GPU_UNROLL for (int i = 0; i < AHEAD; i++) { at[i * CALL_THREADS] = p[i]; }
+        GPU_UNROLL for (int i = 0; i < AHEAD; i++) { at[i * F::THREADS] = p[i]; }
     }
     gpu_barrier();
-    attn_sum_weights<R>(shared, s, n);
+    attn_sum_weights<F>(shared, s, n);
 }
 
 /* ---- values ---- */
 
 /* A lane's share of a slice of rows: which row, and which pieces of 8 channels. */
-template <int D> struct attn_loader {
-    enum { ROWS = D / 2, LANES = CALL_THREADS / ROWS, P = 64 / LANES };
+template <typename F, int D> struct attn_loader {
+    enum { ROWS = D / 2, LANES = F::THREADS / ROWS, P = 64 / LANES };
     int row, lane;
     struct attn_place place;
     gpu_u2 scales;
     gpu_u4 raw[P];
 };
 
-template <int D, bool PAGED>
-GPU_DEVICE void attn_start(struct attn_loader<D> &loader, const struct attn_args &a,
+template <typename F, int D, bool PAGED>
+GPU_DEVICE void attn_start(struct attn_loader<F, D> &loader, const struct attn_args &a,
                            const struct attn_lists &lists, int position, int entry) {
     loader.place = attn_place_of<PAGED>(a, lists, position, entry);
     loader.scales = attn_load_scales<PAGED>(loader.place);
-    GPU_UNROLL for (int p = 0; p < attn_loader<D>::P; p++) loader.raw[p] =
-        attn_load<PAGED>(loader.place.data, 8 * (p * attn_loader<D>::LANES + loader.lane));
+    GPU_UNROLL for (int p = 0; p < attn_loader<F, D>::P; p++) loader.raw[p] =
+        attn_load<PAGED>(loader.place.data, 8 * (p * attn_loader<F, D>::LANES + loader.lane));
 }
 
 /* Rows lie in two halves, of the lower and the upper four of each eight channels: no bank conflicts either way. */
-template <int D, bool PAGED>
-GPU_DEVICE void attn_finish_load(const struct attn_loader<D> &loader, float *rows, int scrub) {
-    GPU_UNROLL for (int p = 0; p < attn_loader<D>::P; p++) {
-        const int eight = p * attn_loader<D>::LANES + loader.lane;
+template <typename F, int D, bool PAGED>
+GPU_DEVICE void attn_finish_load(const struct attn_loader<F, D> &loader, float *rows, int scrub) {
+    GPU_UNROLL for (int p = 0; p < attn_loader<F, D>::P; p++) {
+        const int eight = p * attn_loader<F, D>::LANES + loader.lane;
         float x[8];
         const int group = 8 * eight / KV_GROUP;
         const uint32_t word = group < 4 ? loader.scales.x : loader.scales.y;
@@ -518,11 +539,12 @@ template <int ROWS> GPU_DEVICE int attn_next(const struct attn_lists &lists, int
 }
 
 /* The chains of R heads and 8 channels over ROWS positions. */
-template <int R, int ROWS>
+template <typename F, int ROWS>
 GPU_DEVICE void attn_value_chains(float (*chain)[8], const float *weights, const float *rows) {
+    enum { R = F::R };
     GPU_UNROLL for (int i = 0; i < ROWS; i++) {
         float w[R], v[8];
-        attn_read<R>(w, weights + i * 4 * R);
+        attn_read<R>(w, weights + i * F::HEADS);
         attn_read<4>(v, rows + i * KV_HEAD);
         attn_read<4>(v + 4, rows + i * KV_HEAD + KV_HEAD / 2);
         GPU_UNROLL for (int h = 0; h < R; h++) {
@@ -535,34 +557,35 @@ GPU_DEVICE void attn_value_chains(float (*chain)[8], const float *weights, const
 
 /* total += weights times values of the positions first .. end - 1, which are whole blocks. The entries of a slice are
  * read two slices ahead, its rows one ahead. */
-template <int R, int D, int BUFFERS, bool PAGED>
+template <typename F, int D, int BUFFERS, bool PAGED>
 GPU_DEVICE void attn_sum_values(float (*total)[8], const struct attn_args &a,
                                 const struct attn_lists &lists, int first, int end, const float *s,
                                 char *slices, bool computes) {
-    enum { ROWS = attn_loader<D>::ROWS, LANES = attn_loader<D>::LANES };
-    const int head = attn_lane_group() * R, eight = gpu_team() * 8 + attn_lane_column();
-    struct attn_loader<D> loader;
+    enum { R = F::R, ROWS = attn_loader<F, D>::ROWS, LANES = attn_loader<F, D>::LANES };
+    const int head = attn_lane_group<F>() * R,
+              eight = gpu_team() * F::COLUMNS + attn_lane_column<F>();
+    struct attn_loader<F, D> loader;
     float chain[R][8];
     loader.row = (int)gpu_thread() / LANES;
     loader.lane = (int)gpu_thread() % LANES;
     int at = first, next = attn_next<ROWS>(lists, at), entry = -1;
-    attn_start<D, PAGED>(loader, a, lists, at + loader.row, attn_entry(lists, at + loader.row));
+    attn_start<F, D, PAGED>(loader, a, lists, at + loader.row, attn_entry(lists, at + loader.row));
     if (next < end) entry = attn_entry(lists, next + loader.row);
     attn_clear<R, 8>(chain);
     GPU_NO_UNROLL for (int slice = 0; at < end; slice++) {
-        float *const rows = (float *)(slices + slice % BUFFERS * ATTN_SLICE_BYTES(D, R));
+        float *const rows = (float *)(slices + slice % BUFFERS * ATTN_SLICE_BYTES(D, F));
         const int here = at;
         if (BUFFERS == 1) gpu_barrier();
-        attn_finish_load<D, PAGED>(loader, rows, a.scrub);
+        attn_finish_load<F, D, PAGED>(loader, rows, a.scrub);
         gpu_barrier();
         at = next;
         if (at < end) {
-            attn_start<D, PAGED>(loader, a, lists, at + loader.row, entry);
+            attn_start<F, D, PAGED>(loader, a, lists, at + loader.row, entry);
             next = attn_next<ROWS>(lists, at);
             if (next < end) entry = attn_entry(lists, next + loader.row);
         }
         if (!computes) continue;
-        attn_value_chains<R, ROWS>(chain, s + (here - first) * 4 * R + head, rows + 4 * eight);
+        attn_value_chains<F, ROWS>(chain, s + (here - first) * F::HEADS + head, rows + 4 * eight);
         if (at % ATTN_BLOCK == 0) attn_end_block<R, 8>(total, chain);
     }
     gpu_barrier();
@@ -571,12 +594,12 @@ GPU_DEVICE void attn_sum_values(float (*total)[8], const struct attn_args &a,
 /* ---- results ---- */
 
 /* What every channel of a head is multiplied with and divided by; logarithms. A denominator of 0 stands for a row of 0. */
-template <int R>
-GPU_DEVICE void attn_finish_heads(struct attn_shared<R> &shared, const struct attn_args &a,
+template <typename F>
+GPU_DEVICE void attn_finish_heads(struct attn_shared<F> &shared, const struct attn_args &a,
                                   int64_t token, int first_head) {
     const float infinity = gpu_float(0x7F800000u);
     const int lane = (int)gpu_thread(), head = first_head + lane;
-    if (lane < 4 * R && head < a.heads) {
+    if (lane < F::HEADS && head < a.heads) {
         const float m = shared.m[lane], l = shared.l[lane];
         const float sink = a.sink == NULL ? -infinity : a.sink[head];
         const float most = sink > m ? sink : m;
@@ -592,12 +615,12 @@ GPU_DEVICE void attn_finish_heads(struct attn_shared<R> &shared, const struct at
     gpu_barrier();
 }
 
-template <int R>
-GPU_DEVICE void attn_store(const struct attn_shared<R> &shared, const struct attn_args &a,
+template <typename F>
+GPU_DEVICE void attn_store(const struct attn_shared<F> &shared, const struct attn_args &a,
                            int64_t token, int first_head, const float (*total)[8]) {
-    const int eight = gpu_team() * 8 + attn_lane_column();
-    GPU_UNROLL for (int h = 0; h < R; h++) {
-        const int mine = attn_lane_group() * R + h, head = first_head + mine;
+    const int eight = gpu_team() * F::COLUMNS + attn_lane_column<F>();
+    GPU_UNROLL for (int h = 0; h < F::R; h++) {
+        const int mine = attn_lane_group<F>() * F::R + h, head = first_head + mine;
         if (head >= a.heads) continue;
         const float factor = shared.a[mine], den = shared.den[mine];
         uint32_t made[4];
@@ -614,20 +637,20 @@ GPU_DEVICE void attn_store(const struct attn_shared<R> &shared, const struct att
     }
 }
 
-template <int R>
-GPU_DEVICE void attn_store_part(const struct attn_shared<R> &shared, const struct attn_args &a,
+template <typename F>
+GPU_DEVICE void attn_store_part(const struct attn_shared<F> &shared, const struct attn_args &a,
                                 int64_t token, int64_t split, int first_head,
                                 const float (*total)[8]) {
-    const int eight = gpu_team() * 8 + attn_lane_column(), own = (int)gpu_thread();
-    GPU_UNROLL for (int h = 0; h < R; h++) {
-        const int head = first_head + attn_lane_group() * R + h;
+    const int eight = gpu_team() * F::COLUMNS + attn_lane_column<F>(), own = (int)gpu_thread();
+    GPU_UNROLL for (int h = 0; h < F::R; h++) {
+        const int head = first_head + attn_lane_group<F>() * F::R + h;
         if (head >= a.heads) continue;
         char *const acc =
             a.part_acc + token * a.acc_token + split * a.acc_split + head * a.acc_head + 32 * eight;
         attn_put4(acc, total[h]);
         attn_put4(acc + 16, total[h] + 4);
     }
-    if (own < 4 * R && first_head + own < a.heads) {
+    if (own < F::HEADS && first_head + own < a.heads) {
         const int64_t at = token * a.part_token + split * a.part_split + 4 * (first_head + own);
         const bool none = shared.m[own] == -gpu_float(0x7F800000u);
         *(float *)(a.part_m + at) = none ? gpu_float(0xFF7FFFFFu) : shared.m[own];
@@ -638,55 +661,55 @@ GPU_DEVICE void attn_store_part(const struct attn_shared<R> &shared, const struc
 /* ---- the kernel ---- */
 
 /* What a block works on. */
-template <int R> struct attn_work {
+template <typename F> struct attn_work {
     struct attn_lists lists;
     struct attn_query q;
     char *slices;
     float *scores;
-    struct attn_shared<R> *shared;
+    struct attn_shared<F> *shared;
     bool computes;
 };
 
-template <int R, int D, int BUFFERS, bool PAGED>
-GPU_DEVICE void attn_tile(const struct attn_args &a, const struct attn_work<R> &w, int tile,
+template <typename F, int D, int BUFFERS, bool PAGED>
+GPU_DEVICE void attn_tile(const struct attn_args &a, const struct attn_work<F> &w, int tile,
                           int *entry, float *s) {
     if (w.lists.positions - tile > ATTN_BLOCK)
-        attn_scores<R, D, BUFFERS, PAGED, 4>(a, w.lists, w.q, tile, entry, s, w.slices,
+        attn_scores<F, D, BUFFERS, PAGED, 4>(a, w.lists, w.q, tile, entry, s, w.slices,
                                              w.shared->valid);
     else
-        attn_scores<R, D, BUFFERS, PAGED, 2>(a, w.lists, w.q, tile, entry, s, w.slices,
+        attn_scores<F, D, BUFFERS, PAGED, 2>(a, w.lists, w.q, tile, entry, s, w.slices,
                                              w.shared->valid);
 }
 
 /* All scores are kept. */
-template <int R, int D, int BUFFERS, bool PAGED>
+template <typename F, int D, int BUFFERS, bool PAGED>
 GPU_DEVICE void attn_attend(float (*total)[8], const struct attn_args &a,
-                            const struct attn_work<R> &w) {
+                            const struct attn_work<F> &w) {
     const int positions = w.lists.positions;
-    int entry = attn_entry(w.lists, attn_tile_row(w.lists, 0));
+    int entry = attn_entry(w.lists, attn_tile_row<F>(w.lists, 0));
     GPU_NO_UNROLL for (int tile = 0; tile < positions; tile += ATTN_TILE)
-        attn_tile<R, D, BUFFERS, PAGED>(a, w, tile, &entry, w.scores + tile * 4 * R);
-    attn_max<R>(*w.shared, w.scores, positions);
-    attn_weights<R>(*w.shared, w.scores, positions);
-    attn_sum_values<R, D, BUFFERS, PAGED>(total, a, w.lists, 0, positions, w.scores, w.slices,
+        attn_tile<F, D, BUFFERS, PAGED>(a, w, tile, &entry, w.scores + tile * F::HEADS);
+    attn_max<F>(*w.shared, w.scores, positions);
+    attn_weights<F>(*w.shared, w.scores, positions);
+    attn_sum_values<F, D, BUFFERS, PAGED>(total, a, w.lists, 0, positions, w.scores, w.slices,
                                           w.computes);
 }
 
 /* Scores of a tile are kept: all of them are computed twice. */
-template <int R, int D, int BUFFERS, bool PAGED>
+template <typename F, int D, int BUFFERS, bool PAGED>
 GPU_DEVICE void attn_attend_long(float (*total)[8], const struct attn_args &a,
-                                 const struct attn_work<R> &w) {
+                                 const struct attn_work<F> &w) {
     const int positions = w.lists.positions;
     GPU_NO_UNROLL for (int turn = 0; turn < 2; turn++) {
-        int entry = attn_entry(w.lists, attn_tile_row(w.lists, 0));
+        int entry = attn_entry(w.lists, attn_tile_row<F>(w.lists, 0));
         GPU_NO_UNROLL for (int tile = 0; tile < positions; tile += ATTN_TILE) {
             const int left = positions - tile, n = left < ATTN_TILE ? left : ATTN_TILE;
-            attn_tile<R, D, BUFFERS, PAGED>(a, w, tile, &entry, w.scores);
+            attn_tile<F, D, BUFFERS, PAGED>(a, w, tile, &entry, w.scores);
             if (turn == 0) {
-                attn_max<R>(*w.shared, w.scores, n);
+                attn_max<F>(*w.shared, w.scores, n);
             } else {
-                attn_weights<R>(*w.shared, w.scores, n);
-                attn_sum_values<R, D, BUFFERS, PAGED>(total, a, w.lists, tile, tile + n, w.scores,
+                attn_weights<F>(*w.shared, w.scores, n);
+                attn_sum_values<F, D, BUFFERS, PAGED>(total, a, w.lists, tile, tile + n, w.scores,
                                                       w.slices, w.computes);
             }
         }
@@ -694,37 +717,37 @@ GPU_DEVICE void attn_attend_long(float (*total)[8], const struct attn_args &a,
 }
 
 /* LONG: lists may be longer than there is room for. Registers are dear: two kernels. */
-template <int R, int D, int BUFFERS, bool PAGED, bool PART, bool LONG>
-__global__ void __launch_bounds__(CALL_THREADS, 1) attn_kernel(const struct attn_args a) {
+template <typename F, int D, int BUFFERS, bool PAGED, bool PART, bool LONG>
+__global__ void __launch_bounds__(F::THREADS, 1) attn_kernel(const struct attn_args a) {
     GPU_SHARED(memory);
-    struct attn_shared<R> &shared =
-        *(struct attn_shared<R> *)(memory + BUFFERS * ATTN_SLICE_BYTES(D, R));
+    struct attn_shared<F> &shared =
+        *(struct attn_shared<F> *)(memory + BUFFERS * ATTN_SLICE_BYTES(D, F));
     const int64_t part = gpu_quotient(gpu_block(), a.head_tiles);
-    const int first_head = (int)(gpu_block() - part * a.head_tiles.value) * 4 * R;
+    const int first_head = (int)(gpu_block() - part * a.head_tiles.value) * F::HEADS;
     const int64_t token = gpu_quotient(part, a.splits), split = part - token * a.splits.value;
-    struct attn_work<R> w;
-    float total[R][8];
+    struct attn_work<F> w;
+    float total[F::R][8];
     w.lists = attn_lists_of(a, token, split);
     w.q = {a.q + token * a.q_token, a.q_head, first_head, a.heads};
     w.slices = memory;
     w.shared = &shared;
-    w.scores = (float *)(memory + ATTN_FIXED_BYTES(R, D, BUFFERS));
-    w.computes = first_head + attn_lane_group() * R < a.heads;
-    attn_clear<R, 8>(total);
-    if (gpu_thread() < 4 * R) {
+    w.scores = (float *)(memory + ATTN_FIXED_BYTES(F, D, BUFFERS));
+    w.computes = first_head + attn_lane_group<F>() * F::R < a.heads;
+    attn_clear<F::R, 8>(total);
+    if (gpu_thread() < F::HEADS) {
         shared.m[gpu_thread()] = -gpu_float(0x7F800000u);
         shared.l[gpu_thread()] = 0.0f;
     }
     gpu_barrier();
     if (LONG && w.lists.positions > a.kept)
-        attn_attend_long<R, D, BUFFERS, PAGED>(total, a, w);
+        attn_attend_long<F, D, BUFFERS, PAGED>(total, a, w);
     else if (w.lists.positions > 0)
-        attn_attend<R, D, BUFFERS, PAGED>(total, a, w);
+        attn_attend<F, D, BUFFERS, PAGED>(total, a, w);
     if (PART) {
-        attn_store_part<R>(shared, a, token, split, first_head, total);
+        attn_store_part<F>(shared, a, token, split, first_head, total);
     } else {
-        attn_finish_heads<R>(shared, a, token, first_head);
-        attn_store<R>(shared, a, token, first_head, total);
+        attn_finish_heads<F>(shared, a, token, first_head);
+        attn_store<F>(shared, a, token, first_head, total);
     }
 }
 
@@ -829,41 +852,47 @@ static inline void attn_output(char **data, int64_t *token, int64_t *head, const
 }
 
 /* Launches with room for as many scores as lists may need, or as there is memory for. */
-template <int R, int D, int BUFFERS, bool PAGED, bool PART>
+template <typename F, int D, int BUFFERS, bool PAGED, bool PART>
 static int attn_launch_as(struct attn_args &a, dim3 grid, int64_t positions, gpu_stream stream,
                           struct call_why why) {
-    const int64_t room = gpu_shared_limit() - ATTN_FIXED_BYTES(R, D, BUFFERS);
-    const int64_t most = room / ATTN_SCORE_BYTES(R) / ATTN_BLOCK * ATTN_BLOCK;
+    const int64_t room = gpu_shared_limit() - ATTN_FIXED_BYTES(F, D, BUFFERS);
+    const int64_t most = room / ATTN_SCORE_BYTES(F) / ATTN_BLOCK * ATTN_BLOCK;
     const int64_t kept = positions < ATTN_TILE ? (int64_t)ATTN_TILE : call_min(positions, most);
     [[maybe_unused]] const int64_t bytes =
-        ATTN_FIXED_BYTES(R, D, BUFFERS) + kept * ATTN_SCORE_BYTES(R);
+        ATTN_FIXED_BYTES(F, D, BUFFERS) + kept * ATTN_SCORE_BYTES(F);
     a.kept = (int)kept;
     if (positions <= kept)
-        GPU_LAUNCH_SHARED((attn_kernel<R, D, BUFFERS, PAGED, PART, false>), grid, CALL_THREADS,
+        GPU_LAUNCH_SHARED((attn_kernel<F, D, BUFFERS, PAGED, PART, false>), grid, F::THREADS,
                           bytes, stream, a);
     else
-        GPU_LAUNCH_SHARED((attn_kernel<R, D, BUFFERS, PAGED, PART, true>), grid, CALL_THREADS,
+        GPU_LAUNCH_SHARED((attn_kernel<F, D, BUFFERS, PAGED, PART, true>), grid, F::THREADS,
                           bytes, stream, a);
     return call_launched(why);
 }
 
-#define ATTN_LEAST_BYTES(R, D, BUFFERS)                                                            \
-    (ATTN_FIXED_BYTES(R, D, BUFFERS) + ATTN_TILE * ATTN_SCORE_BYTES(R))
+#define ATTN_LEAST_BYTES(F, D, BUFFERS)                                                            \
+    (ATTN_FIXED_BYTES(F, D, BUFFERS) + ATTN_TILE * ATTN_SCORE_BYTES(F))
 
-template <int R, bool PAGED, bool PART>
+/* SMALL: the form where shared memory is small; as many heads. */
+template <typename F, typename SMALL, bool PAGED, bool PART>
 static int attn_launch_heads(struct attn_args &a, int64_t parts, int64_t positions,
                              gpu_stream stream, struct call_why why) {
     dim3 grid;
-    a.head_tiles = call_divisor(call_ceil(a.heads, 4 * R));
+    a.head_tiles = call_divisor(call_ceil(a.heads, F::HEADS));
     const int status = call_grid(&grid, parts * a.head_tiles.value, why);
     if (status != DSV4_OK) return status;
     /* Where it can never fit, it is not compiled. */
-    if constexpr (ATTN_LEAST_BYTES(R, 32, 2) <= GPU_SHARED_BYTES) {
-        if (ATTN_LEAST_BYTES(R, 32, 2) <= gpu_shared_limit())
-            return attn_launch_as<R, 32, 2, PAGED, PART>(a, grid, positions, stream, why);
+    if constexpr (ATTN_LEAST_BYTES(F, 32, 2) <= GPU_SHARED_BYTES) {
+        if (ATTN_LEAST_BYTES(F, 32, 2) <= gpu_shared_limit())
+            return attn_launch_as<F, 32, 2, PAGED, PART>(a, grid, positions, stream, why);
     }
-    return attn_launch_as<R, 16, 1, PAGED, PART>(a, grid, positions, stream, why);
+    return attn_launch_as<SMALL, 16, 1, PAGED, PART>(a, grid, positions, stream, why);
 }
+
+/* Decoding FP8 leaves gaps that more teams fill; measured on an H100, rows of bf16 are faster with fewer. */
+typedef struct attn_form<4, 4, 256> attn_form_few;
+typedef struct attn_form<4, 8, 512> attn_form_paged;
+typedef struct attn_form<8, 4, 256> attn_form_small;
 
 /* `parts`: tokens times splits. */
 template <bool PAGED, bool PART>
@@ -873,8 +902,14 @@ static int attn_launch(const dsv4_call *call, struct attn_args &a, int64_t parts
     const int64_t positions = attn_longest(a.main, dsv4_find(call, "indices")) +
                               (PAGED ? attn_longest(a.extra, dsv4_find(call, "extra_indices")) : 0);
     if (parts == 0) return DSV4_OK;
-    if (a.heads <= 16) return attn_launch_heads<4, PAGED, PART>(a, parts, positions, stream, why);
-    return attn_launch_heads<8, PAGED, PART>(a, parts, positions, stream, why);
+    if (a.heads <= attn_form_few::HEADS)
+        return attn_launch_heads<attn_form_few, attn_form_few, PAGED, PART>(a, parts, positions,
+                                                                           stream, why);
+    if constexpr (PAGED)
+        return attn_launch_heads<attn_form_paged, attn_form_small, PAGED, PART>(a, parts, positions,
+                                                                                stream, why);
+    return attn_launch_heads<attn_form_small, attn_form_small, PAGED, PART>(a, parts, positions,
+                                                                            stream, why);
 }
 
 #endif

@@ -61,7 +61,7 @@ static inline gpu_error gpu_copy_back(void *to, const void *from, size_t bytes) 
 
 /* ---- fibers ---- */
 
-enum { EMULATED_LANES = 256, EMULATED_TEAM = 32, EMULATED_STACK = 1 << 16 };
+enum { EMULATED_LANES = 1024, EMULATED_TEAM = 32, EMULATED_STACK = 1 << 16 };
 
 struct emulated_block {
     ucontext_t scheduler, fibers[EMULATED_LANES];
@@ -151,6 +151,7 @@ template <typename Args> struct emulated_call {
 template <typename Args>
 static void emulated_launch(void (*kernel)(Args), uint32_t blocks, int lanes, const Args &args) {
     const struct emulated_call<Args> call = { kernel, &args };
+    if (lanes > EMULATED_LANES) emulated_stop("more lanes than a block can have");
     emulated.lanes = lanes;
     emulated.body = emulated_call<Args>::body;
     emulated.args = &call;

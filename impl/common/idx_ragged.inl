@@ -33,86 +33,77 @@ GPU_DEVICE int idx_sum_lengths(const Op &op, int64_t begin, int64_t end, int *su
     return idx_block_sum(sum, sums);
 }
 
+/* Entries by `lanes` lanes, one at a time. */
 template <typename Op>
-GPU_DEVICE void idx_write_entry(const Op &op, const typename Op::row &row, int32_t *to, int o) {
-    if (op.holds(row, o)) to[o] = op.made(row, o, op.raw(row, o));
+GPU_DEVICE void idx_write_entries(const Op &op, const typename Op::row &row, int32_t *to, int n,
+                                  int lane, int lanes) {
+    for (int o = lane; o < n; o += lanes)
+        if (op.holds(row, o)) to[o] = op.made(row, o, op.raw(row, o));
 }
 
-/* Entries 4 * piece .. + 3 as they are read; beyond what can be read in one piece, 0. */
+/* Entries 4 * piece .. + 3 as they are read; 0 where there is nothing to read. */
 template <typename Op>
 GPU_DEVICE struct idx_four idx_piece(const Op &op, const typename Op::row &row, int piece) {
-    if (piece >= 0 && 4 * piece + 4 <= op.read(row))
+    if (4 * piece + 4 <= op.read(row))
         return idx_load<true>(op.from(row), 4 * piece, 4 * piece + 4);
     struct idx_four four;
     GPU_UNROLL
-    for (int i = 0; i < 4; i++) {
-        const int o = 4 * piece + i;
-        four.x[i] = o >= 0 && o < op.read(row) ? op.from(row)[o] : 0;
-    }
+    for (int i = 0; i < 4; i++)
+        four.x[i] = 4 * piece + i < op.read(row) ? op.from(row)[4 * piece + i] : 0;
     return four;
 }
 
-/* x[i] and the entries after it, four in a row, `shift` of them (0 to 3) from y. */
-GPU_DEVICE struct idx_four idx_shifted(const struct idx_four &x, const struct idx_four &y,
-                                       int shift) {
-    struct idx_four four;
-    four.x[0] = shift == 0 ? x.x[0] : shift == 1 ? x.x[1] : shift == 2 ? x.x[2] : x.x[3];
-    four.x[1] = shift == 0 ? x.x[1] : shift == 1 ? x.x[2] : shift == 2 ? x.x[3] : y.x[0];
-    four.x[2] = shift == 0 ? x.x[2] : shift == 1 ? x.x[3] : shift == 2 ? y.x[0] : y.x[1];
-    four.x[3] = shift == 0 ? x.x[3] : shift == 1 ? y.x[0] : shift == 2 ? y.x[1] : y.x[2];
-    return four;
+/* Entries o .. o + 3 of a row of n, those that it has. */
+template <typename Op>
+GPU_DEVICE void idx_write_piece(const Op &op, const typename Op::row &row, int32_t *to, int o,
+                                int n, struct idx_four four) {
+    bool whole = o >= 0 && o + 4 <= n;
+    GPU_UNROLL
+    for (int k = 0; k < 4; k++) {
+        const bool there = o + k >= 0 && o + k < n;
+        four.x[k] = there ? op.made(row, o + k, four.x[k]) : 0;
+        whole = whole && op.holds(row, o + k);
+    }
+    if (whole) {
+        idx_store<true>(to + o, 0, 4, four);
+        return;
+    }
+    GPU_UNROLL
+    for (int k = 0; k < 4; k++)
+        if (o + k >= 0 && o + k < n && op.holds(row, o + k)) to[o + k] = four.x[k];
 }
 
 /*
- * A row whose entries are written in pieces of 16 bytes, wherever it begins. Piece g holds the entries 4 * g - before on,
- * which lie in two pieces of what is read; both are loaded, one of them a second time by a neighbour.
+ * A row by a team, in pieces of 16 bytes wherever it begins: `before` entries of the first piece belong to the row before.
+ * A piece that is written holds the end of one that is read and the start of the next; the neighbour lane has the former.
  */
 template <typename Op>
-GPU_DEVICE void idx_write_pieces(const Op &op, const typename Op::row &row, int32_t *to, int n,
-                                 int lane, int lanes) {
-    enum { EACH = 2 };
-    const int before = (int)((uintptr_t)to / 4 % 4), shift = (4 - before) % 4;
-    const int pieces = (n + before + 3) / 4;
-    for (int first = lane; first < pieces; first += EACH * lanes) {
-        struct idx_four x[EACH], y[EACH];
+GPU_DEVICE void idx_write_pieces(const Op &op, const typename Op::row &row, int32_t *to, int n) {
+    enum { EACH = 4 };
+    const int before = (int)((uintptr_t)to / 4 % 4), lane = gpu_lane();
+    int32_t end[4] = {0, 0, 0, 0}; /* of the last lane's piece, in the first lane */
+    for (int base = 0; 4 * base < n + before; base += EACH * TEAM) {
+        struct idx_four x[EACH];
+        GPU_UNROLL
+        for (int i = 0; i < EACH; i++) x[i] = idx_piece(op, row, base + i * TEAM + lane);
         GPU_UNROLL
         for (int i = 0; i < EACH; i++) {
-            const int piece = first + i * lanes - (before != 0);
-            x[i] = idx_piece(op, row, piece);
-            y[i] = idx_piece(op, row, before == 0 ? piece : piece + 1);
-        }
-        GPU_UNROLL
-        for (int i = 0; i < EACH; i++) {
-            const int o = 4 * (first + i * lanes) - before;
-            const struct idx_four raw = idx_shifted(x[i], y[i], shift);
-            struct idx_four made;
-            bool whole = o >= 0 && o + 4 <= n;
+            int32_t p[4];
             GPU_UNROLL
-            for (int k = 0; k < 4; k++) {
-                made.x[k] = o + k >= 0 && o + k < n ? op.made(row, o + k, raw.x[k]) : 0;
-                whole = whole && op.holds(row, o + k);
+            for (int k = 1; k < 4; k++) {
+                const int32_t other =
+                    (int32_t)team_read_u32((uint32_t)x[i].x[k], (lane + TEAM - 1) % TEAM);
+                p[k] = lane == 0 ? end[k] : other;
+                end[k] = other;
             }
-            if (whole) {
-                idx_store<true>(to + o, 0, 4, made);
-                continue;
-            }
-            GPU_UNROLL
-            for (int k = 0; k < 4; k++)
-                if (o + k >= 0 && o + k < n && op.holds(row, o + k)) to[o + k] = made.x[k];
+            const struct idx_four q = x[i];
+            struct idx_four raw = q;
+            if (before == 1) raw = {{p[3], q.x[0], q.x[1], q.x[2]}};
+            if (before == 2) raw = {{p[2], p[3], q.x[0], q.x[1]}};
+            if (before == 3) raw = {{p[1], p[2], p[3], q.x[0]}};
+            idx_write_piece(op, row, to, 4 * (base + i * TEAM + lane) - before, n, raw);
         }
     }
-}
-
-template <typename Op>
-GPU_DEVICE void idx_write_row(const Op &op, int64_t t, int32_t *to, int n, int lane, int lanes) {
-    typename Op::row row;
-    if (n == 0) return;
-    op.open(row, t);
-    if (op.wide) {
-        idx_write_pieces(op, row, to, n, lane, lanes);
-        return;
-    }
-    for (int o = lane; o < n; o += lanes) idx_write_entry(op, row, to, o);
 }
 
 template <typename Op>
@@ -129,14 +120,22 @@ __global__ void __launch_bounds__(CALL_THREADS) idx_totals_kernel(const Op op) {
 template <typename Op>
 __global__ void __launch_bounds__(CALL_THREADS) idx_head_kernel(const Op op) {
     __shared__ int sums[CALL_TEAMS];
+    enum { EACH = 8 };
     int base = 0;
     if (gpu_thread() == 0) op.ragged.indptr[0] = 0;
-    for (int first = 0; first < op.ragged.blocks; first += CALL_THREADS) {
-        const int t = first + (int)gpu_thread();
-        const int x = t < op.ragged.blocks ? op.length(t) : 0;
-        int total;
-        const int before = idx_block_scan(x, &total, sums);
-        if (t < op.ragged.blocks) op.ragged.indptr[t + 1] = base + before + x;
+    for (int first = 0; first < op.ragged.blocks; first += EACH * CALL_THREADS) {
+        const int t = first + EACH * (int)gpu_thread();
+        int x[EACH], sum = 0, total;
+        GPU_UNROLL
+        for (int i = 0; i < EACH; i++) x[i] = t + i < op.ragged.blocks ? op.length(t + i) : 0;
+        GPU_UNROLL
+        for (int i = 0; i < EACH; i++) sum += x[i];
+        int before = base + idx_block_scan(sum, &total, sums);
+        GPU_UNROLL
+        for (int i = 0; i < EACH; i++) {
+            before += x[i];
+            if (t + i < op.ragged.blocks) op.ragged.indptr[t + i + 1] = before;
+        }
         base += total;
     }
 }
@@ -169,14 +168,19 @@ __global__ void __launch_bounds__(CALL_THREADS) idx_ragged_kernel(const Op op) {
             if (DIRECT || t >= op.ragged.blocks) op.ragged.indptr[t + 1] = before + x;
         }
         gpu_barrier();
-        if (n < CALL_TEAMS)
-            for (int i = 0; i < n; i++)
-                idx_write_row(op, first + i, op.ragged.flat + starts[i], lengths[i], thread,
-                              CALL_THREADS);
-        else
-            for (int i = gpu_team(); i < n; i += CALL_TEAMS)
-                idx_write_row(op, first + i, op.ragged.flat + starts[i], lengths[i], gpu_lane(),
-                              TEAM);
+        const bool few = n < CALL_TEAMS;
+        for (int i = few ? 0 : gpu_team(); i < n; i += few ? 1 : CALL_TEAMS) {
+            typename Op::row row;
+            if (lengths[i] == 0) continue;
+            op.open(row, first + i);
+            int32_t *const to = op.ragged.flat + starts[i];
+            if (few)
+                idx_write_entries(op, row, to, lengths[i], thread, CALL_THREADS);
+            else if (op.wide)
+                idx_write_pieces(op, row, to, lengths[i]);
+            else
+                idx_write_entries(op, row, to, lengths[i], gpu_lane(), TEAM);
+        }
         gpu_barrier();
         base += total;
     }

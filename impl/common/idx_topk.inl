@@ -10,7 +10,8 @@
 enum {
     TOPK_ROOM = 5120,
     TOPK_BINS = 2048,
-    TOPK_PLACES = 16, /* times CALL_THREADS sampled values */
+    TOPK_PLACES = 16, /* times CALL_THREADS sampled values; twice as many of a long row */
+    TOPK_LONG = 131072,
     TOPK_AHEAD = 8,
     TOPK_WORDS = 2 * TOPK_ROOM /* of bits, when the keys are no longer needed */
 };
@@ -83,8 +84,8 @@ struct topk_row {
     TOPK_MEMBER uint32_t key(int i) const { return topk_key(values[i]); }
 };
 /* A lane's own keys, in registers: the i-th of the block is asked for in turn i / CALL_THREADS. */
-struct topk_sample {
-    uint32_t keys[TOPK_PLACES];
+template <int PLACES> struct topk_sample {
+    uint32_t keys[PLACES];
     TOPK_MEMBER uint32_t key(int i) const { return keys[i / CALL_THREADS]; }
 };
 struct topk_kept {
@@ -184,11 +185,12 @@ GPU_DEVICE uint32_t topk_collect(struct topk_shared &s, const float *values, int
 }
 
 /* A key that some more than k values probably reach: the rank that k has in the sample, and four deviations more. */
+template <int PLACES>
 GPU_DEVICE uint32_t topk_guess(struct topk_shared &s, const float *values, int n, int k) {
-    enum { SAMPLED = TOPK_PLACES * CALL_THREADS };
-    const int step = (n - CALL_THREADS) / (TOPK_PLACES - 1);
-    struct topk_sample sample;
-    GPU_UNROLL for (int i = 0; i < TOPK_PLACES; i++) sample.keys[i] =
+    enum { SAMPLED = PLACES * CALL_THREADS };
+    const int step = (n - CALL_THREADS) / (PLACES - 1);
+    struct topk_sample<PLACES> sample;
+    GPU_UNROLL for (int i = 0; i < PLACES; i++) sample.keys[i] =
         topk_key(values[(int64_t)i * step + gpu_thread()]);
     const int rank = (int)((int64_t)k * SAMPLED / n);
     int root = 1;
@@ -292,7 +294,9 @@ __global__ void __launch_bounds__(CALL_THREADS) topk_rows_kernel(const struct to
         return;
     }
     if (2 * k <= TOPK_ROOM) {
-        const uint32_t guess = n > 2 * TOPK_ROOM ? topk_guess(s, values, n, k) : 0;
+        const uint32_t guess = n <= 2 * TOPK_ROOM ? 0
+                               : n <= TOPK_LONG   ? topk_guess<TOPK_PLACES>(s, values, n, k)
+                                                  : topk_guess<2 * TOPK_PLACES>(s, values, n, k);
         if (guess != 0 || n <= TOPK_ROOM) {
             const uint32_t count = topk_collect(s, values, n, guess);
             if (count >= (uint32_t)k && count <= TOPK_ROOM) {

@@ -232,7 +232,7 @@ GPU_DEVICE uint32_t num_e2m1(float x) {
  */
 GPU_DEVICE uint32_t num_e2m1_x2_of_bf16(float low, float high) {
 #if GPU_CUDA
-    /* 0.25, 0.75, 1.25, 1.75, 2.5, 3.5 and 5 as f16; a tie with every second one goes up. */
+    /* 0.25, 0.75, 1.25, 1.75, 2.5, 3.5 and 5 as f16; a tie with every second one goes up, NaN is beyond all. */
     const uint32_t above[4] = {0x34003400u, 0x3D003D00u, 0x41004100u, 0x45004500u};
     const uint32_t from[3] = {0x3A003A00u, 0x3F003F00u, 0x43004300u};
     uint32_t x, count = 0x64006400u; /* 1024: integers are its last bits */
@@ -242,9 +242,9 @@ GPU_DEVICE uint32_t num_e2m1_x2_of_bf16(float low, float high) {
     for (int i = 0; i < 7; i++) {
         uint32_t one;
         if (i < 4)
-            asm("set.gt.f16x2.f16x2 %0, %1, %2;" : "=r"(one) : "r"(a), "r"(above[i]));
+            asm("set.gtu.f16x2.f16x2 %0, %1, %2;" : "=r"(one) : "r"(a), "r"(above[i]));
         else
-            asm("set.ge.f16x2.f16x2 %0, %1, %2;" : "=r"(one) : "r"(a), "r"(from[i - 4]));
+            asm("set.geu.f16x2.f16x2 %0, %1, %2;" : "=r"(one) : "r"(a), "r"(from[i - 4]));
         asm("add.rn.f16x2 %0, %0, %1;" : "+r"(count) : "r"(one));
     }
     const uint32_t codes = (count & 0x00070007u) | (x >> 12 & 0x00080008u);
