@@ -239,6 +239,26 @@ def idx_short_context_fill(call):
     return True
 
 
+def idx_topk_buffer(call):
+    buffer, hidden = call.outputs["buffer"], call.int("hidden_rows")
+    decode, prefill = call.get("decode_topk"), call.get("prefill_topk")
+    decodes = decode.shape[0] if decode else 0
+    k = max([t.shape[1] for t in (decode, prefill) if t] + [0])
+    if buffer.shape[1] < k or buffer.shape[0] < hidden or decodes > hidden:
+        return False
+    rows = np.full((hidden, buffer.shape[1]), -1)
+    for t in range(decodes):
+        rows[t, :k] = decode.at(t)
+    chunks = call["chunks"]
+    for i in range(chunks.shape[0]):
+        start, end, keys = (int(chunks.at(i, field)) for field in range(3))
+        for t in range(start, end if keys else start):
+            rows[t, :k] = prefill.at(t - decodes)
+    for t, row in enumerate(rows):
+        put_ints(buffer, t, 0, row)
+    return True
+
+
 def idx_indexer_prefill_metadata(call):
     ratio, offset, n = call.int("ratio"), call.int("token_offset"), call.outputs["ks"].shape[0]
     if call.outputs["ke"].shape[0] != n:
@@ -301,4 +321,4 @@ OPS = {f.__name__: f for f in (idx_swa, idx_global_topk, idx_combine_topk_swa, i
                                idx_c128a_metadata, idx_compressed_slot_mapping, idx_indexer_decode_lens,
                                graph_copy_ragged, idx_flashinfer_mixed, idx_prefill_gather_lens,
                                idx_short_context_fill, idx_indexer_prefill_metadata, idx_pack_ragged,
-                               idx_prefill_chunks)}
+                               idx_prefill_chunks, idx_topk_buffer)}
