@@ -2,7 +2,7 @@
 /*
  * Rows of the indexer's queries. Half a team takes a row, eight neighbouring channels per lane, so that loads and stores
  * are 16 and 8 bytes; a team takes 2 QUERY_STEPS heads of one token, all loads of which are under way at once, and one
- * angle for all of them. Lanes 8..15 of a half hold the channels that rotate.
+ * angle for all of them. Lanes 8..15 of a half hold the channels that rotate; V3.2's are those of lanes 0..7.
  */
 #ifndef DSV4_IDX_QUERY_INL
 #define DSV4_IDX_QUERY_INL
@@ -19,7 +19,7 @@ struct query_args {
     int64_t q_token, q_head, table_row, out_token, out_head, scales_token, scales_head;
     int64_t weights_token, weights_out_token, units;
     struct gpu_divisor chunks; /* of QUERY_ROWS heads, per token */
-    int heads, fp8, fused, weights_bf16;
+    int heads, fp8, fused, v32, weights_bf16;
     float softmax_scale, head_scale;
 };
 
@@ -103,21 +103,23 @@ GPU_DEVICE void query_mxfp4(struct query_row &row) {
     row.scale = 1.0f;
 }
 
-template <bool HADAMARD> GPU_DEVICE void query_fp8(struct query_row &row, int fp8) {
+template <bool HADAMARD> GPU_DEVICE void query_fp8(struct query_row &row, int fp8, int v32) {
     const float most = num_fp8_max(fp8);
     float amax = query_amax(row.x), factor;
     amax = gpu_max(amax, team_xor_float(amax, 8));
     amax = gpu_max(amax, team_xor_float(amax, 4));
     amax = gpu_max(amax, team_xor_float(amax, 2));
     amax = gpu_max(amax, team_xor_float(amax, 1));
+    const float inverse_most = fp8 == NUM_OCP       ? 1.0f / 448.0f
+                               : fp8 == NUM_FNUZ224 ? 1.0f / 224.0f
+                                                    : 1.0f / 240.0f;
     if (HADAMARD) {
-        const float inverse_most = fp8 == NUM_OCP       ? 1.0f / 448.0f
-                                   : fp8 == NUM_FNUZ224 ? 1.0f / 224.0f
-                                                        : 1.0f / 240.0f;
         row.scale = gpu_max(amax, 1e-10f) * inverse_most;
         factor = gpu_divide_float(1.0f, row.scale);
     } else {
-        const uint32_t byte = num_e8m0_ceil(gpu_divide_float(gpu_max(amax, 1e-4f), most));
+        const float s = v32 ? gpu_max(amax, 1e-10f) * inverse_most
+                            : gpu_divide_float(gpu_max(amax, 1e-4f), most);
+        const uint32_t byte = num_e8m0_ceil(s);
         row.scale = num_e8m0_value(byte);
         factor = num_e8m0_inverse(byte);
     }
@@ -196,12 +198,12 @@ __global__ void __launch_bounds__(CALL_THREADS) query_kernel(const struct query_
             rows[i].x[2 * j] = num_bf16_low(codes[j]);
             rows[i].x[2 * j + 1] = num_bf16_high(codes[j]);
         }
-        if (lane >= QUERY_HALF / 2) query_rotate(rows[i].x, cos, sin, a.fused);
+        if ((lane >= QUERY_HALF / 2) != (a.v32 != 0)) query_rotate(rows[i].x, cos, sin, a.fused);
         if (HADAMARD) query_hadamard(rows[i].x);
         if (MXFP4)
             query_mxfp4(rows[i]);
         else
-            query_fp8<HADAMARD>(rows[i], a.fp8);
+            query_fp8<HADAMARD>(rows[i], a.fp8, a.v32);
         const int head = first + 2 * i + half;
         if (head < a.heads) query_store<MXFP4, WIDE>(a, rows[i], t, head);
     }
@@ -256,6 +258,7 @@ static inline bool query_open(const dsv4_call *call, struct query_args &a) {
     a.heads = (int)q->shape[1];
     a.fp8 = query_fp8_of(call);
     a.fused = dsv4_is(call, "rope", "fma");
+    a.v32 = dsv4_is(call, "form", "v32");
     a.chunks = call_divisor(call_ceil(a.heads, QUERY_ROWS));
     a.units = q->shape[0] * a.chunks.value;
     const dsv4_tensor *const scales = dsv4_find(call, "scales");
