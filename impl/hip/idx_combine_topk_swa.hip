@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Arguments of the list and of the prefix sum together; spilled to lanes of a VGPR. */
-/* isa: idx_ragged_kernel<combine_ragged, true> sgpr-spills=11 */
-/* isa: idx_ragged_kernel<combine_ragged, false> sgpr-spills=23 */
+/* isa: idx_ragged_kernel<combine_ragged, true> sgpr-spills=25 */
+/* isa: idx_ragged_kernel<combine_ragged, false> sgpr-spills=26 */
 #include "../common/idx_combine_topk_swa.inl"
