@@ -5,7 +5,7 @@
 
 struct combine_topk_args {
     const char *topk;
-    const int32_t *query_start, *seq_lens, *gather_lens;
+    const int32_t *query_start, *seq_lens, *gather_lens, *left, *right; /* left, right: or NULL */
     int32_t *lens;
     int64_t topk_stride, m, n;
     struct gpu_divisor ratio;
@@ -37,10 +37,19 @@ GPU_DEVICE void combine_open(const struct combine_topk_args &a, struct combine_l
     const int64_t length = a.seq_lens[low], pos = length - (end - first) + at - first;
     const int64_t rows = gpu_quotient(pos + 1, a.ratio);
     list.compressed = rows < a.most ? (int)rows : a.most;
-    list.window = pos + 1 < a.window ? (int)(pos + 1) : a.window;
+    const int64_t gathered = length - a.gather_lens[low];
+    int64_t from = pos + 1 < a.window ? 0 : pos + 1 - a.window, past = pos + 1;
+    if (a.left != NULL) {
+        const int beyond = a.left[t] - (a.window - 1);
+        from -= beyond > 0 ? beyond : 0;
+        from = from > gathered ? from : gathered;
+        from = from > 0 ? from : 0;
+        past += a.right[t];
+        past = past < length ? past : length;
+    }
+    list.window = (int)(past - from);
     list.request_base = (int32_t)(a.m * low);
-    list.window_base =
-        (int32_t)(a.m * low + a.n + pos - list.window + 1 - (length - a.gather_lens[low]));
+    list.window_base = (int32_t)(a.m * low + a.n + from - gathered);
     list.topk = (const int32_t *)(a.topk + t * a.topk_stride);
 }
 
@@ -115,6 +124,10 @@ static int supports(const dsv4_call *call, struct call_why why) {
     CALL_NEED(call, "indices", DSV4_I32, ragged ? 1 : 2, why);
     CALL_NEED(call, "lens", DSV4_I32, 1, why);
     if (ragged) CALL_NEED(call, "indptr", DSV4_I32, 1, why);
+    if (!call_absent(dsv4_find(call, "left_visible"))) {
+        CALL_NEED(call, "left_visible", DSV4_I32, 1, why);
+        CALL_NEED(call, "right_visible", DSV4_I32, 1, why);
+    }
     return DSV4_OK;
 }
 
@@ -122,6 +135,7 @@ static int run(const dsv4_call *call, struct call_why why) {
     const dsv4_tensor *const topk = dsv4_find(call, "topk_indices");
     const dsv4_tensor *const indices = dsv4_find(call, "indices");
     const bool absent = call_absent(topk);
+    const int64_t image = dsv4_int(call, "max_image_tokens", 0);
     struct combine_topk_args a;
     a.topk = absent ? NULL : (const char *)topk->data;
     a.topk_stride = absent ? 0 : topk->stride[0];
@@ -130,6 +144,8 @@ static int run(const dsv4_call *call, struct call_why why) {
     a.query_start = idx_i32(call, "query_start_loc");
     a.seq_lens = idx_i32(call, "seq_lens");
     a.gather_lens = idx_i32(call, "gather_lens");
+    a.left = idx_i32(call, "left_visible");
+    a.right = idx_i32(call, "right_visible");
     a.lens = (int32_t *)dsv4_find(call, "lens")->data;
     a.requests = (int)dsv4_find(call, "seq_lens")->shape[0];
     a.ratio = call_divisor(dsv4_int(call, "ratio", 4));
@@ -146,7 +162,7 @@ static int run(const dsv4_call *call, struct call_why why) {
         op.ragged.indptr = (int32_t *)dsv4_find(call, "indptr")->data;
         return idx_launch_ragged(op, call, why);
     }
-    if (a.topk_width < a.most || indices->shape[1] < a.most + a.window)
+    if (a.topk_width < a.most || indices->shape[1] < a.most + a.window + image)
         return idx_refused(why, "topk_indices or indices has fewer columns than topk demands");
     struct combine_dense op;
     op.a = a;

@@ -2,7 +2,7 @@
 /*
  * Rows of the indexer's queries. Half a team takes a row, eight neighbouring channels per lane, so that loads and stores
  * are 16 and 8 bytes; a team takes 2 STEPS heads of one token, all loads of which are under way at once, and one angle
- * for all of them. Lanes 8..15 of a half hold the channels that rotate.
+ * for all of them. Lanes 8..15 of a half hold the channels that rotate; V3.2's are those of lanes 0..7.
  */
 #ifndef DSV4_IDX_QUERY_INL
 #define DSV4_IDX_QUERY_INL
@@ -19,7 +19,7 @@ struct query_args {
     int64_t q_token, q_head, table_row, out_token, out_head, scales_token, scales_head;
     int64_t weights_token, weights_out_token, tokens, units;
     struct gpu_divisor chunks; /* of 2 STEPS heads, per token */
-    int heads, fp8, fused, weights_bf16;
+    int heads, fp8, fused, v32, weights_bf16;
     float softmax_scale, head_scale;
 };
 
@@ -104,7 +104,7 @@ GPU_DEVICE void query_mxfp4(struct query_row &row) {
     row.scale = 1.0f;
 }
 
-template <bool HADAMARD> GPU_DEVICE void query_fp8(struct query_row &row, int fp8) {
+template <bool HADAMARD> GPU_DEVICE void query_fp8(struct query_row &row, int fp8, int v32) {
     const float inverse_most = fp8 == NUM_OCP       ? 1.0f / 448.0f
                                : fp8 == NUM_FNUZ224 ? 1.0f / 224.0f
                                                     : 1.0f / 240.0f;
@@ -117,8 +117,8 @@ template <bool HADAMARD> GPU_DEVICE void query_fp8(struct query_row &row, int fp
         row.scale = gpu_max(amax, 1e-10f) * inverse_most;
         factor = gpu_divide_float(1.0f, row.scale);
     } else {
-        /* The quotient's power of two is the product's: amax is a bf16 value, or 1e-4. */
-        const uint32_t byte = num_e8m0_ceil(gpu_max(amax, 1e-4f) * inverse_most);
+        /* The quotient's power of two is the product's: amax is a bf16 value, or the floor. */
+        const uint32_t byte = num_e8m0_ceil(gpu_max(amax, v32 ? 1e-10f : 1e-4f) * inverse_most);
         row.scale = num_e8m0_value(byte);
         factor = num_e8m0_inverse(byte);
     }
@@ -197,12 +197,12 @@ __global__ void __launch_bounds__(CALL_THREADS) query_kernel(const struct query_
             rows[i].x[2 * j] = num_bf16_low(codes[j]);
             rows[i].x[2 * j + 1] = num_bf16_high(codes[j]);
         }
-        if (lane >= QUERY_HALF / 2) query_rotate(rows[i].x, cos, sin, a.fused);
+        if ((lane >= QUERY_HALF / 2) != (a.v32 != 0)) query_rotate(rows[i].x, cos, sin, a.fused);
         if (HADAMARD) query_hadamard(rows[i].x);
         if (MXFP4)
             query_mxfp4(rows[i]);
         else
-            query_fp8<HADAMARD>(rows[i], a.fp8);
+            query_fp8<HADAMARD>(rows[i], a.fp8, a.v32);
         const int head = first + 2 * i + half;
         if (head < a.heads) query_store<MXFP4, WIDE>(a, rows[i], t, head);
     }
@@ -257,6 +257,7 @@ static inline bool query_open(const dsv4_call *call, struct query_args &a) {
     a.heads = (int)q->shape[1];
     a.fp8 = query_fp8_of(call);
     a.fused = dsv4_is(call, "rope", "fma");
+    a.v32 = dsv4_is(call, "form", "v32");
     a.tokens = q->shape[0];
     const dsv4_tensor *const scales = dsv4_find(call, "scales");
     if (!call_absent(scales)) {

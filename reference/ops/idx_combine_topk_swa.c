@@ -10,19 +10,38 @@
  * dense: indices[t] = list, then -1 up to the row's end; lens[t] = a + b. ragged: indptr = exclusive prefix sums of
  * lens, indices[indptr[t] ..] = list; the rest is untouched. Tokens that no request covers have no entries.
  *
+ * With left_visible and right_visible (V4 Vision: tokens of an image see all of it), the window is
+ *   from = max(pos - (window - 1) - max(left_visible[t] - (window - 1), 0), 0, first)
+ *   b = min(pos + right_visible[t] + 1, seq_lens[i]) - from, rows m * i + n + from - first + c for c < b
+ * and rows have max_image_tokens columns more, with and without an image in the step: a window of 128 and 384 of an
+ * image make 512. Ranges must fit: b <= window + max_image_tokens.
+ *
  * a follows from the position alone. A -1 among the first a columns becomes m * i - 1, which is a row of the request
  * before: rows must be valid prefixes, and a vector shows what happens to others. ragged: columns from the width of
  * topk_indices on are left unwritten if a is larger. dense refuses a width below topk, and rows shorter than
- * topk + window.
+ * topk + window + max_image_tokens.
  *
  * Integers: no rounding. Source: vllm models/deepseek_v4/common/ops/cache_utils.py; ragged: amd/rocm.py.
- * Latitude: upstream leaves lens of tokens that no request covers undefined; here it is 0.
+ * Ranges: read in public copies of vllm's combine kernel with HAS_IMAGE (pull request 55107: amd/rocm.py and relatives)
+ * and of its visibility kernel: a token in an image sees min(pos - start, max_image_tokens - 1) to its left, and
+ * min(last - pos, max_image_tokens) to its right; others 0 and 0. Assumed: the dense and the ragged form take ranges alike.
+ * Latitude: some of these copies leave -1, and rows from n on, as -1 where the text above adds m * i. Upstream leaves lens of tokens that no request covers undefined; here it is 0.
  */
 #include <stdio.h>
 
 #include "idx_family.h"
 
-enum { TOPK_INDICES, QUERY_START, SEQ_LENS, GATHER_LENS, INDICES, LENS, INDPTR };
+enum {
+    TOPK_INDICES,
+    QUERY_START,
+    SEQ_LENS,
+    GATHER_LENS,
+    INDICES,
+    LENS,
+    INDPTR,
+    LEFT_VISIBLE,
+    RIGHT_VISIBLE
+};
 enum {
     RIGHT,
     LEN_FROM_TOPK,
@@ -37,7 +56,13 @@ enum {
     WINDOW_FIRST,
     CONTEXT_LOST,
     UNWRITTEN_WRITTEN,
-    UNCOVERED_LEN
+    UNCOVERED_LEN,
+    IMAGE_IGNORED,
+    LEFT_ALONE,
+    RIGHT_ALONE,
+    LEFT_ADDED,
+    LEFT_NOT_CLAMPED,
+    RIGHT_NOT_CLAMPED
 };
 
 static const struct dsv4_param_def params[] = {
@@ -48,10 +73,15 @@ static const struct dsv4_param_def params[] = {
     DSV4_PARAM_INT("ratio", CALL, 4, 1, 128, "tokens per compressed row"),
     DSV4_PARAM_INT("m", CALL, 2048, 0, 1 << 28, "rows of the workspace for each request"),
     DSV4_PARAM_INT("n", CALL, 1024, 0, 1 << 28, "first of them that holds the window"),
+    DSV4_PARAM_INT("max_image_tokens", CALL, 0, 0, 65536, "columns that rows have for images"),
     IDX_STEP_PARAMS("5@20,3@300"),
+    DSV4_PARAM_INT(
+        "image", INPUT, 0, 0, 65536,
+        "tokens of an image, 0: no ranges; images start at positions 3, 3 + image_every, ..."),
+    DSV4_PARAM_INT("image_every", INPUT, 40, 1, 1 << 20, "positions from image to image"),
     DSV4_PARAM_INT("topk_width", INPUT, -1, -1, 1 << 18, "columns of topk_indices; -1: topk"),
     DSV4_PARAM_INT("row_width", INPUT, -1, -1, 1 << 19,
-                   "dense: columns of indices; -1: topk + window, up to a multiple of 128"),
+                   "dense: columns of indices; -1: topk + window + image, up to a multiple of 128"),
     DSV4_PARAM_INT("holes", INPUT, 0, 0, 1, "1: -1 among the selected rows"),
 };
 
@@ -65,6 +95,8 @@ static const struct dsv4_slot slots[] = {
      "rows of the workspace"                                                                                                                  },
     {"lens",            DSV4_OUT, "[tokens] i32",                                                       "entries of each token"               },
     {"indptr",          DSV4_OUT, "[tokens + 1] i32, or absent",                                        "ragged: where rows start"            },
+    {"left_visible",    DSV4_IN,  "[tokens] i32, or absent",                                            "tokens of its image before the token"},
+    {"right_visible",   DSV4_IN,  "[tokens] i32, or absent",                                            "tokens of its image behind it"       },
 };
 
 static const struct dsv4_mutant mutants[] = {
@@ -87,14 +119,31 @@ static const struct dsv4_mutant mutants[] = {
      UNWRITTEN_WRITTEN                                                                                                 },
     {"uncovered-len",     "tokens that no request covers given a window; they have no entries",
      UNCOVERED_LEN                                                                                                     },
+    {"image-ignored",     "ranges not looked at: a plain window",                                     IMAGE_IGNORED    },
+    {"left-alone",        "nothing behind the token; its image is seen to the end",                   LEFT_ALONE       },
+    {"right-alone",       "nothing before the window; its image is seen from the start",              RIGHT_ALONE      },
+    {"left-added",        "left_visible added to the window; only what exceeds window - 1 is",        LEFT_ADDED       },
+    {"left-not-clamped",  "rows before the gathered ones; the workspace starts at them",
+     LEFT_NOT_CLAMPED                                                                                                  },
+    {"right-not-clamped", "rows behind the sequence; an image may go on in the next chunk",
+     RIGHT_NOT_CLAMPED                                                                                                 },
 };
 
 static int64_t gather_len(const struct dsv4_case *c, const struct dsv4_request *request) {
     return request->query + idx_min(request->context, dsv4_case_int(c, "window") - 1);
 }
 
+static void shape_ranges(struct dsv4_case *c, int64_t tokens) {
+    idx_shape_rows(c, LEFT_VISIBLE, DSV4_I32, tokens);
+    idx_shape_rows(c, RIGHT_VISIBLE, DSV4_I32, tokens);
+    if (dsv4_case_int(c, "image") > 0) return;
+    dsv4_absent(c, LEFT_VISIBLE);
+    dsv4_absent(c, RIGHT_VISIBLE);
+}
+
 static int shape(struct dsv4_case *c, struct dsv4_err *err) {
-    const int64_t topk = dsv4_case_int(c, "topk"), need = topk + dsv4_case_int(c, "window");
+    const int64_t image = dsv4_case_int(c, "max_image_tokens"), topk = dsv4_case_int(c, "topk");
+    const int64_t need = topk + dsv4_case_int(c, "window") + image;
     int64_t given = dsv4_case_int(c, "topk_width"), width = dsv4_case_int(c, "row_width");
     const bool ragged = dsv4_case_is(c, "form", "ragged");
     if (idx_step_make(c, err) != 0) return -1;
@@ -109,6 +158,9 @@ static int shape(struct dsv4_case *c, struct dsv4_err *err) {
     idx_shape_rows(c, GATHER_LENS, DSV4_I32, requests);
     idx_shape_rows(c, LENS, DSV4_I32, tokens);
     idx_shape_rows(c, INDPTR, DSV4_I32, tokens + 1);
+    shape_ranges(c, tokens);
+    if (dsv4_case_int(c, "image") > image)
+        return dsv4_fail(err, "image: longer than max_image_tokens, %lld", (long long)image);
     c->refused = !ragged && (given < topk || width < need);
     if (ragged) {
         idx_shape_rows(c, INDICES, DSV4_I32, tokens * need);
@@ -117,6 +169,19 @@ static int shape(struct dsv4_case *c, struct dsv4_err *err) {
     idx_shape_matrix(c, INDICES, tokens, width, 44);
     dsv4_absent(c, INDPTR);
     return 0;
+}
+
+static void fill_ranges(const struct dsv4_case *c) {
+    const struct dsv4_batch *const batch = &idx_step_of(c)->batch;
+    const int64_t image = dsv4_case_int(c, "image"), most = dsv4_case_int(c, "max_image_tokens");
+    for (int64_t t = 0; image > 0 && t < batch->n_rows; t++) {
+        const int64_t at = batch->positions[t] - 3, i = at % dsv4_case_int(c, "image_every");
+        const bool inside = at >= 0 && i < image && t < batch->n_tokens;
+        ((int32_t *)c->tensors[LEFT_VISIBLE].t.data)[t] =
+            (int32_t)(inside ? idx_min(i, most - 1) : 0);
+        ((int32_t *)c->tensors[RIGHT_VISIBLE].t.data)[t] =
+            (int32_t)(inside ? idx_min(image - 1 - i, most) : 0);
+    }
 }
 
 static void fill(struct dsv4_case *c) {
@@ -128,6 +193,7 @@ static void fill(struct dsv4_case *c) {
     for (int64_t r = 0; r < batch->n_requests; r++)
         ((int32_t *)c->tensors[GATHER_LENS].t.data)[r] =
             (int32_t)gather_len(c, &batch->requests[r]);
+    fill_ranges(c);
     if (topk->ndim == 0) return;
 #pragma omp parallel for schedule(static)
     for (int64_t t = 0; t < batch->n_rows; t++)
@@ -140,9 +206,26 @@ struct list {
     int64_t compressed, window, request_base, window_base;
 };
 
+/* How many rows the window of a token at pos has, and the first of them. */
+static int64_t window_of(const dsv4_call *call, int64_t t, int64_t pos, int64_t length,
+                         int64_t gathered, int64_t *from, int wrong) {
+    const dsv4_tensor *const tensors = call->tensors;
+    const int64_t window = dsv4_int(call, "window", 0) + (wrong == WINDOW_LONG);
+    *from = idx_max(pos + 1 - window, 0);
+    if (idx_absent(&tensors[LEFT_VISIBLE]) || wrong == IMAGE_IGNORED) return pos + 1 - *from;
+    const int64_t left = wrong == RIGHT_ALONE ? 0 : idx_at(&tensors[LEFT_VISIBLE], t);
+    const int64_t right = wrong == LEFT_ALONE ? 0 : idx_at(&tensors[RIGHT_VISIBLE], t);
+    const int64_t more = wrong == LEFT_ADDED ? left : idx_max(left - (window - 1), 0);
+    *from = idx_max(pos + 1 - window - more, wrong == LEFT_NOT_CLAMPED ? 0 : idx_max(gathered, 0));
+    const int64_t end = pos + right + 1;
+    return (wrong == RIGHT_NOT_CLAMPED ? end : idx_min(end, length)) - *from;
+}
+
 static struct list list_of(const dsv4_call *call, int64_t t, int wrong) {
     const dsv4_tensor *const tensors = call->tensors, *const start = &tensors[QUERY_START];
-    const int64_t window = dsv4_int(call, "window", 0), ratio = dsv4_int(call, "ratio", 1);
+    const int64_t window = dsv4_int(call, "window", 0) + dsv4_int(call, "max_image_tokens", 0);
+    const int64_t ratio = dsv4_int(call, "ratio", 1);
+    int64_t from;
     const int64_t base = wrong == START_NOT_REBASED ? 0 : idx_at(start, 0);
     const int64_t r = idx_request_of(start, t + base), topk = dsv4_int(call, "topk", 0);
     struct list list = {0};
@@ -155,10 +238,10 @@ static struct list list_of(const dsv4_call *call, int64_t t, int wrong) {
     const int64_t pos = (wrong == CONTEXT_LOST ? 0 : length - query) + t + base - first;
     const int64_t gathered = length - idx_at(&tensors[GATHER_LENS], r);
     list.compressed = idx_min((pos + (wrong != ROW_TOO_EARLY)) / ratio, topk);
-    list.window = idx_min(pos + 1, window + (wrong == WINDOW_LONG));
+    list.window = window_of(call, t, pos, length, gathered, &from, wrong);
     list.window = idx_min(list.window, window + topk - list.compressed);
     list.request_base = wrong == REQUEST_BASE_LOST ? 0 : dsv4_int(call, "m", 0) * r;
-    list.window_base = list.request_base + pos - list.window + 1;
+    list.window_base = list.request_base + from;
     if (wrong != WINDOW_BASE_LOST) list.window_base += dsv4_int(call, "n", 0);
     if (wrong != GATHER_START_LOST) list.window_base -= gathered;
     if (wrong == LEN_FROM_TOPK && !idx_absent(&tensors[TOPK_INDICES])) {
@@ -192,10 +275,10 @@ static int refuse(const dsv4_call *call, struct dsv4_err *err) {
     if (width < most)
         return dsv4_fail(err, "topk_indices has %lld columns, topk is %lld", (long long)width,
                          (long long)most);
-    if (indices->shape[1] < most + dsv4_int(call, "window", 0))
-        return dsv4_fail(err, "indices has %lld columns, topk + window is %lld",
-                         (long long)indices->shape[1],
-                         (long long)(most + dsv4_int(call, "window", 0)));
+    const int64_t need = most + dsv4_int(call, "window", 0) + dsv4_int(call, "max_image_tokens", 0);
+    if (indices->shape[1] < need)
+        return dsv4_fail(err, "indices has %lld columns; topk, window and image are %lld",
+                         (long long)indices->shape[1], (long long)need);
     return 0;
 }
 

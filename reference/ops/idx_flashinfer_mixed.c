@@ -15,7 +15,9 @@
  * Integers: no rounding. Rows of padding are written too, from stale requests and positions that exist.
  * Refused: indices with another width than window + P, or with rows that are not 16-byte aligned where 4 divides window.
  * Source: vllm models/deepseek_v4/common/ops/cache_utils.py, nvidia/flashinfer_sparse.py.
- * Latitude: none. Pages packed with other caches (a span larger than the block) are not covered.
+ * Pages packed with other caches: swa_span and span are the rows from one page to the next, and slot = page * span +
+ * offset. 0: the block size.
+ * Latitude: none.
  */
 #include <stdio.h>
 
@@ -46,7 +48,9 @@ enum {
     ROUNDING_KEPT,
     PREFILL_FROM_FIRST,
     TABLES_SWAPPED,
-    DECODE_LEN_LOST
+    DECODE_LEN_LOST,
+    SPAN_LOST,
+    SPAN_OF_OTHER
 };
 
 static const struct dsv4_param_def params[] = {
@@ -54,6 +58,8 @@ static const struct dsv4_param_def params[] = {
     DSV4_PARAM_INT("ratio", CALL, 4, 1, 1024, "tokens per compressed row"),
     DSV4_PARAM_INT("swa_block_size", CALL, 64, 1, 65536, "tokens of a page of the window's cache"),
     DSV4_PARAM_INT("block_size", CALL, 64, 1, 65536, "rows of a page of the compressed cache"),
+    DSV4_PARAM_INT("swa_span", CALL, 0, 0, 1 << 20, "rows from page to page there; 0: the block"),
+    DSV4_PARAM_INT("span", CALL, 0, 0, 1 << 20, "rows from page to page here; 0: the block"),
     DSV4_PARAM_NAME("decode", CALL, "local", "local global none",
                     "what decode_indices holds: row numbers, slots, or nothing"),
     DSV4_PARAM_INT("topk", INPUT, 512, 0, 65536, "columns of prefill_indices"),
@@ -99,6 +105,8 @@ static const struct dsv4_mutant mutants[] = {
      PREFILL_FROM_FIRST                                                                                             },
     {"tables-swapped",       "window slots from the compressed cache's table",                    TABLES_SWAPPED    },
     {"decode-len-lost",      "decode_lens ignored: all columns count",                            DECODE_LEN_LOST   },
+    {"span-lost",            "slots by block size; packed pages lie a span apart",                SPAN_LOST         },
+    {"span-of-other",        "one cache's span used for the other's slots",                       SPAN_OF_OTHER     },
 };
 
 static int64_t rounded(int64_t topk, int64_t decode_topk) {
@@ -111,6 +119,14 @@ static void shape_matrix_or_absent(struct dsv4_case *c, size_t slot, int64_t row
     if (!there || width == 0) dsv4_absent(c, slot);
 }
 
+static int check_spans(const struct dsv4_case *c, struct dsv4_err *err) {
+    const int64_t span = dsv4_case_int(c, "span"), swa_span = dsv4_case_int(c, "swa_span");
+    if ((span == 0 || span >= dsv4_case_int(c, "block_size")) &&
+        (swa_span == 0 || swa_span >= dsv4_case_int(c, "swa_block_size")))
+        return 0;
+    return dsv4_fail(err, "span, swa_span: a page does not fit into them");
+}
+
 static int shape(struct dsv4_case *c, struct dsv4_err *err) {
     const int64_t window = dsv4_case_int(c, "window"), topk = dsv4_case_int(c, "topk");
     const int64_t given = dsv4_case_int(c, "decode_topk");
@@ -118,6 +134,7 @@ static int shape(struct dsv4_case *c, struct dsv4_err *err) {
                global = dsv4_case_is(c, "decode", "global");
     const int64_t decode_topk = none ? 0 : given, block_size = dsv4_case_int(c, "block_size");
     if (idx_step_make(c, err) != 0) return -1;
+    if (check_spans(c, err) != 0) return -1;
     struct idx_step *const step = idx_step_of(c);
     const int64_t tokens = step->first + step->batch.n_rows;
     const int64_t decodes = idx_min(dsv4_case_int(c, "decode_tokens"), tokens);
@@ -182,11 +199,20 @@ static void fill(struct dsv4_case *c) {
 
 static int64_t columns_of(const dsv4_tensor *t) { return idx_absent(t) ? 0 : t->shape[1]; }
 
+/* The slot of a row in one of the two caches, or -1. */
+static int32_t slot_of(const dsv4_call *call, int64_t request, int64_t row, bool swa, int wrong) {
+    const int64_t block_size = dsv4_int(call, swa ? "swa_block_size" : "block_size", 64);
+    int64_t span = dsv4_int(call, swa != (wrong == SPAN_OF_OTHER) ? "swa_span" : "span", 0);
+    if (span == 0 || wrong == SPAN_LOST) span = block_size;
+    const dsv4_tensor *const table = &call->tensors[swa ? SWA_TABLE : BLOCK_TABLE];
+    const int64_t page = idx_slot(table, request, row / block_size * block_size, block_size);
+    return (int32_t)(page < 0 ? -1 : page / block_size * span + row % block_size);
+}
+
 /* The slot of a selected row, or -1. */
-static int32_t mapped(const dsv4_call *call, int64_t t, int64_t row) {
+static int32_t mapped(const dsv4_call *call, int64_t t, int64_t row, int wrong) {
     if (row < 0) return -1;
-    return (int32_t)idx_slot(&call->tensors[BLOCK_TABLE], idx_at(&call->tensors[TOKEN_TO_REQ], t),
-                             row, dsv4_int(call, "block_size", 64));
+    return slot_of(call, idx_at(&call->tensors[TOKEN_TO_REQ], t), row, false, wrong);
 }
 
 static int64_t decode_row(const dsv4_call *call, int64_t t, int32_t *to, int wrong) {
@@ -198,7 +224,7 @@ static int64_t decode_row(const dsv4_call *call, int64_t t, int32_t *to, int wro
     if (dsv4_is(call, "decode", "none")) return 0;
     for (int64_t k = 0; k < topk; k++) {
         const int32_t x = idx_row(&tensors[DECODE_INDICES], t)[k];
-        to[window + k] = local && wrong != LOCAL_COPIED ? mapped(call, t, x) : x;
+        to[window + k] = local && wrong != LOCAL_COPIED ? mapped(call, t, x, wrong) : x;
         n += x >= 0;
     }
     if (local) return idx_flag(&tensors[IS_VALID], t) || wrong == PADDING_LEN ? n : 0;
@@ -208,9 +234,7 @@ static int64_t decode_row(const dsv4_call *call, int64_t t, int32_t *to, int wro
 static int64_t prefill_row(const dsv4_call *call, int64_t t, int64_t decodes, int32_t *to,
                            int64_t *seen, int wrong) {
     const dsv4_tensor *const tensors = call->tensors, *const rows = &tensors[PREFILL_INDICES];
-    const bool swapped = wrong == TABLES_SWAPPED;
     const int64_t window = dsv4_int(call, "window", 0);
-    const int64_t block_size = dsv4_int(call, swapped ? "block_size" : "swa_block_size", 64);
     const int64_t r = idx_at(&tensors[TOKEN_TO_REQ], t), pos = idx_at_i64(&tensors[POSITIONS], t);
     const int64_t n = idx_min((pos + 1) / dsv4_int(call, "ratio", 4), columns_of(rows));
     const int64_t short_by = window - idx_min(pos + 1, window);
@@ -219,14 +243,12 @@ static int64_t prefill_row(const dsv4_call *call, int64_t t, int64_t decodes, in
     for (int64_t k = 0; k < window; k++) {
         const int64_t c = wrong == WINDOW_RIGHT_ALIGNED ? k - short_by : k;
         const bool inside = c >= 0 && c < *seen;
-        to[k] = inside ? (int32_t)idx_slot(&tensors[swapped ? BLOCK_TABLE : SWA_TABLE], r,
-                                           pos + 1 - *seen + c, block_size)
-                       : -1;
+        to[k] = inside ? slot_of(call, r, pos + 1 - *seen + c, wrong != TABLES_SWAPPED, wrong) : -1;
     }
     for (int64_t k = 0; k < n; k++) {
         const int64_t i =
             wrong == PREFILL_FROM_FIRST ? idx_min(t, rows->shape[0] - 1) : t - decodes;
-        to[window + k] = mapped(call, t, idx_row(rows, i)[k]);
+        to[window + k] = mapped(call, t, idx_row(rows, i)[k], wrong);
         holes += to[window + k] < 0;
     }
     return wrong == HOLES_NOT_COUNTED ? n - holes : n;

@@ -10,9 +10,11 @@
  *    mxfp4  per 32 channels: byte = exponent of max(amax, 6 * 2^-126) * (1/6), rounded up by exponent bits;
  *           code = e2m1(x / 2^(byte - 127)), the even channel in the low nibble; w' = (w * softmax_scale) * head_scale
  * Rounding points: each operation named, once; x / s is exact.
+ * form v32, fp8 alone: channels 0..63 are rotated, s = 2^ceil(log2(max(amax, 1e-10) * (1/M))), and x / s is clamped to
+ * [-M, M], which is nothing: s * M >= amax.
  * Every row is written, those of padded tokens too. Domain: values that stay finite when they are rotated.
  *
- * Source: vllm fused_indexer_q_rope_quant.
+ * Source: vllm fused_indexer_q_rope_quant; v32: model_executor/layers/sparse_attn_indexer.py.
  * Latitude: none. amax is a bf16 value, so that dividing by M and multiplying by 1/M agree after the power is taken.
  * Kernels with log2f instead of exponent bits differ for scales just above a power of two; bf16 amax never comes so near.
  */
@@ -22,6 +24,8 @@ enum { WEIGHTS = IDX_ROPE_TABLE + 1, Q_OUT, SCALES, WEIGHTS_OUT };
 
 static const struct dsv4_param_def params[] = {
     IDX_QUERY_PARAMS,
+    DSV4_PARAM_NAME("form", DIALECT, "v4", "v4 v32",
+                    "v32: DeepSeek-V3.2's; the first 64 channels rotate, amax is at least 1e-10"),
     DSV4_PARAM_FLOAT("softmax_scale", CALL, 0.088388346, 0, 16, "128^-0.5"),
     DSV4_PARAM_FLOAT("head_scale", CALL, 0.125, 0, 16, "heads^-0.5"),
     DSV4_PARAM_NAME("weight_dtype", INPUT, "f32", "f32 bf16", "dtype of the weights"),
@@ -41,7 +45,8 @@ static const struct dsv4_mutant mutants[] = {
     IDX_MUTANTS_OF_ROPE,
     IDX_MUTANTS_OF_CODES,
     {"scale-floor",    "the scale's exponent rounded down; it is rounded up",                     IDX_SCALE_FLOOR   },
-    {"floor-lost",     "amax below 1e-4 kept; 1e-4 is the least amax",                            IDX_FLOOR_LOST    },
+    {"floor-lost",     "amax from 1e-10 on kept where 1e-4 is the least, or the reverse",
+      IDX_FLOOR_LOST                                                                                                 },
     {"scale-unused",   "weights without the scale of their row (fp8): codes have no other scale",
       IDX_SCALE_UNUSED                                                                                               },
     {"scale-folded",   "weights times a scale although mxfp4 codes carry theirs",                 IDX_SCALE_FOLDED  },
@@ -49,10 +54,13 @@ static const struct dsv4_mutant mutants[] = {
     {"factors-first",  "both factors multiplied first; the weight takes them one by one",
       IDX_FACTORS_FIRST                                                                                              },
     {"hadamard",       "a Hadamard transform before quantising: that is another op",              IDX_HADAMARD      },
+    {"form-other",     "quantised as V3.2 does where V4 is asked for, or the reverse",            IDX_FORM_OTHER    },
 };
 
 static int shape(struct dsv4_case *c, struct dsv4_err *err) {
     if (idx_query_shape(c, err) != 0) return -1;
+    if (dsv4_case_is(c, "form", "v32") && dsv4_case_is(c, "format", "mxfp4"))
+        return dsv4_fail(err, "form: V3.2 has no mxfp4");
     const int64_t rows = kv_step_of(c)->batch.n_rows, heads = dsv4_case_int(c, "heads");
     DSV4_SHAPE(c, WEIGHTS, dsv4_case_is(c, "weight_dtype", "f32") ? DSV4_F32 : DSV4_BF16, rows,
                heads);

@@ -79,6 +79,7 @@ static void draw_pair(const struct dsv4_case *c, uint16_t *pair, uint64_t id, co
 /* Rows of one pair, beside a channel that sets the scale. */
 static void put_fusible_pairs(const struct dsv4_case *c, bool hadamard) {
     const dsv4_tensor *const q = &c->tensors[IDX_Q].t;
+    const bool v32 = !hadamard && dsv4_case_is(c, "form", "v32");
     const int64_t n = q->shape[0] * q->shape[1];
 #pragma omp parallel for schedule(dynamic)
     for (int64_t i = 0; i < n; i++) {
@@ -88,8 +89,8 @@ static void put_fusible_pairs(const struct dsv4_case *c, bool hadamard) {
         uint16_t *const row = (void *)((char *)q->data + t * q->stride[0] + h * q->stride[1]);
         const int64_t p = i * 5 % 16;
         memset(row, 0, INDEXER_HEAD * sizeof *row);
-        row[0] = hadamard ? 0 : 0x43E0; /* 448 */
-        draw_pair(c, row + INDEXER_NOPE + 2 * p, (uint64_t)i, angle + p, hadamard);
+        row[v32 ? KV_ROPE : 0] = hadamard ? 0 : 0x43E0; /* 448 */
+        draw_pair(c, row + (v32 ? 0 : INDEXER_NOPE) + 2 * p, (uint64_t)i, angle + p, hadamard);
     }
 }
 
@@ -109,6 +110,7 @@ void idx_query_open(struct idx_query *query, const dsv4_call *call, enum idx_que
     query->mxfp4 = dsv4_is(call, "format", "mxfp4");
     query->fused = dsv4_is(call, "rope", "fma") != (wrong == IDX_ROPE_OTHER);
     query->hadamard = wrong == IDX_HADAMARD;
+    query->v32 = dsv4_is(call, "form", "v32") != (wrong == IDX_FORM_OTHER);
     query->fp8 = dsv4_is(call, "fp8", "ocp")       ? DSV4_OCP
                  : dsv4_is(call, "fp8", "fnuz224") ? DSV4_FNUZ224
                                                    : DSV4_FNUZ240;
@@ -125,7 +127,8 @@ static void rotate(const struct idx_query *query, float *x, const float *angle) 
     const bool neox = query->wrong == IDX_ROPE_NEOX;
     const int step = neox ? 1 : 2, apart = neox ? PAIRS : 1;
     const float sign = query->wrong == IDX_ROPE_INVERSE ? -1.0f : 1.0f;
-    float *const first = x + (query->wrong == IDX_ROPE_FIRST ? 0 : INDEXER_NOPE);
+    const bool at_zero = query->v32 != (query->wrong == IDX_ROPE_FIRST);
+    float *const first = x + (at_zero ? 0 : INDEXER_NOPE);
     for (int i = 0; i < PAIRS; i++) {
         const float e = first[step * i], o = first[step * i + apart];
         const float cos = angle[i], sin = sign * angle[PAIRS + i];
@@ -212,12 +215,12 @@ static void make_codes(const struct idx_query *query, struct idx_query_row *row,
             row->codes[i] = dsv4_fp8_from_f32(x[i] * factor * (1.0f + 0x1p-20f), fp8);
 }
 
-/* One scale of a power of two: max(amax, 1e-4) / M, rounded up. */
+/* One scale of a power of two: max(amax, 1e-4) / M, or max(amax, 1e-10) * (1/M), rounded up. */
 static void make_fp8(const struct idx_query *query, struct idx_query_row *row, const float *x) {
-    const float floor = query->wrong == IDX_FLOOR_LOST ? 1e-10f : 1e-4f;
+    const float floor = query->v32 != (query->wrong == IDX_FLOOR_LOST) ? 1e-10f : 1e-4f;
     const float most = query->wrong == IDX_SCALE_OF_OCP ? 448.0f : dsv4_fp8_max(query->fp8);
-    const float amax = amax_of(x, INDEXER_HEAD);
-    const uint8_t byte = scale_byte(query, (amax > floor ? amax : floor) / most);
+    const float amax = amax_of(x, INDEXER_HEAD), least = amax > floor ? amax : floor;
+    const uint8_t byte = scale_byte(query, query->v32 ? least * (1.0f / most) : least / most);
     row->scale = dsv4_e8m0_to_f32(byte);
     make_codes(query, row, x, dsv4_from_bits((254u - byte) << 23));
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the ops that quantise the indexer's queries share: rows of 128 channels, RoPE on the last 64. */
+/* What the ops that quantise the indexer's queries share: rows of 128 channels, RoPE on the last 64 (V3.2: first). */
 #ifndef DSV4_IDX_QUERY_H
 #define DSV4_IDX_QUERY_H
 
@@ -34,6 +34,7 @@ enum idx_query_wrong {
     IDX_SCALE_POW2,
     IDX_SCALE_DIVIDES,
     IDX_HEADS_DENSE,
+    IDX_FORM_OTHER,
 };
 
 #define IDX_QUERY_PARAMS                                                                           \
@@ -51,7 +52,7 @@ enum idx_query_wrong {
 
 #define IDX_MUTANTS_OF_ROPE                                                                        \
     {"rope-neox", "pairs are channels i and i + 32; they are neighbours", IDX_ROPE_NEOX},          \
-        {"rope-first", "the first 64 channels rotated; it is the last 64", IDX_ROPE_FIRST},        \
+        {"rope-first", "the other 64 channels rotated", IDX_ROPE_FIRST},                           \
         {"rope-inverse", "rotated backwards", IDX_ROPE_INVERSE},                                   \
         {"rope-other", "fused where products are rounded, or the reverse", IDX_ROPE_OTHER},        \
         {"rope-unrounded", "quantised from fp32; rotated rows are rounded to bf16 first",          \
@@ -78,6 +79,7 @@ enum idx_query_wrong {
 struct idx_query {
     const dsv4_tensor *q, *positions, *table;
     bool mxfp4, fused, hadamard;
+    bool v32; /* the first 64 channels rotate, amax >= 1e-10 */
     enum dsv4_fp8 fp8;
     enum idx_query_wrong wrong;
 };

@@ -28,11 +28,11 @@ def put_ints(out, row, column, values, dtype="<i4"):
         out.put(row, np.array([column * values.itemsize]), values.view(np.uint8).reshape(1, -1))
 
 
-def slot(call, request, row, block_size):
-    """Slots of rows of one request."""
+def slot(call, request, row, block_size, table="block_table", span=0):
+    """Slots of rows of one request; span: slots from page to page where they are more than a block."""
     row = np.asarray(row, np.int64)
-    page = call["block_table"].at(request, row // block_size).astype(np.int64)
-    return page * block_size + row % block_size
+    page = call[table].at(request, row // block_size).astype(np.int64)
+    return page * (span or block_size) + row % block_size
 
 
 def spans(call):
@@ -101,7 +101,8 @@ def idx_combine_topk_swa(call):
     topk, window, ratio, m, n = (call.int(name) for name in ("topk", "window", "ratio", "m", "n"))
     selected, dense = call.get("topk_indices"), call.params["form"] == "dense"
     width = selected.shape[1] if selected else 0
-    if dense and (width < topk or call.outputs["indices"].shape[1] < topk + window):
+    image, left, right = int(call.params.get("max_image_tokens", 0)), call.get("left_visible"), call.get("right_visible")
+    if dense and (width < topk or call.outputs["indices"].shape[1] < topk + window + image):
         return False
     rows = [[] for _ in range(call.outputs["lens"].shape[0])]
     gathered, origin = ints(call, "gather_lens"), int(call["query_start_loc"].at(0))
@@ -112,6 +113,10 @@ def idx_combine_topk_swa(call):
             n_rows = min((position + 1) // ratio, topk)
             row = [int(selected.at(t, c)) + m * r if c < width else None for c in range(n_rows)]
             seen = range(max(position - window + 1, 0), position + 1)
+            if left:
+                beyond = max(int(left.at(t)) - window + 1, 0)
+                seen = range(max(seen[0] - beyond, oldest, 0), position + 1 + int(right.at(t)))
+                seen = [p for p in seen if p < context + query]
             rows[t] = row + [m * r + n + p - oldest for p in seen]
     put_ints(call.outputs["lens"], 0, 0, [len(row) for row in rows])
     if not dense:
@@ -208,13 +213,12 @@ def idx_flashinfer_mixed(call):
                 n = int((x >= 0).sum()) if valid[t] else 0
         else:
             seen = np.arange(max(int(position[t]) + 1 - window, 0), int(position[t]) + 1)
-            size = call.int("swa_block_size")
-            row[:len(seen)] = call["swa_table"].at(r, seen // size).astype(np.int64) * size + seen % size
+            row[:len(seen)] = slot(call, r, seen, call.int("swa_block_size"), "swa_table", call.int("swa_span"))
             n = min((int(position[t]) + 1) // ratio, prefill.shape[1] if prefill else 0)
             x = prefill.at(t - decodes, np.arange(n)).astype(np.int64) if n else np.zeros(0, np.int64)
         if t >= decodes or form == "local":
             good = x >= 0
-            x[good] = slot(call, r, x[good], call.int("block_size"))
+            x[good] = slot(call, r, x[good], call.int("block_size"), span=call.int("span"))
             x[~good] = -1
         row[window:window + len(x)] = x
         put_ints(out, t, 0, row)
@@ -236,6 +240,26 @@ def idx_short_context_fill(call):
     columns = np.arange(out.shape[1])
     for t, position in enumerate(ints(call, "positions")):
         put_ints(out, t, 0, np.where((columns + 1) * call.int("ratio") <= position + 1, columns, -1))
+    return True
+
+
+def idx_topk_buffer(call):
+    buffer, hidden = call.outputs["buffer"], call.int("hidden_rows")
+    decode, prefill = call.get("decode_topk"), call.get("prefill_topk")
+    decodes = decode.shape[0] if decode else 0
+    k = max([t.shape[1] for t in (decode, prefill) if t] + [0])
+    if buffer.shape[1] < k or buffer.shape[0] < hidden or decodes > hidden:
+        return False
+    rows = np.full((hidden, buffer.shape[1]), -1)
+    for t in range(decodes):
+        rows[t, :k] = decode.at(t)
+    chunks = call["chunks"]
+    for i in range(chunks.shape[0]):
+        start, end, keys = (int(chunks.at(i, field)) for field in range(3))
+        for t in range(start, end if keys else start):
+            rows[t, :k] = prefill.at(t - decodes)
+    for t, row in enumerate(rows):
+        put_ints(buffer, t, 0, row)
     return True
 
 
@@ -301,4 +325,4 @@ OPS = {f.__name__: f for f in (idx_swa, idx_global_topk, idx_combine_topk_swa, i
                                idx_c128a_metadata, idx_compressed_slot_mapping, idx_indexer_decode_lens,
                                graph_copy_ragged, idx_flashinfer_mixed, idx_prefill_gather_lens,
                                idx_short_context_fill, idx_indexer_prefill_metadata, idx_pack_ragged,
-                               idx_prefill_chunks)}
+                               idx_prefill_chunks, idx_topk_buffer)}

@@ -21,14 +21,17 @@ def rotated(call):
     x = bf16_value(call["q"].at(tokens))
     table = call["rope_table"].at(call["positions"].at(tokens))[:, None, :]
     cos, sin = table[..., :32], table[..., 32:]
-    even, odd = x[..., ROPE::2], x[..., ROPE + 1::2]
+    first = 0 if call.params.get("form") == "v32" else ROPE
+    turns = slice(first, first + ROPE)
+    even, odd = x[..., turns][..., 0::2], x[..., turns][..., 1::2]
     turned = x.copy()
+    half = turned[..., turns]
     if call.params["rope"] == "fma":
-        turned[..., ROPE::2] = fma(even, cos, -(odd * sin))
-        turned[..., ROPE + 1::2] = fma(odd, cos, even * sin)
+        half[..., 0::2] = fma(even, cos, -(odd * sin))
+        half[..., 1::2] = fma(odd, cos, even * sin)
     else:
-        turned[..., ROPE::2] = even * cos - odd * sin
-        turned[..., ROPE + 1::2] = odd * cos + even * sin
+        half[..., 0::2] = even * cos - odd * sin
+        half[..., 1::2] = odd * cos + even * sin
     return bf16_round(turned)
 
 
@@ -67,8 +70,11 @@ def idx_q_quant(call):
     if call.params["format"] == "mxfp4":
         put_mxfp4(call, x)
     elif x.size:
-        amax = np.maximum(np.abs(x).max(axis=2), F32(1e-4))
-        byte = scale_byte(amax / F32(LARGEST[call.params["fp8"]]))
+        amax, limit = np.abs(x).max(axis=2), F32(LARGEST[call.params["fp8"]])
+        if call.params.get("form") == "v32":
+            byte = scale_byte(np.maximum(amax, F32(1e-10)) * (F32(1) / limit))
+        else:
+            byte = scale_byte(np.maximum(amax, F32(1e-4)) / limit)
         code = e4m3_encode(np.ldexp(x.astype(np.float64), 127 - byte[..., None]), call.params["fp8"])
         put_heads(call.outputs["q_out"], code)
         w = w * np.ldexp(F32(1), byte - 127)
