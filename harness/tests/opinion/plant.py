@@ -49,6 +49,15 @@ INPUTS = {
     "idx_indexer_prefill_metadata": ("query_start_loc", "seq_lens"),
     "idx_pack_ragged": ("lens", "flat", "packed"),
     "idx_prefill_chunks": ("seq_lens", "gather_lens"),
+    "mhc_expand": ("embed",),
+    "mhc_prenorm_gemm": ("residual", "fn"),
+    "mhc_split_sinkhorn": ("mixes_raw", "sqrsum", "scale", "base"),
+    "mhc_collapse": ("pre", "residual"),
+    "mhc_post": ("x", "residual", "post", "comb"),
+    "mhc_pre": ("mixes_raw", "sqrsum", "scale", "base", "residual", "weight"),
+    "mhc_fused_post_pre": ("x", "residual", "post_in", "comb_in", "fn", "scale", "base", "weight"),
+    "mhc_pre_broadcast": ("embed", "fn_bc", "scale", "base", "weight"),
+    "mhc_head": ("residual", "fn", "scale", "base"),
 }
 
 
