@@ -49,6 +49,12 @@ INPUTS = {
     "idx_indexer_prefill_metadata": ("query_start_loc", "seq_lens"),
     "idx_pack_ragged": ("lens", "flat", "packed"),
     "idx_prefill_chunks": ("seq_lens", "gather_lens"),
+    "moe_topk": ("logits",),
+    "moe_hash_topk": ("logits", "token_ids", "tid2eid"),
+    "moe_swiglu": ("gate_up", "weights"),
+    "moe_swiglu_quant": ("gate_up",),
+    "moe_prepare": ("x", "topk_ids", "topk_weights"),
+    "moe_combine": ("x", "ids", "weights", "shared"),
 }
 
 
