@@ -54,7 +54,7 @@ INPUTS = {
     "moe_swiglu": ("gate_up", "weights"),
     "moe_swiglu_quant": ("gate_up",),
     "moe_prepare": ("x", "topk_ids", "topk_weights"),
-    "moe_combine": ("x", "ids", "weights", "shared"),
+    "moe_combine": ("x", "weights", "shared"),
 }
 
 
