@@ -5,6 +5,9 @@ Where a text leaves a choice, this is how it is read:
 - a mean is the sum divided by the width, rounded once;
 - with every step in bf16, epsilon is rounded to bf16 before it is added.
 """
+import decimal
+from fractions import Fraction
+
 import numpy as np
 
 from .formats import F32, bf16_bits, bf16_round, bf16_value, e4m3_encode, fma, rsqrt
@@ -157,4 +160,72 @@ def rope_inverse_quant(call):
     return True
 
 
-OPS = {f.__name__: f for f in (norm_rms, norm_q_kv, norm_q_head, rope_inverse, rope_inverse_quant)}
+PI = int("3141592653589793238462643383279502884197169399375105820974944592307816406286")  # times 10^75
+SCALE = 10**75
+
+
+def nearest(n, d):
+    """fp32 nearest to n / d; ties do not occur."""
+    exact = Fraction(n, d)
+    x = F32(float(exact))
+    around = (np.nextafter(x, F32(-np.inf)), x, np.nextafter(x, F32(np.inf)))
+    return min(around, key=lambda y: abs(Fraction(float(y)) - exact))
+
+
+def cos_sin(angle):
+    """cos and sin of an fp32 angle: Taylor series in integers of 75 digits, angle modulo pi/2."""
+    fixed = Fraction(float(angle)) * SCALE
+    if fixed.denominator != 1:
+        fixed = Fraction(int(fixed))
+    quarter, rest = divmod(int(fixed), PI // 2)
+    sums, term, k = [0, 0], SCALE, 0
+    while term:
+        sums[k % 2] += -term if k % 4 > 1 else term
+        k += 1
+        term = term * rest // (SCALE * k)
+    cos, sin = [(sums[0], sums[1]), (-sums[1], sums[0]), (-sums[0], -sums[1]),
+                (sums[1], -sums[0])][quarter % 4]
+    return nearest(cos, SCALE), nearest(sin, SCALE)
+
+
+def base(theta, i):
+    """fp32 nearest to theta^(i / 32): between the two candidates' 32nd powers."""
+    with decimal.localcontext() as context:
+        context.prec = 60
+        exact = (decimal.Decimal(float(theta)).ln() * i / 32).exp()
+    return nearest(*exact.as_integer_ratio())
+
+
+def frequencies(call):
+    yarn, factor = call.params["yarn"], call.float("factor")
+    low, high = F32(call.int("low")), F32(call.int("high"))
+    p = np.array([base(call.float("theta"), i) for i in range(32)], F32)
+    kept = F32(1) / p
+    if yarn == "none":
+        return kept
+    s = F32(1) - np.clip((np.arange(32, dtype=F32) - low) / (high - low), F32(0), F32(1))
+    slow = kept / factor if yarn == "ref" else F32(1) / (factor * p)
+    return slow * (F32(1) - s) + kept * s
+
+
+def rope_table(call):
+    out, frequency = call.outputs["out"], frequencies(call)
+    table = np.zeros((out.shape[0], 64), "<f4")
+    for r in range(len(table)):
+        for i, angle in enumerate(F32(call.int("first") + r) * frequency):
+            table[r, i], table[r, 32 + i] = cos_sin(angle)
+    put_rows(out, table)
+    return True
+
+
+def mtp_input_norm(call):
+    x, eps = values(call["embeds"]), call.float("eps")
+    if call.params["mask"] == "vllm":
+        x = np.where(call["positions"].at(np.arange(len(x)))[:, None] == 0, F32(0), x)
+    put_rows(call.outputs["e_out"], normed(x, eps, values(call["enorm"])))
+    put_rows(call.outputs["h_out"], normed(values(call["hidden"]), eps, values(call["hnorm"])))
+    return True
+
+
+OPS = {f.__name__: f for f in (norm_rms, norm_q_kv, norm_q_head, rope_inverse, rope_inverse_quant,
+                               rope_table, mtp_input_norm)}

@@ -54,6 +54,8 @@ INPUTS = {
     "norm_q_head": ("q", "positions", "rope_table"),
     "rope_inverse": ("o", "positions", "rope_table"),
     "rope_inverse_quant": ("o", "positions", "rope_table"),
+    "rope_table": (),
+    "mtp_input_norm": ("embeds", "hidden", "positions", "enorm", "hnorm"),
 }
 
 
