@@ -227,5 +227,34 @@ def mtp_input_norm(call):
     return True
 
 
+def mtp_combine(call):
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = values(call["h"]) + values(call["e"])[:, None, :]
+    put_rows(call.outputs["out"], bf16_bits(total).astype("<u2"))
+    return True
+
+
+def mtp_hidden_copy(call):
+    hidden = call["hidden"].at(np.arange(call["hidden"].shape[0]))
+    put_rows(call.outputs["buffer"], hidden.reshape(len(hidden), call.outputs["buffer"].shape[1]))
+    return True
+
+
+def mtp_concat_aux(call):
+    taps = [call[n].at(np.arange(call[n].shape[0])) for n in ("first", "second", "third")]
+    put_rows(call.outputs["out"], np.concatenate(taps, axis=1))
+    return True
+
+
+def mtp_embedding(call):
+    ids = call["ids"].at(np.arange(call["ids"].shape[0])).astype(np.int64)
+    inside = (ids >= call.int("start")) & (ids < call.int("end"))
+    rows = np.zeros((len(ids),) + call.outputs["out"].shape[1:], "<u2")
+    rows[inside] = call["weight"].at(ids[inside] - call.int("start"))
+    put_rows(call.outputs["out"], rows)
+    return True
+
+
 OPS = {f.__name__: f for f in (norm_rms, norm_q_kv, norm_q_head, rope_inverse, rope_inverse_quant,
-                               rope_table, mtp_input_norm)}
+                               rope_table, mtp_input_norm, mtp_combine, mtp_hidden_copy,
+                               mtp_concat_aux, mtp_embedding)}

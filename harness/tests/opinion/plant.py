@@ -56,6 +56,10 @@ INPUTS = {
     "rope_inverse_quant": ("o", "positions", "rope_table"),
     "rope_table": (),
     "mtp_input_norm": ("embeds", "hidden", "positions", "enorm", "hnorm"),
+    "mtp_combine": ("h", "e"),
+    "mtp_hidden_copy": ("hidden",),
+    "mtp_concat_aux": ("first", "second", "third"),
+    "mtp_embedding": ("ids", "weight"),
 }
 
 
