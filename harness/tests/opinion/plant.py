@@ -64,6 +64,20 @@ INPUTS = {
     "moe_swiglu_quant": ("gate_up",),
     "moe_prepare": ("x", "topk_ids", "topk_weights"),
     "moe_combine": ("x", "weights", "shared"),
+    "norm_rms": ("x", "weight"),
+    "norm_q_kv": ("qr", "kv", "q_weight", "kv_weight"),
+    "norm_q_head": ("q", "positions", "rope_table"),
+    "rope_inverse": ("o", "positions", "rope_table"),
+    "rope_inverse_quant": ("o", "positions", "rope_table"),
+    "rope_table": (),
+    "mtp_input_norm": ("embeds", "hidden", "positions", "enorm", "hnorm"),
+    "mtp_combine": ("h", "e"),
+    "mtp_hidden_copy": ("hidden",),
+    "mtp_concat_aux": ("first", "second", "third"),
+    "mtp_embedding": ("ids", "weight"),
+    "mtp_markov_bias": ("prev", "w1", "w2", "base"),
+    "mtp_confidence": ("hidden", "embed", "weight"),
+    "mtp_argmax": ("logits",),
 }
 
 
