@@ -34,7 +34,6 @@ enum gemm_wrong {
     GEMM_SCALE_BYTE_ZERO,
     GEMM_SCALE_BYTES_REVERSED,
     GEMM_SCALES_IN_TURN,
-    GEMM_SCALES_FIRST,
     GEMM_ADDED,
     GEMM_ACC_BF16,
     GEMM_PARTIAL_FP32,
@@ -59,13 +58,13 @@ enum gemm_wrong {
     GEMM_A_ROUNDED,
     GEMM_NIBBLES_SWAPPED,
     GEMM_GROUP_128,
+    GEMM_SCALED_SUMS,
     GEMM_A_GROUP_OTHER,
     GEMM_EXPERT_NEXT,
     GEMM_OFFSET_BY_ONE,
     GEMM_PADDING_WRITTEN,
     GEMM_PADDING_ENDS,
     GEMM_ACROSS_EXPERTS,
-    GEMM_WEIGHT_WRAPS,
 };
 
 static inline enum gemm_wrong gemm_wrong_of(const struct dsv4_op *op, int mutant) {
@@ -77,9 +76,9 @@ static inline enum gemm_wrong gemm_wrong_of(const struct dsv4_op *op, int mutant
 #define GEMM_FP8_PARAM                                                                             \
     DSV4_PARAM_NAME("fp8", DIALECT, "ocp", "ocp fnuz", "FP8 codes: e4m3fn or e4m3fnuz")
 #define GEMM_CODES_PARAM                                                                           \
-    DSV4_PARAM_NAME("codes", INPUT, "normal", "normal every few sparse cancel opposed",            \
+    DSV4_PARAM_NAME("codes", INPUT, "normal", "normal every few sparse cancel opposed heavy",      \
                     "about N(0, 96); all finite codes; of 4 values; 1 of 8 not zero; blocks that " \
-                    "nearly cancel; blocks that cancel blocks")
+                    "nearly cancel; blocks that cancel blocks; the same of large and tiny codes")
 #define GEMM_SCALES_PARAM                                                                          \
     DSV4_PARAM_NAME("scales", INPUT, "pow2", "pow2 free tiny",                                     \
                     "powers of two; any fp32; bytes 0..3 against bytes 245..248")

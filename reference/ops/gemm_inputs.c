@@ -9,9 +9,16 @@ void gemm_widen(struct dsv4_case *c, size_t slot, int dim, int64_t bytes) {
     if (dsv4_case_is(c, "view", "wide")) dsv4_widen(c, slot, dim, bytes);
 }
 
+/* Ops of experts have no groups. */
+static int64_t groups_of(const struct dsv4_case *c) {
+    for (size_t p = 0; p < c->op->n_params; p++)
+        if (strcmp(c->op->params[p].name, "groups") == 0) return dsv4_case_int(c, "groups");
+    return 0;
+}
+
 void gemm_shape_rows(struct dsv4_case *c, size_t slot, uint32_t dtype, int64_t rows,
                      int64_t columns) {
-    const int64_t groups = dsv4_case_int(c, "groups");
+    const int64_t groups = groups_of(c);
     if (groups == 0) {
         DSV4_SHAPE(c, slot, dtype, rows, columns);
         gemm_widen(c, slot, 0, 48);
@@ -24,7 +31,7 @@ void gemm_shape_rows(struct dsv4_case *c, size_t slot, uint32_t dtype, int64_t r
 
 void gemm_shape_weight(struct dsv4_case *c, size_t slot, uint32_t dtype, int64_t rows,
                        int64_t columns) {
-    const int64_t groups = dsv4_case_int(c, "groups");
+    const int64_t groups = groups_of(c);
     if (groups == 0)
         DSV4_SHAPE(c, slot, dtype, rows, columns);
     else
@@ -56,7 +63,7 @@ int gemm_shape_scales(struct dsv4_case *c, size_t slot, const char *form, int64_
                       int64_t blocks, bool weight, struct dsv4_err *err) {
     static const uint32_t dtypes[] = {DSV4_F32, DSV4_F32, DSV4_I32, DSV4_E8M0};
     const enum gemm_scale_form f = gemm_scale_form(form);
-    const int64_t groups = dsv4_case_int(c, "groups"), padded = gemm_ceil(rows, 4) * 4;
+    const int64_t groups = groups_of(c), padded = gemm_ceil(rows, 4) * 4;
     if ((f == GEMM_PACKED || f == GEMM_E8M0) && dsv4_case_is(c, "scales", "free"))
         return dsv4_fail(err, "scales: free; %s holds powers of two", form);
     if (f == GEMM_F32 || f == GEMM_E8M0) {
@@ -125,9 +132,10 @@ float gemm_scale(const struct gemm_scales *scales, int64_t group, int64_t row, i
                                                                                         : value;
 }
 
-/* `opposed` codes: the block whose negative, under the same scale, block b is. */
+/* `opposed` and `heavy` codes: the block whose negative, under the same scale, block b is. */
 static int64_t twin_of(const struct dsv4_case *c, int64_t b) {
-    return dsv4_case_is(c, "codes", "opposed") ? b & ~INT64_C(2) : b;
+    const char word = dsv4_case_word(c, "codes")[0];
+    return word == 'o' || word == 'h' ? b & ~INT64_C(2) : b;
 }
 
 static float value_of(const struct dsv4_case *c, uint64_t stream, int64_t at, bool weight) {
@@ -144,7 +152,7 @@ void gemm_fill_scales(const struct dsv4_case *c, size_t slot, const char *form, 
                       int64_t blocks, bool weight, uint64_t stream) {
     const dsv4_tensor *const t = &c->tensors[slot].t;
     struct gemm_scales scales;
-    const int64_t groups = t->ndim == 3 ? dsv4_case_int(c, "groups") : 1;
+    const int64_t groups = t->ndim == 3 ? groups_of(c) : 1;
     gemm_scales_open(&scales, t, form, weight, GEMM_RIGHT);
     const bool by_row = scales.form == GEMM_F32 || scales.form == GEMM_E8M0;
     const int64_t all_rows = by_row ? rows : gemm_ceil(rows, 4) * 4;
@@ -169,6 +177,16 @@ void gemm_fill_scales(const struct dsv4_case *c, size_t slot, const char *form, 
 
 /* ---- codes ---- */
 
+static uint8_t heavy(const struct dsv4_case *c, uint64_t stream, int64_t row, int64_t k,
+                     enum dsv4_fp8 fp8) {
+    const int64_t twin = k & ~INT64_C(256);
+    const uint64_t bits = dsv4_random(c->seed, stream, (uint64_t)row << 20 | (uint64_t)twin);
+    const bool tiny = twin % 5 == 0 || (k & 128) != 0;
+    const float x =
+        tiny ? (float)(1 + dsv4_below(bits, 7)) / 512.0f : (float)(256 + 32 * dsv4_below(bits, 7));
+    return dsv4_fp8_from_f32((k & 256) != 0 && stream == 1 ? -x : x, fp8);
+}
+
 uint8_t gemm_code(const struct dsv4_case *c, uint64_t stream, int64_t row, int64_t k) {
     static const float some[] = {0.0f, 1.0f, -1.5f, 2.0f};
     const char *const word = dsv4_case_word(c, "codes");
@@ -181,6 +199,7 @@ uint8_t gemm_code(const struct dsv4_case *c, uint64_t stream, int64_t row, int64
     if (word[0] == 'f') return dsv4_fp8_from_f32(some[bits >> 62], fp8);
     if (word[0] == 's')
         return dsv4_fp8_from_f32(bits >> 61 == 0 ? some[bits >> 59 & 3] : 0.0f, fp8);
+    if (word[0] == 'h') return heavy(c, stream, row, k, fp8);
     if (word[0] == 'n') return dsv4_fp8_from_f32(96.0f * dsv4_normal(bits), fp8);
     if (word[0] == 'o') {
         const int64_t twin = k & ~INT64_C(256);
