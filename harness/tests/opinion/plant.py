@@ -49,6 +49,17 @@ INPUTS = {
     "idx_indexer_prefill_metadata": ("query_start_loc", "seq_lens"),
     "idx_pack_ragged": ("lens", "flat", "packed"),
     "idx_prefill_chunks": ("seq_lens", "gather_lens"),
+    "norm_rms": ("x", "weight"),
+    "norm_q_kv": ("qr", "kv", "q_weight", "kv_weight"),
+    "norm_q_head": ("q", "positions", "rope_table"),
+    "rope_inverse": ("o", "positions", "rope_table"),
+    "rope_inverse_quant": ("o", "positions", "rope_table"),
+    "rope_table": (),
+    "mtp_input_norm": ("embeds", "hidden", "positions", "enorm", "hnorm"),
+    "mtp_combine": ("h", "e"),
+    "mtp_hidden_copy": ("hidden",),
+    "mtp_concat_aux": ("first", "second", "third"),
+    "mtp_embedding": ("ids", "weight"),
 }
 
 

@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * rope_table: rows first .. first + rows - 1 of a RoPE table: 32 cos, then 32 sin.
+ *
+ *   f_i by ../num/rope.h, every operation rounded to fp32: p_i = theta^(2i / 64), f_i = 1 / p_i, with YaRN on layers
+ *   that compress; angle = fl(position * f_i); table[position, i] = cos(angle), table[position, 32 + i] = sin(angle),
+ *   correctly rounded. No mscale: attention is not scaled with the context.
+ * SWA layers have theta 10000 and no YaRN; compressed ones theta 160000 and YaRN of factor 16 from 65,536 positions:
+ *   low = floor(64 ln(65536 / (32 * 2 pi)) / (2 ln theta)) = 15, high = ceil(64 ln(65536 / (2 pi)) / (2 ln theta)) = 25.
+ * dialect `yarn`: none; ref, f / factor, as DeepSeek's model.py; vllm, 1 / (factor * p). vllm sends SWA layers through
+ *   that formula with factor 1 (low 29, high 42 of 1,048,576 positions): the same but for the last bit where 0 < s < 1.
+ * Rounding points: each operation named, once.
+ * Source: DeepSeek inference/model.py precompute_freqs_cis; vllm deepseek_v4 rotary embedding.
+ * Latitude: libraries differ in the last bit of pow, sin and cos, and reduce large angles differently: ops take the
+ * table as an input. An angle that is rounded to fp32 has an error of up to 2^-5 at position 2^20: it is part of the
+ * model.
+ */
+#include <stdio.h>
+
+#include "../input/input.h"
+#include "../num/bf16.h"
+#include "../num/rope.h"
+
+enum { OUT };
+enum { PAIRS = 32 };
+enum wrong {
+    RIGHT,
+    YARN_ON_SWA,
+    YARN_LOST,
+    YARN_OTHER,
+    RAMP_REVERSED,
+    BOUNDS_UNFLOORED,
+    THETA_SWAPPED,
+    MSCALE,
+    INTERLEAVED,
+    SIN_FIRST,
+    ANGLE_WIDE,
+    FREQUENCY_WIDE,
+    REDUCED_NARROW,
+    FIRST_LOST,
+    ROUNDED,
+    SIGN,
+};
+
+static const struct dsv4_param_def params[] = {
+    DSV4_PARAM_FLOAT("theta", CALL, 10000, 2, 1e9, "base of the frequencies"),
+    DSV4_PARAM_NAME("yarn", DIALECT, "none", "none ref vllm",
+                    "no YaRN, or YaRN as model.py or as vllm"),
+    DSV4_PARAM_FLOAT("factor", CALL, 16, 1, 1024, "YaRN: slow pairs turn slower by this"),
+    DSV4_PARAM_INT("low", CALL, 15, 0, 63, "YaRN: pairs up to this one are kept"),
+    DSV4_PARAM_INT("high", CALL, 25, 1, 63, "YaRN: pairs from this one on are slowed"),
+    DSV4_PARAM_INT("first", CALL, 0, 0, 1 << 24, "position of the first row"),
+    DSV4_PARAM_INT("rows", INPUT, 3, 0, 1 << 24, "positions"),
+    DSV4_PARAM_NAME("view", INPUT, "dense", "dense wide", "wide: rows lie apart"),
+};
+
+static const struct dsv4_slot slots[] = {
+    {"out", DSV4_OUT, "[rows, 64] f32, rows strided", "32 cos, then 32 sin"},
+};
+
+static const struct dsv4_mutant mutants[] = {
+    {"yarn-on-swa",      "YaRN applied to a layer without compression",                       YARN_ON_SWA     },
+    {"yarn-lost",        "YaRN left out",                                                     YARN_LOST       },
+    {"yarn-other",       "the factor divided out of f where it multiplies p, or the reverse", YARN_OTHER      },
+    {"ramp-reversed",    "fast pairs slowed and slow ones kept",                              RAMP_REVERSED   },
+    {"bounds-unfloored", "the ramp from 15.453 to 24.708; its ends are whole",                BOUNDS_UNFLOORED},
+    {"theta-swapped",    "theta of the other kind of layer: 10000 and 160000",                THETA_SWAPPED   },
+    {"mscale",           "values times 0.1 ln(factor) + 1; DeepSeek-V4 has no mscale",        MSCALE          },
+    {"interleaved",      "cos and sin by turns; 32 cos come first",                           INTERLEAVED     },
+    {"sin-first",        "32 sin, then 32 cos",                                               SIN_FIRST       },
+    {"angle-wide",       "position times f not rounded to fp32",                              ANGLE_WIDE      },
+    {"frequency-wide",   "1 / p not rounded to fp32",                                         FREQUENCY_WIDE  },
+    {"reduction-narrow", "the angle reduced modulo 2 pi in fp32",                             REDUCED_NARROW  },
+    {"first-lost",       "rows from position 0; they start at `first`",                       FIRST_LOST      },
+    {"rounded",          "cos and sin rounded to bf16; the table is fp32",                    ROUNDED         },
+    {"negative-sin",     "sin negated, as for the inverse rotation",                          SIGN            },
+};
+
+static int shape(struct dsv4_case *c, struct dsv4_err *err) {
+    if (dsv4_case_int(c, "high") <= dsv4_case_int(c, "low"))
+        return dsv4_fail(err, "high: %lld; more than low", (long long)dsv4_case_int(c, "high"));
+    DSV4_SHAPE(c, OUT, DSV4_F32, dsv4_case_int(c, "rows"), 2 * PAIRS);
+    if (dsv4_case_is(c, "view", "wide")) dsv4_widen(c, OUT, 0, 32);
+    return 0;
+}
+
+static void fill(struct dsv4_case *c) { (void)c; }
+
+static struct dsv4_rope_rule rule_of(const dsv4_call *call, enum wrong wrong) {
+    struct dsv4_rope_rule rule;
+    rule.theta = dsv4_float(call, "theta", 1e4f);
+    rule.yarn = dsv4_is(call, "yarn", "none")  ? DSV4_YARN_NONE
+                : dsv4_is(call, "yarn", "ref") ? DSV4_YARN_REF
+                                               : DSV4_YARN_VLLM;
+    rule.factor = dsv4_float(call, "factor", 16.0f);
+    rule.low = (float)dsv4_int(call, "low", 15);
+    rule.high = (float)dsv4_int(call, "high", 25);
+    if (wrong == YARN_ON_SWA) rule.yarn = DSV4_YARN_REF;
+    if (wrong == YARN_LOST) rule.yarn = DSV4_YARN_NONE;
+    if (wrong == YARN_OTHER && rule.yarn != DSV4_YARN_NONE)
+        rule.yarn = rule.yarn == DSV4_YARN_REF ? DSV4_YARN_VLLM : DSV4_YARN_REF;
+    if (wrong == THETA_SWAPPED) rule.theta = rule.theta > 1e5f ? 1e4f : 1.6e5f;
+    if (wrong == BOUNDS_UNFLOORED) rule.low += 0.453f, rule.high -= 0.292f;
+    return rule;
+}
+
+static float frequency(const struct dsv4_rope_rule *rule, int i, enum wrong wrong) {
+    struct dsv4_rope_rule other = *rule;
+    if (wrong != RAMP_REVERSED || rule->yarn == DSV4_YARN_NONE) return dsv4_rope_frequency(rule, i);
+    const float kept = 1.0f / dsv4_theta_power(rule->theta, i), turned = kept / rule->factor;
+    other.factor = 1.0f;
+    return (float)i < rule->low    ? turned
+           : (float)i > rule->high ? dsv4_rope_frequency(&other, i)
+                                   : dsv4_rope_frequency(rule, i);
+}
+
+/* Wrong on purpose: cos and sin of one entry. */
+static void entry_wrong(const struct dsv4_rope_rule *rule, int64_t position, int i, float f,
+                        float *sine, float *cosine, enum wrong wrong) {
+    const float angle = (float)position * f;
+    dsv4_sincos(angle, sine, cosine);
+    if (wrong == ANGLE_WIDE || wrong == FREQUENCY_WIDE) {
+        const double wide =
+            wrong == ANGLE_WIDE
+                ? (double)position * (double)f
+                : (double)(float)((double)position / (double)dsv4_theta_power(rule->theta, i));
+        if (wrong == FREQUENCY_WIDE && rule->yarn != DSV4_YARN_NONE) return;
+        const struct dsv4_reduced r = dsv4_angle_reduce(wide);
+        const float s = dsv4_sin_kernel(r.high, r.low), c = dsv4_cos_kernel(r.high, r.low);
+        const float a = r.quarter & 1u ? c : s, b = r.quarter & 1u ? s : c;
+        *sine = r.quarter & 2u ? -a : a;
+        *cosine = (r.quarter + 1u) & 2u ? -b : b;
+    }
+    if (wrong == REDUCED_NARROW) {
+        const float turn = 6.2831855f, turns = (float)(int64_t)(angle / turn);
+        const float left = angle - turns * turn;
+        dsv4_sincos(left < 0.0f ? left + turn : left, sine, cosine);
+    }
+    if (wrong == MSCALE) *sine *= 1.2772589f, *cosine *= 1.2772589f;
+    if (wrong == SIGN) *sine = -*sine;
+    if (wrong == ROUNDED) {
+        *sine = dsv4_bf16_to_f32(dsv4_bf16_from_f32(*sine));
+        *cosine = dsv4_bf16_to_f32(dsv4_bf16_from_f32(*cosine));
+    }
+}
+
+static void row_wrong(float *row, const struct dsv4_rope_rule *rule, const float *f,
+                      int64_t position, enum wrong wrong) {
+    for (int i = 0; i < PAIRS; i++) {
+        float sine, cosine;
+        entry_wrong(rule, position, i, f[i], &sine, &cosine, wrong);
+        row[wrong == INTERLEAVED ? 2 * i : wrong == SIN_FIRST ? PAIRS + i : i] = cosine;
+        row[wrong == INTERLEAVED ? 2 * i + 1 : wrong == SIN_FIRST ? i : PAIRS + i] = sine;
+    }
+}
+
+const struct dsv4_op dsv4_op_rope_table;
+
+static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
+    const enum wrong wrong =
+        mutant > 0 ? (enum wrong)dsv4_op_rope_table.mutants[mutant - 1].id : RIGHT;
+    const dsv4_tensor *const out = &call->tensors[OUT];
+    const struct dsv4_rope_rule rule = rule_of(call, wrong);
+    const int64_t first = wrong == FIRST_LOST ? 0 : dsv4_int(call, "first", 0);
+    float f[PAIRS];
+    (void)err;
+    for (int i = 0; i < PAIRS; i++) f[i] = frequency(&rule, i, wrong);
+#pragma omp parallel for schedule(static)
+    for (int64_t r = 0; r < out->shape[0]; r++) {
+        float *const row = (void *)((char *)out->data + r * out->stride[0]);
+        if (wrong != RIGHT) {
+            row_wrong(row, &rule, f, first + r, wrong);
+            continue;
+        }
+#pragma omp simd
+        for (int i = 0; i < PAIRS; i++)
+            dsv4_sincos((float)(first + r) * f[i], &row[PAIRS + i], &row[i]);
+    }
+    return DSV4_OK;
+}
+
+static void trace(const struct dsv4_case *c, size_t slot, int64_t offset, char *line, size_t size) {
+    const dsv4_tensor *const out = &c->tensors[slot].t;
+    const int64_t i = offset % out->stride[0] / 4;
+    snprintf(line, size, "position %lld, pair %lld",
+             (long long)(dsv4_case_int(c, "first") + offset / out->stride[0]),
+             (long long)(i % PAIRS));
+}
+
+static void work(const struct dsv4_case *c, struct dsv4_work *work) {
+    work->bytes_written = (double)dsv4_case_int(c, "rows") * 2 * PAIRS * 4;
+}
+
+const struct dsv4_op dsv4_op_rope_table = {
+    .name = "rope_table",
+    .summary = "makes rows of a RoPE table, with or without YaRN",
+    .source = "DeepSeek inference/model.py precompute_freqs_cis; vllm rotary embedding",
+    DSV4_OP_PARTS,
+};
