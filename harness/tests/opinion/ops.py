@@ -17,6 +17,7 @@ Where a text leaves a choice, this is how it is read:
 import numpy as np
 
 from . import attention, index, indexer, norm, pages
+from . import attention, gemm, index, indexer, pages
 from .formats import (F32, LARGEST, bf16_bits, bf16_round, bf16_value, e2m1_encode, e4m3_decode,
                       e4m3_encode, exp, fma, rsqrt, scale_byte)
 from .vector import Fault
@@ -351,3 +352,4 @@ OPS.update(attention.OPS)
 OPS.update(index.OPS)
 OPS.update(indexer.OPS)
 OPS.update(norm.OPS)
+OPS.update(gemm.OPS)
