@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * exp, exp2, log and 1/sqrt, correctly rounded to binary32 for every input: the canon defines them by value, not by code. Also
+ * exp, exp2, log, log1p, sqrt and 1/sqrt, correctly rounded to binary32 for every input: the canon defines them by value, not by code. Also
  * compiles as host C++, where elementary_check compares all inputs with the reference.
  *
  * exp. n = round(x / ln2); x - n * fl(ln2) is exact in binary32 (a multiple of 2^-25 below 0.36), so that only the
@@ -122,6 +122,42 @@ ELEMENTARY float elementary_log(float x) {
     return x > 0.0f && x < infinity ? y : special;
 }
 
+/* log1p: as log with u = 1 + x, which is exact where it matters; near u = 1 the series takes x itself, so that small
+ * results lose nothing. Eight results lie too close to a tie. */
+ELEMENTARY float elementary_log1p(float x) {
+    const double d = (double)x, u = 1.0 + d;
+    const uint64_t bits = __builtin_bit_cast(uint64_t, u);
+    const int64_t k = (int64_t)(bits - UINT64_C(0x3FE6A09E667F3BCD)) >> 52;
+    const double m = __builtin_bit_cast(double, bits - ((uint64_t)k << 52));
+    const double f = k == 0 ? d : m - 1.0;
+    const double z = f / (2.0 + f), w = z * z;
+    double p = 2.0 / 23.0;
+    p = ELEMENTARY_FMA(p, w, 2.0 / 21.0);
+    p = ELEMENTARY_FMA(p, w, 2.0 / 19.0);
+    p = ELEMENTARY_FMA(p, w, 2.0 / 17.0);
+    p = ELEMENTARY_FMA(p, w, 2.0 / 15.0);
+    p = ELEMENTARY_FMA(p, w, 2.0 / 13.0);
+    p = ELEMENTARY_FMA(p, w, 2.0 / 11.0);
+    p = ELEMENTARY_FMA(p, w, 2.0 / 9.0);
+    p = ELEMENTARY_FMA(p, w, 2.0 / 7.0);
+    p = ELEMENTARY_FMA(p, w, 2.0 / 5.0);
+    p = ELEMENTARY_FMA(p, w, 2.0 / 3.0);
+    const double series = ELEMENTARY_FMA(z * w, p, 2.0 * z);
+    float y = (float)ELEMENTARY_FMA((double)k, 0x1.62e42fefa39efp-1, series);
+    if (x == -0x1.7ffffap-21f) y = -0x1.800002p-21f;
+    if (x == 0x1.800006p-21f) y = 0x1.7ffffep-21f;
+    if (x == 0x1.200036p-17f) y = 0x1.1fffe6p-17f;
+    if (x == -0x1.1fffcap-17f) y = -0x1.20001ap-17f;
+    if (x == -0x1.1d9188p-9f) y = -0x1.1de14ap-9f;
+    if (x == 0x1.0f1fd6p+3f) y = 0x1.1fcbcep+1f;
+    if (x == 0x1.b121a6p+76f) y = 0x1.a9a3f2p+5f;
+    if (x == 0x1.6351d8p+95f) y = 0x1.08b512p+6f;
+    const float infinity = __builtin_bit_cast(float, UINT32_C(0x7F800000));
+    y = x == 0.0f ? x : y;
+    const float special = x == -1.0f ? -infinity : x == infinity ? infinity : ELEMENTARY_NAN;
+    return x > -1.0f && x < infinity ? y : special;
+}
+
 /* One third-order step from an estimate y of 1/sqrt(x): the error's cube and 2^-52 are left. */
 ELEMENTARY float elementary_rsqrt_refine(double x, double y) {
     const double error = ELEMENTARY_FMA(-x * y, y, 1.0);
@@ -144,6 +180,16 @@ ELEMENTARY float elementary_rsqrt(float x) {
     const float signed_infinity = gpu_float(0x7F800000u | (gpu_bits(x) & 0x80000000u));
     const float special = x == 0.0f ? signed_infinity : x == infinity ? 0.0f : ELEMENTARY_NAN;
     return x > 0.0f && x < infinity ? y : special;
+}
+#endif
+
+#if defined(__CUDACC__)
+GPU_DEVICE float elementary_sqrt(float x) {
+    return x < 0.0f || x != x ? ELEMENTARY_NAN : __fsqrt_rn(x);
+}
+#elif defined(__HIP__) || defined(GPU_EMULATED)
+GPU_DEVICE float elementary_sqrt(float x) {
+    return x < 0.0f || x != x ? ELEMENTARY_NAN : __builtin_sqrtf(x);
 }
 #endif
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Compares the kernels' numbers with the reference on the device it runs on: exp, exp2, log and rsqrt, and every conversion, for
- * all 2^32 inputs; decoding for all codes. `--plant` spoils one result of each first, and succeeds if all are found.
+ * Compares the kernels' numbers with the reference on the device it runs on: exp, exp2, log, log1p, rsqrt and sqrt,
+ * and every conversion, for all 2^32 inputs; decoding for all codes. `--plant` spoils one result of each first, and succeeds if all are found.
  * `--chunks N` does the first N of 64 chunks alone.
  */
 #include <math.h>
@@ -20,9 +20,23 @@
 enum { CHUNKS = 64, THREADS = 256 };
 #define CHUNK_SIZE (UINT32_C(1) << 26)
 
-enum function { EXP, EXP2, LOG, RSQRT, BF16, OCP, FNUZ224, FNUZ240, E2M1, N_FUNCTIONS };
-static const char *const names[] = {"exp",     "exp2",        "log",         "rsqrt", "bf16",
-                                    "fp8 ocp", "fp8 fnuz224", "fp8 fnuz240", "e2m1"};
+enum function {
+    EXP,
+    EXP2,
+    LOG,
+    LOG1P,
+    RSQRT,
+    SQRT,
+    BF16,
+    OCP,
+    FNUZ224,
+    FNUZ240,
+    E2M1,
+    N_FUNCTIONS
+};
+static const char *const names[] = {"exp",         "exp2",        "log",  "log1p",
+                                    "rsqrt",       "sqrt",        "bf16", "fp8 ocp",
+                                    "fp8 fnuz224", "fp8 fnuz240", "e2m1"};
 
 /* The other half of a pair: another input, so that halves cannot be mixed up. */
 GPU_HOST_DEVICE uint32_t partner(uint32_t bits) { return bits ^ 0x5A5AA5A5u; }
@@ -38,7 +52,9 @@ GPU_DEVICE uint32_t compute(int function, float x, float y) {
     case EXP: return gpu_bits(elementary_exp(x));
     case EXP2: return gpu_bits(elementary_exp2(x));
     case LOG: return gpu_bits(elementary_log(x));
+    case LOG1P: return gpu_bits(elementary_log1p(x));
     case RSQRT: return gpu_bits(elementary_rsqrt(x));
+    case SQRT: return gpu_bits(elementary_sqrt(x));
     case BF16: return num_bf16x2(x, y);
     case OCP: return num_fp8_x2(x, y, NUM_OCP);
     case FNUZ224: return num_fp8_x2(x, y, NUM_FNUZ224);
@@ -58,7 +74,9 @@ static uint32_t expected(int function, float x, float y) {
     case EXP: return dsv4_bits(dsv4_exp(x));
     case EXP2: return dsv4_bits(dsv4_exp2(x));
     case LOG: return dsv4_bits(dsv4_log(x));
+    case LOG1P: return dsv4_bits(dsv4_log1p(x));
     case RSQRT: return dsv4_bits(dsv4_rsqrt(x));
+    case SQRT: return x < 0.0f || x != x ? DSV4_NAN_BITS : dsv4_bits(sqrtf(x));
     case BF16: return dsv4_bf16_from_f32(x) | (uint32_t)dsv4_bf16_from_f32(y) << 16;
     case OCP: return dsv4_fp8_from_f32(x, DSV4_OCP) | (uint32_t)dsv4_fp8_from_f32(y, DSV4_OCP) << 8;
     case FNUZ224:

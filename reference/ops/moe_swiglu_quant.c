@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * moe_swiglu_quant: moe_swiglu's product a, quantised to FP8 under one scale per group. By recipe:
+ *
+ *            group  a                                      least amax   byte of             scales
+ *   ref      128    fp32, times weight, rounded to bf16    1e-4         amax * fl(1 / M)    e8m0
+ *   mega     32     fp32, times weight; limit in bf16      none         amax * fl(1 / M)    e8m0
+ *   aiter    128    fp32, times weight                     none         amax / M            e8m0
+ *   dspark   128    silu and product rounded to bf16,      1e-10        amax * fl(1 / M)    f32, 2^(byte - 127)
+ *                   no weight; limit in bf16
+ *
+ * byte = exponent field + (mantissa != 0); codes = fp8(a * 2^(127 - byte)); M = 448, 224 or 240 by dialect.
+ * A group of zeros without a least amax has byte 0 and codes +-0. Rows from n_rows[0] on stay untouched.
+ * Rounding points: as moe_swiglu; amax * fl(1 / M) or amax / M; the code. Domain: products that stay finite.
+ *
+ * Source: DeepSeek's act_quant after Expert's silu (ref), DeepGEMM mega_moe (mega), aiter fused_clamp_act_mul (aiter),
+ * vllm models/deepseek_v4/nvidia/ops/shared_experts.py (dspark).
+ * Latitude: none here. ceil(log2(x)) in place of exponent bits differs for fp32 amax just above a power of two.
+ */
+#include "../num/bf16.h"
+#include "../num/e8m0.h"
+#include "../num/fp8.h"
+#include "moe_activation.h"
+
+enum { CODES = MOE_ACTIVATION_OUT, SCALES };
+enum recipe { REF, MEGA, AITER, DSPARK };
+
+static const struct dsv4_param_def params[] = {
+    DSV4_PARAM_NAME("recipe", DIALECT, "ref", "ref mega aiter dspark",
+                    "what is rounded before, how wide a group is, how small its amax"),
+    DSV4_PARAM_NAME("fp8", DIALECT, "ocp", "ocp fnuz224 fnuz240", "format of the codes"),
+    MOE_ACTIVATION_PARAMS,
+};
+
+static const struct dsv4_slot slots[] = {
+    {"gate_up", DSV4_IN,  "[rows, 2 * width] bf16, rows strided",                  "gate, then up"  },
+    {"weights", DSV4_IN,  "[rows] f32, or absent",                                 "routing weights"},
+    {"n_rows",  DSV4_IN,  "[1] i32, or absent",                                    "rows in use"    },
+    {"codes",   DSV4_OUT, "[rows, width] e4m3, rows strided",                      "codes"          },
+    {"scales",  DSV4_OUT, "[rows, width / 32 or / 128] e8m0 or f32, rows strided",
+     "scales of groups"                                                                             },
+};
+
+static const struct dsv4_mutant mutants[] = {
+    MOE_MUTANTS_OF_ACTIVATION,
+    {"limit-unrounded", "limit in fp32 where it is bf16",                                MOE_ACT_LIMIT_UNROUNDED},
+    {"rounding-mixed",  "rounded to bf16 before quantising, or not, against the recipe",
+      MOE_ACT_ROUNDING_MIXED                                                                                     },
+    {"weight-late",     "weighed after quantising: the scale takes no part in it",       MOE_ACT_WEIGHT_LATE    },
+    {"scale-floor",     "scale's exponent rounded down; it is rounded up",               MOE_ACT_SCALE_FLOOR    },
+    {"floor-mixed",     "another recipe's least amax",                                   MOE_ACT_FLOOR_MIXED    },
+    {"group-start",     "amax of a group's first quarter taken for all of it",           MOE_ACT_GROUP_START    },
+    {"group-whole",     "one scale for the row",                                         MOE_ACT_GROUP_WHOLE    },
+    {"fnuz-max",        "amax scaled to 448 in every dialect",                           MOE_ACT_FNUZ_MAX       },
+};
+
+static int64_t group_of(bool mega) { return mega ? 32 : 128; }
+
+static int shape(struct dsv4_case *c, struct dsv4_err *err) {
+    const int64_t rows = dsv4_case_int(c, "rows"), width = dsv4_case_int(c, "width");
+    const bool dspark = dsv4_case_is(c, "recipe", "dspark");
+    if (width % 128 != 0) return dsv4_fail(err, "width: %lld; a multiple of 128", (long long)width);
+    moe_activation_shape(c);
+    DSV4_SHAPE(c, CODES, dsv4_case_is(c, "fp8", "ocp") ? DSV4_E4M3FN : DSV4_E4M3FNUZ, rows, width);
+    DSV4_SHAPE(c, SCALES, dspark ? DSV4_F32 : DSV4_E8M0, rows,
+               width / group_of(dsv4_case_is(c, "recipe", "mega")));
+    if (dsv4_case_is(c, "view", "wide")) {
+        dsv4_widen(c, CODES, 0, 48);
+        dsv4_widen(c, SCALES, 0, 8);
+    }
+    c->tensors[CODES].align = 16;
+    c->tensors[SCALES].align = dspark ? 4 : 1;
+    return 0;
+}
+
+static void fill(struct dsv4_case *c) { moe_activation_fill(c); }
+
+const struct dsv4_op dsv4_op_moe_swiglu_quant;
+
+/* How one call quantises. */
+struct quant {
+    struct moe_activation activation;
+    enum recipe recipe;
+    enum dsv4_fp8 fp8;
+    float least, most, inverse_most;
+    int64_t group;
+    bool rounded;
+};
+
+static void open(struct quant *q, const dsv4_call *call, enum moe_activation_wrong wrong) {
+    q->recipe = dsv4_is(call, "recipe", "mega")     ? MEGA
+                : dsv4_is(call, "recipe", "aiter")  ? AITER
+                : dsv4_is(call, "recipe", "dspark") ? DSPARK
+                                                    : REF;
+    q->fp8 = dsv4_is(call, "fp8", "fnuz224")   ? DSV4_FNUZ224
+             : dsv4_is(call, "fp8", "fnuz240") ? DSV4_FNUZ240
+                                               : DSV4_OCP;
+    q->most = wrong == MOE_ACT_FNUZ_MAX ? 448.0f : dsv4_fp8_max(q->fp8);
+    q->inverse_most = 1.0f / q->most;
+    q->least = q->recipe == REF ? 1e-4f : q->recipe == DSPARK ? 1e-10f : 0.0f;
+    if (wrong == MOE_ACT_FLOOR_MIXED) q->least = q->recipe == REF ? 0.0f : 1e-4f;
+    q->group = group_of(q->recipe == MEGA);
+    q->rounded = q->recipe == REF || q->recipe == DSPARK;
+    if (wrong == MOE_ACT_ROUNDING_MIXED) q->rounded = !q->rounded;
+    moe_activation_open(&q->activation, call, q->recipe == DSPARK,
+                        q->recipe == MEGA || q->recipe == DSPARK, wrong);
+    if (q->recipe == DSPARK) q->activation.weights = NULL;
+}
+
+static float amax_of(const float *x, int64_t n) {
+    uint32_t most = 0;
+#pragma omp simd reduction(max : most)
+    for (int64_t i = 0; i < n; i++) {
+        const uint32_t magnitude = dsv4_bits(x[i]) & 0x7FFFFFFFu;
+        most = magnitude > most ? magnitude : most;
+    }
+    return dsv4_from_bits(most);
+}
+
+static uint8_t byte_of(const struct quant *q, float amax) {
+    const float least = amax > q->least ? amax : q->least;
+    const float s = q->recipe == AITER ? least / q->most : least * q->inverse_most;
+    const uint8_t byte = dsv4_e8m0_ceil(s);
+    return q->activation.wrong == MOE_ACT_SCALE_FLOOR ? (uint8_t)(dsv4_bits(s) >> 23) : byte;
+}
+
+static void store_group(const struct quant *q, const dsv4_call *call, int64_t t, int64_t g,
+                        const float *x, float amax) {
+    const dsv4_tensor *const codes = &call->tensors[CODES], *const scales = &call->tensors[SCALES];
+    const uint8_t byte = byte_of(q, amax);
+    const float inverse = dsv4_from_bits((254u - byte) << 23), scale = dsv4_e8m0_to_f32(byte);
+    const bool late = q->activation.wrong == MOE_ACT_WEIGHT_LATE && q->activation.weights != NULL;
+    const float weight = late ? q->activation.weights[t] : 1.0f;
+    uint8_t *const to = (uint8_t *)codes->data + t * codes->stride[0] + g * q->group;
+    uint8_t *const scale_row = (uint8_t *)scales->data + t * scales->stride[0];
+    if (q->fp8 == DSV4_OCP)
+#pragma omp simd
+        for (int64_t i = 0; i < q->group; i++) to[i] = dsv4_fp8_from_f32(x[i] * inverse, DSV4_OCP);
+    else
+        for (int64_t i = 0; i < q->group; i++) to[i] = dsv4_fp8_from_f32(x[i] * inverse, q->fp8);
+    for (int64_t i = 0; late && i < q->group; i++)
+        to[i] = dsv4_fp8_from_f32(dsv4_fp8_to_f32(to[i], q->fp8) * weight, q->fp8);
+    if (q->recipe == DSPARK)
+        ((float *)(void *)scale_row)[g] = scale;
+    else
+        scale_row[g] = byte;
+}
+
+static void quantise_row(const struct quant *q, const dsv4_call *call, int64_t t) {
+    const enum moe_activation_wrong wrong = q->activation.wrong;
+    float x[128], whole = 0.0f;
+    for (int64_t first = 0; wrong == MOE_ACT_GROUP_WHOLE && first < q->activation.width;
+         first += 128) {
+        moe_activate(&q->activation, x, t, first, 128);
+        const float amax = amax_of(x, 128);
+        whole = amax > whole ? amax : whole;
+    }
+    for (int64_t first = 0; first < q->activation.width; first += 128) {
+        moe_activate(&q->activation, x, t, first, 128);
+        if (q->rounded)
+#pragma omp simd
+            for (int i = 0; i < 128; i++) x[i] = dsv4_bf16_to_f32(dsv4_bf16_from_f32(x[i]));
+        for (int64_t i = 0; i < 128; i += q->group) {
+            const int64_t seen = wrong == MOE_ACT_GROUP_START ? q->group / 4 : q->group;
+            const float amax = wrong == MOE_ACT_GROUP_WHOLE ? whole : amax_of(x + i, seen);
+            store_group(q, call, t, (first + i) / q->group, x + i, amax);
+        }
+    }
+}
+
+static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
+    struct quant q;
+    (void)err;
+    open(&q, call, moe_activation_wrong_of(&dsv4_op_moe_swiglu_quant, mutant));
+#pragma omp parallel for schedule(static)
+    for (int64_t t = 0; t < q.activation.rows; t++) quantise_row(&q, call, t);
+    return DSV4_OK;
+}
+
+static void trace(const struct dsv4_case *c, size_t slot, int64_t offset, char *line, size_t size) {
+    moe_activation_trace(c, slot, offset, line, size);
+}
+
+static void work(const struct dsv4_case *c, struct dsv4_work *work) {
+    const bool mega = dsv4_case_is(c, "recipe", "mega"),
+               dspark = dsv4_case_is(c, "recipe", "dspark");
+    moe_activation_work(c, work);
+    work->bytes_written = work->exponentials * (1 + (dspark ? 4.0 : 1.0) / (double)group_of(mega));
+}
+
+const struct dsv4_op dsv4_op_moe_swiglu_quant = {
+    .name = "moe_swiglu_quant",
+    .summary = "SwiGLU with a clamp, quantised to FP8 for the second expert GEMM",
+    .source =
+        "DeepSeek act_quant, DeepGEMM mega_moe, aiter fused_clamp_act_mul, vllm shared_experts.py",
+    DSV4_OP_PARTS,
+};
