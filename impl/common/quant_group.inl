@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Quantisation in groups, for any kernel that has eight neighbouring columns of a row in a lane: 4, 8 or 16 lanes share
+ * a scale of 32, 64 or 128 columns.
+ *
+ *   struct quant_rule rule     what a recipe does with amax (host: quant_rule_of)
+ *   quant_amax_codes/_floats   greatest magnitude of a lane's eight columns
+ *   quant_amax_group           of the group, in each of its lanes
+ *   quant_byte, quant_factor   scale byte; what columns are multiplied by
+ *   quant_fp8_four, quant_fp4_ codes of four and of eight columns
+ *   struct quant_scales        where scales lie; quant_put_scale stores one
+ */
+#ifndef DSV4_QUANT_GROUP_INL
+#define DSV4_QUANT_GROUP_INL
+
+#include "call.h"
+#include "num.inl"
+
+struct quant_rule {
+    float floor, scale_floor; /* least amax, least unrounded scale */
+    float most, inverse_most;
+    int divides, zero_kept, fp8;
+    int strict; /* FP4: ties go down, zeros have no sign */
+};
+
+GPU_DEVICE gpu_u4 quant_four(uint32_t x, uint32_t y, uint32_t z, uint32_t w) {
+    gpu_u4 v;
+    v.x = x;
+    v.y = y;
+    v.z = z;
+    v.w = w;
+    return v;
+}
+
+GPU_DEVICE uint32_t quant_max_u32(uint32_t a, uint32_t b) { return a > b ? a : b; }
+
+/* Magnitudes of floats are in the order of their bits. */
+GPU_DEVICE float quant_amax_codes(gpu_u4 v) {
+    const uint32_t high = quant_max_u32(quant_max_u32(v.x & 0x7FFF0000u, v.y & 0x7FFF0000u),
+                                        quant_max_u32(v.z & 0x7FFF0000u, v.w & 0x7FFF0000u));
+    const uint32_t low =
+        quant_max_u32(quant_max_u32(v.x << 16 & 0x7FFF0000u, v.y << 16 & 0x7FFF0000u),
+                      quant_max_u32(v.z << 16 & 0x7FFF0000u, v.w << 16 & 0x7FFF0000u));
+    return gpu_float(quant_max_u32(high, low));
+}
+
+GPU_DEVICE float quant_amax_floats(const float *x) {
+    uint32_t most = 0;
+    GPU_UNROLL for (int i = 0; i < 8; i++) most = quant_max_u32(most, gpu_bits(x[i]) & 0x7FFFFFFFu);
+    return gpu_float(most);
+}
+
+/* `lanes` is 4, 8 or 16, the same for the whole team, all of which must come here. */
+GPU_DEVICE float quant_amax_group(float amax, int lanes) {
+    amax = gpu_max(amax, team_xor_float(amax, 1));
+    amax = gpu_max(amax, team_xor_float(amax, 2));
+    if (lanes > 4) amax = gpu_max(amax, team_xor_float(amax, 4));
+    if (lanes > 8) amax = gpu_max(amax, team_xor_float(amax, 8));
+    return amax;
+}
+
+GPU_DEVICE uint32_t quant_byte(const struct quant_rule &rule, float amax) {
+    const float held = gpu_max(amax, rule.floor);
+    const float s = rule.divides ? gpu_divide_float(held, rule.most) : held * rule.inverse_most;
+    return num_e8m0_ceil(gpu_max(s, rule.scale_floor));
+}
+
+GPU_DEVICE float quant_factor(const struct quant_rule &rule, uint32_t byte) {
+    return byte == 0 && rule.zero_kept ? 0.0f : num_e8m0_inverse(byte);
+}
+
+/* QUANT_OCP: rule.fp8 is known to be it. */
+enum quant_format { QUANT_OCP, QUANT_FNUZ, QUANT_FP4 };
+
+template <int FORMAT> GPU_DEVICE uint32_t quant_fp8_four(const float *x, float factor, int fp8) {
+    const int format = FORMAT == QUANT_OCP ? (int)NUM_OCP : fp8;
+    return num_fp8_x2(x[0] * factor, x[1] * factor, format) |
+           num_fp8_x2(x[2] * factor, x[3] * factor, format) << 16;
+}
+
+/*
+ * Eight FP4 codes of bf16 values, by rounding integers: y * 2^-126 has e2m1's exponents where binary32 has its own
+ * lowest ones, subnormals included, so that the code is what bits 22..24 round to. Exact: where that product loses bits
+ * of a bf16 value, the code is 0. |y| is at most 6.
+ */
+GPU_DEVICE uint32_t quant_fp4_bf16(const float *x, float factor, int strict) {
+    uint32_t codes = 0;
+    GPU_UNROLL for (int i = 0; i < 8; i++) {
+        const uint32_t bits = gpu_bits((x[i] * factor) * 0x1p-126f), a = bits & 0x7FFFFFFFu;
+        const uint32_t odd = strict ? 0 : a >> 22 & 1u;
+        const uint32_t code = (a + 0x1FFFFFu + odd) >> 22;
+        const uint32_t sign = strict && code == 0 ? 0 : bits >> 28 & 8u;
+        codes |= (code | sign) << 4 * i;
+    }
+    return codes;
+}
+
+/* Of fp32 values: by comparing with the halfway points. */
+GPU_DEVICE uint32_t quant_fp4_floats(const float *x, float factor, int strict) {
+    uint32_t codes = 0;
+    GPU_UNROLL for (int i = 0; i < 8; i++) {
+        const float y = x[i] * factor, a = gpu_float(gpu_bits(y) & 0x7FFFFFFFu);
+        const uint32_t down = (a > 0.25f) + (a > 0.75f) + (a > 1.25f) + (a > 1.75f) + (a > 2.5f) +
+                              (a > 3.5f) + (a > 5.0f);
+        const uint32_t up = (a == 0.75f) || (a == 1.75f) || (a == 3.5f);
+        const uint32_t code = strict ? down : down + up;
+        const uint32_t sign = strict && code == 0 ? 0 : gpu_bits(y) >> 28 & 8u;
+        codes |= (code | sign) << 4 * i;
+    }
+    return codes;
+}
+
+/* ---- where scales lie ---- */
+
+enum quant_layout { QUANT_BYTES, QUANT_F32_ROW, QUANT_F32_MN, QUANT_PACKED };
+
+struct quant_scales {
+    char *data;
+    int64_t stride; /* of rows, or of MN-major arrays */
+    int layout, groups;
+    int pads_rows; /* rows behind the last, up to 4, are zero */
+};
+
+/* For one lane of a group. `byte` is 0 for a row of padding. */
+GPU_DEVICE void quant_put_scale(const struct quant_scales &s, int64_t row, int group,
+                                uint32_t byte) {
+    if (s.layout == QUANT_BYTES)
+        *(uint8_t *)(s.data + row * s.stride + group) = (uint8_t)byte;
+    else if (s.layout == QUANT_F32_ROW)
+        *(uint32_t *)(s.data + row * s.stride + 4 * group) = byte << 23;
+    else
+        *(uint32_t *)(s.data + group * s.stride + 4 * row) = byte << 23;
+}
+
+/* ---- host ---- */
+
+static inline int quant_fp8_of(const dsv4_call *call) {
+    return dsv4_is(call, "fp8", "fnuz224")   ? NUM_FNUZ224
+           : dsv4_is(call, "fp8", "fnuz240") ? NUM_FNUZ240
+                                             : NUM_OCP;
+}
+
+static inline uint32_t quant_fp8_dtype(const dsv4_call *call) {
+    return quant_fp8_of(call) == NUM_OCP ? DSV4_E4M3FN : DSV4_E4M3FNUZ;
+}
+
+static inline struct quant_rule quant_rule_of(const dsv4_call *call) {
+    struct quant_rule rule = {};
+    const bool vllm = dsv4_is(call, "recipe", "vllm") || dsv4_is(call, "recipe", "vllm_packed");
+    const bool aiter = dsv4_is(call, "recipe", "aiter");
+    const bool floorless = aiter || dsv4_is(call, "recipe", "mega");
+    const bool low = vllm || dsv4_is(call, "recipe", "inv_rope");
+    rule.fp8 = quant_fp8_of(call);
+    rule.most = num_fp8_max(rule.fp8);
+    rule.inverse_most = 1.0f / rule.most;
+    rule.floor = floorless ? 0.0f : low ? 1e-10f : 1e-4f;
+    rule.scale_floor = vllm ? 1e-10f : 0.0f;
+    rule.divides = vllm || aiter || dsv4_is(call, "recipe", "deepgemm") ||
+                   dsv4_is(call, "recipe", "tilekernels");
+    rule.zero_kept = aiter;
+    return rule;
+}
+
+static inline struct quant_scales quant_scales_of(const dsv4_call *call, int64_t groups) {
+    const dsv4_tensor *const t = dsv4_find(call, "scales");
+    struct quant_scales s = {};
+    s.data = (char *)t->data;
+    s.stride = t->stride[0];
+    s.groups = (int)groups;
+    s.layout = dsv4_is(call, "scale_layout", "f32_row")  ? QUANT_F32_ROW
+               : dsv4_is(call, "scale_layout", "f32_mn") ? QUANT_F32_MN
+               : dsv4_is(call, "scale_layout", "packed") ? QUANT_PACKED
+                                                         : QUANT_BYTES;
+    s.pads_rows = s.layout == QUANT_PACKED ||
+                  (s.layout == QUANT_F32_MN && dsv4_is(call, "recipe", "inv_rope"));
+    return s;
+}
+
+static inline int quant_supports_scales(const dsv4_call *call, struct call_why why) {
+    const bool bytes = dsv4_is(call, "scale_layout", "bytes");
+    CALL_NEED(call, "scales",
+              bytes                                     ? DSV4_E8M0
+              : dsv4_is(call, "scale_layout", "packed") ? DSV4_I32
+                                                        : DSV4_F32,
+              2, why);
+    if (!bytes) CALL_NEED_ALIGNED(call, "scales", 4, why);
+    return DSV4_OK;
+}
+
+#endif

@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * quant_block_fp8: a weight to FP8 with one power-of-two scale per block of 128 x 128.
+ *
+ * Steps and rounding points are those of quant_group_fp8, with amax over a block. Blocks at the lower and right edge are
+ * padded with zeros, which change nothing: amax is over what is there. Scales as e8m0 bytes or as fp32.
+ * Domain: finite w.
+ *
+ * Source: DeepGEMM per_block_cast_to_fp8; DeepSeek inference/kernel.py for the rule of the scale.
+ * Latitude: as quant_group_fp8.
+ */
+#include <stdio.h>
+
+#include "quant_family.h"
+
+enum { W, Q, SCALES };
+
+static const struct dsv4_param_def params[] = {
+    DSV4_PARAM_NAME("recipe", DIALECT, "deepgemm", "ref deepgemm tilekernels",
+                    "whose quotient: amax * fl(1/M), or amax / M"),
+    QUANT_FP8_PARAM,
+    DSV4_PARAM_NAME("scale_layout", DIALECT, "bytes", "bytes f32_row", "e8m0 or f32"),
+    DSV4_PARAM_INT("rows", INPUT, 130, 0, 1 << 24, "N: rows"),
+    DSV4_PARAM_INT("columns", INPUT, 256, 1, 65536, "K: columns"),
+    QUANT_INPUT_PARAM,
+    QUANT_VIEW_PARAM,
+    QUANT_VALUES_PARAM,
+};
+
+static const struct dsv4_slot slots[] = {
+    {"w",      DSV4_IN,  "[N, K] bf16 or f32, rows strided",                      "what is quantised"},
+    {"q",      DSV4_OUT, "[N, K] e4m3, rows strided",                             "codes"            },
+    {"scales", DSV4_OUT, "[N up to 128, K up to 128] / 128 e8m0 or f32, strided", "one per block"    },
+};
+
+static const struct dsv4_mutant mutants[] = {
+    QUANT_MUTANTS_OF_SCALE,
+    QUANT_MUTANTS_OF_FP8,
+    {"scale-inverted",    "2^(127 - byte) stored; the scale is what codes are multiplied by",
+      QUANT_SCALE_INVERTED                                                                                            },
+    {"scale-unrounded",   "fp32 scale left as it comes; it is rounded up to a power of two",
+      QUANT_SCALE_UNROUNDED                                                                                           },
+    {"floor-lost",        "no floor: a block of zeros gets byte 0",                           QUANT_FLOOR_LOST       },
+    {"floor-on-scale",    "the floor put on the scale; it belongs on amax",                   QUANT_FLOOR_ON_SCALE   },
+    {"amax-of-row",       "amax over one row of the block",                                   QUANT_AMAX_OF_ROW      },
+    {"amax-of-column",    "amax over one column of the block",                                QUANT_AMAX_OF_COLUMN   },
+    {"amax-of-neighbour", "scale of the block to the left",                                   QUANT_AMAX_OF_NEIGHBOUR},
+    {"edge-lost",         "blocks at the edge that are not whole take no part in amax",       QUANT_TAIL_LOST        },
+    {"rows-dense",        "rows taken as contiguous; they have a stride",                     QUANT_ROWS_DENSE       },
+    {"scales-transposed", "scales column by column of blocks; they go row by row",
+      QUANT_SCALES_TRANSPOSED                                                                                         },
+};
+
+static int shape(struct dsv4_case *c, struct dsv4_err *err) {
+    const int64_t rows = dsv4_case_int(c, "rows"), columns = dsv4_case_int(c, "columns");
+    (void)err;
+    quant_shape_input(c, W, rows, columns);
+    DSV4_SHAPE(c, Q, dsv4_case_is(c, "fp8", "ocp") ? DSV4_E4M3FN : DSV4_E4M3FNUZ, rows, columns);
+    quant_widen(c, Q);
+    quant_shape_scales(c, SCALES, quant_ceil(rows, QUANT_BLOCK), quant_ceil(columns, QUANT_BLOCK));
+    return 0;
+}
+
+/* Blocks differ in magnitude: a row's recipe counts within its block of rows. */
+static void fill(struct dsv4_case *c) { quant_fill(c, W, QUANT_BLOCK, quant_case_most(c)); }
+
+struct block {
+    int64_t row, column, rows, columns;
+};
+
+static float part_amax(const dsv4_tensor *w, const struct block *b, enum quant_wrong wrong) {
+    float most = 0.0f;
+    for (int64_t i = 0; i < b->rows; i++) {
+        float values[QUANT_BLOCK];
+        quant_load(values, w, b->row + i, b->column, b->columns, wrong);
+        const float one = quant_amax(values, b->columns, wrong);
+        most = one > most ? one : most;
+    }
+    return most;
+}
+
+static float block_amax(const dsv4_tensor *w, const struct block *b, enum quant_wrong wrong) {
+    struct block of = *b;
+    if (wrong == QUANT_TAIL_LOST && (b->rows < QUANT_BLOCK || b->columns < QUANT_BLOCK)) return 0;
+    if (wrong == QUANT_AMAX_OF_ROW) of.rows = 1;
+    if (wrong == QUANT_AMAX_OF_COLUMN) of.columns = 1;
+    if (wrong == QUANT_AMAX_OF_NEIGHBOUR && b->column > 0) {
+        of.column -= QUANT_BLOCK;
+        of.columns = QUANT_BLOCK;
+    }
+    return part_amax(w, &of, wrong);
+}
+
+static void make_block(const struct quant_rule *rule, const dsv4_call *call,
+                       const struct quant_scales *scales, int64_t i, int64_t j) {
+    const dsv4_tensor *const w = &call->tensors[W], *const q = &call->tensors[Q];
+    const struct block b = {i * QUANT_BLOCK, j * QUANT_BLOCK,
+                            quant_min(QUANT_BLOCK, w->shape[0] - i * QUANT_BLOCK),
+                            quant_min(QUANT_BLOCK, w->shape[1] - j * QUANT_BLOCK)};
+    const struct quant_scale scale = quant_scale_of(rule, block_amax(w, &b, rule->wrong));
+    for (int64_t r = 0; r < b.rows; r++) {
+        float values[QUANT_BLOCK];
+        quant_load(values, w, b.row + r, b.column, b.columns, rule->wrong);
+        quant_codes(rule, (uint8_t *)q->data + (b.row + r) * q->stride[0] + b.column, values,
+                    b.columns, scale.factor);
+    }
+    quant_put_scale(scales, i, j, &scale);
+}
+
+const struct dsv4_op dsv4_op_quant_block_fp8;
+
+static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
+    const enum quant_wrong wrong = quant_wrong_of(&dsv4_op_quant_block_fp8, mutant);
+    const struct quant_rule rule = quant_rule_of(call, wrong);
+    const dsv4_tensor *const to = &call->tensors[SCALES];
+    const struct quant_scales scales = {
+        quant_layout_of(call), to->data, to->stride[0], to->shape[0], to->shape[1], false, wrong};
+    (void)err;
+#pragma omp parallel for schedule(static)
+    for (int64_t i = 0; i < to->shape[0]; i++)
+        for (int64_t j = 0; j < to->shape[1]; j++) make_block(&rule, call, &scales, i, j);
+    return DSV4_OK;
+}
+
+static void trace(const struct dsv4_case *c, size_t slot, int64_t offset, char *line, size_t size) {
+    const dsv4_tensor *const out = &c->tensors[slot].t, *const w = &c->tensors[W].t;
+    int64_t i = offset / out->stride[0], j = offset % out->stride[0];
+    if (slot == Q) {
+        i /= QUANT_BLOCK;
+        j /= QUANT_BLOCK;
+    } else {
+        j /= dsv4_dtype_bytes(out->dtype);
+    }
+    const struct block b = {i * QUANT_BLOCK, j * QUANT_BLOCK,
+                            quant_min(QUANT_BLOCK, w->shape[0] - i * QUANT_BLOCK),
+                            quant_min(QUANT_BLOCK, w->shape[1] - j * QUANT_BLOCK)};
+    const float amax = part_amax(w, &b, QUANT_RIGHT);
+    snprintf(line, size, "block %lld, %lld of w: amax %.9g (0x%08x)", (long long)i, (long long)j,
+             (double)amax, dsv4_bits(amax));
+}
+
+static void work(const struct dsv4_case *c, struct dsv4_work *work) {
+    const dsv4_tensor *const w = &c->tensors[W].t, *const scales = &c->tensors[SCALES].t;
+    const double elements = (double)(w->shape[0] * w->shape[1]);
+    work->bytes_read = elements * (double)dsv4_dtype_bytes(w->dtype);
+    work->bytes_written = elements + (double)(scales->shape[0] * scales->shape[1]) *
+                                         (double)dsv4_dtype_bytes(scales->dtype);
+}
+
+const struct dsv4_op dsv4_op_quant_block_fp8 = {
+    .name = "quant_block_fp8",
+    .summary = "a weight to FP8 with a power-of-two scale per 128 x 128",
+    .source = "DeepGEMM per_block_cast_to_fp8",
+    DSV4_OP_PARTS,
+};

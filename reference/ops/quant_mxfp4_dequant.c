@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * quant_mxfp4_dequant: an MXFP4 weight back to bf16.
+ *
+ * y[n, k] = bf16(e2m1(q[n, k]) * 2^(byte - 127)), byte = scales[n, k / 32]; even k in the low nibble. Both the product and
+ * the rounding are exact but for overflow, which gives an infinity, and for the bytes at the ends, by `ends`:
+ *   e8m0     byte 0 is 2^-127, byte 255 is NaN
+ *   shifted  the byte is moved into the exponent field: 0 is 0.0, 255 is an infinity (times zero: NaN)
+ * Any NaN is 0x7FC0. Zeros keep their sign. The last group of a row may be shorter.
+ *
+ * Source: DeepSeek inference/convert.py and kernel.py (e8m0); vllm's mxfp4 kernels (byte << 23).
+ * Latitude: none.
+ */
+#include <stdio.h>
+
+#include "quant_family.h"
+
+enum { Q, SCALES, Y };
+enum { FOURS_GROUP = 32 };
+
+static const struct dsv4_param_def params[] = {
+    DSV4_PARAM_NAME("ends", DIALECT, "e8m0", "e8m0 shifted", "what bytes 0 and 255 mean"),
+    DSV4_PARAM_NAME("bytes", INPUT, "common", "common all ends",
+                    "scale bytes: 110..134; every fifth one by turns; 0, 1, 254 and 255"),
+    DSV4_PARAM_INT("rows", INPUT, 5, 0, 1 << 24, "N: rows"),
+    DSV4_PARAM_INT("columns", INPUT, 128, 2, 65536, "K: columns, an even number"),
+    QUANT_VIEW_PARAM,
+};
+
+static const struct dsv4_slot slots[] = {
+    {"q",      DSV4_IN,  "[N, K / 2] u8, rows strided",             "codes, two to a byte"},
+    {"scales", DSV4_IN,  "[N, K up to 32 / 32] e8m0, rows strided", "one per 32 columns"  },
+    {"y",      DSV4_OUT, "[N, K] bf16, rows strided",               "the weight"          },
+};
+
+static const struct dsv4_mutant mutants[] = {
+    {"nibbles-swapped",    "even column in the high nibble; it is the low one", QUANT_NIBBLES_SWAPPED   },
+    {"ends-other",         "bytes 0 and 255 by the other dialect",              QUANT_SCALE_OTHER_END   },
+    {"scale-as-number",    "the byte's value multiplied by; it is an exponent", QUANT_SCALE_AS_NUMBER   },
+    {"scale-neighbour",    "scale of the group after this one",                 QUANT_SCALE_NEIGHBOUR   },
+    {"scale-inverted",     "divided by the scale",                              QUANT_SCALE_INVERTED    },
+    {"scale-transposed",   "scales column by column; they go row by row",
+     QUANT_SCALE_TABLE_TRANSPOSED                                                                       },
+    {"rows-dense",         "rows taken as contiguous; they have a stride",      QUANT_ROWS_DENSE        },
+    {"zero-unsigned",      "code 8 read as +0; it is -0",                       QUANT_ZERO_UNSIGNED     },
+    {"subnormals-flushed", "bf16 subnormals flushed to zero",                   QUANT_SUBNORMALS_FLUSHED},
+    {"nan-lost",           "byte 255 read as 2^128",                            QUANT_NAN_LOST          },
+};
+
+static int shape(struct dsv4_case *c, struct dsv4_err *err) {
+    const int64_t rows = dsv4_case_int(c, "rows"), columns = dsv4_case_int(c, "columns");
+    if (columns % 2 != 0) return dsv4_fail(err, "%lld columns: an even number", (long long)columns);
+    DSV4_SHAPE(c, Q, DSV4_U8, rows, columns / 2);
+    DSV4_SHAPE(c, SCALES, DSV4_E8M0, rows, quant_ceil(columns, FOURS_GROUP));
+    DSV4_SHAPE(c, Y, DSV4_BF16, rows, columns);
+    for (size_t slot = Q; slot <= Y; slot++) quant_widen(c, slot);
+    c->tensors[SCALES].align = 1;
+    return 0;
+}
+
+static void fill(struct dsv4_case *c) {
+    static const uint8_t ends[] = {0, 255, 1, 254, 0, 128, 127, 253};
+    const dsv4_tensor *const q = &c->tensors[Q].t, *const scales = &c->tensors[SCALES].t;
+    const bool all = dsv4_case_is(c, "bytes", "all"), common = dsv4_case_is(c, "bytes", "common");
+#pragma omp parallel for schedule(static)
+    for (int64_t n = 0; n < q->shape[0]; n++) {
+        uint8_t *const codes = (uint8_t *)q->data + n * q->stride[0];
+        uint8_t *const bytes = (uint8_t *)scales->data + n * scales->stride[0];
+        for (int64_t i = 0; i < q->shape[1]; i++)
+            codes[i] = (uint8_t)(i * 17 + i / 16 * 7 + n * 29);
+        for (int64_t g = 0; g < scales->shape[1]; g++) {
+            const uint64_t bits = dsv4_random(c->seed, 1, (uint64_t)(n * scales->shape[1] + g));
+            bytes[g] = (uint8_t)(all      ? (n * scales->shape[1] + g) * 5
+                                 : common ? 110 + dsv4_below(bits, 25)
+                                          : ends[(n * 3 + g) % 8]);
+        }
+    }
+}
+
+static float scale_of(uint8_t byte, bool shifted, enum quant_wrong wrong) {
+    if (wrong == QUANT_SCALE_OTHER_END) shifted = !shifted;
+    if (wrong == QUANT_SCALE_AS_NUMBER) return (float)byte;
+    if (wrong == QUANT_SCALE_INVERTED) byte = (uint8_t)(254 - byte);
+    return shifted ? dsv4_from_bits((uint32_t)byte << 23) : dsv4_e8m0_to_f32(byte);
+}
+
+static uint16_t wrong_product(float x, float scale, uint8_t byte, enum quant_wrong wrong) {
+    if (wrong == QUANT_ZERO_UNSIGNED && x == 0.0f) x = 0.0f;
+    if (wrong == QUANT_NAN_LOST && byte == 255)
+        return dsv4_bf16_from_f32(x == 0.0f ? x : x * dsv4_from_bits(0x7F800000u));
+    const uint16_t code = dsv4_bf16_from_f32(x * scale);
+    if (wrong == QUANT_SUBNORMALS_FLUSHED && (code & 0x7F80) == 0) return code & 0x8000;
+    return code;
+}
+
+/* The 16 values of a group's codes, as bf16. */
+static void make_table(uint16_t table[16], uint8_t byte, bool shifted, enum quant_wrong wrong) {
+    const float scale = scale_of(byte, shifted, wrong);
+    for (uint8_t code = 0; code < 16; code++) {
+        const float x = dsv4_e2m1_to_f32(code);
+        table[code] = wrong == QUANT_RIGHT ? dsv4_bf16_from_f32(x * scale)
+                                           : wrong_product(x, scale, byte, wrong);
+    }
+}
+
+static void make_row(const dsv4_call *call, int64_t n, enum quant_wrong wrong) {
+    const dsv4_tensor *const q = &call->tensors[Q], *const scales = &call->tensors[SCALES];
+    const dsv4_tensor *const y = &call->tensors[Y];
+    const int64_t groups = scales->shape[1], rows = scales->shape[0];
+    const int64_t stride = wrong == QUANT_ROWS_DENSE ? q->shape[1] : q->stride[0];
+    const uint8_t *const codes = (const uint8_t *)q->data + n * stride;
+    uint16_t *const to = (uint16_t *)(void *)((char *)y->data + n * y->stride[0]);
+    for (int64_t g = 0; g < groups; g++) {
+        int64_t row = n, column = g;
+        if (wrong == QUANT_SCALE_NEIGHBOUR) column = g + 1 < groups ? g + 1 : g;
+        if (wrong == QUANT_SCALE_TABLE_TRANSPOSED) {
+            row = (g * rows + n) / groups;
+            column = (g * rows + n) % groups;
+        }
+        const uint8_t byte = ((const uint8_t *)scales->data)[row * scales->stride[0] + column];
+        uint16_t table[16];
+        make_table(table, byte, dsv4_is(call, "ends", "shifted"), wrong);
+        const int64_t end = quant_min((g + 1) * FOURS_GROUP, y->shape[1]);
+        for (int64_t k = g * FOURS_GROUP; k < end; k += 2) {
+            const int low = codes[k / 2] & 15, high = codes[k / 2] >> 4;
+            to[k] = table[wrong == QUANT_NIBBLES_SWAPPED ? high : low];
+            to[k + 1] = table[wrong == QUANT_NIBBLES_SWAPPED ? low : high];
+        }
+    }
+}
+
+const struct dsv4_op dsv4_op_quant_mxfp4_dequant;
+
+static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
+    const enum quant_wrong wrong = quant_wrong_of(&dsv4_op_quant_mxfp4_dequant, mutant);
+    (void)err;
+#pragma omp parallel for schedule(static)
+    for (int64_t n = 0; n < call->tensors[Q].shape[0]; n++) make_row(call, n, wrong);
+    return DSV4_OK;
+}
+
+static void trace(const struct dsv4_case *c, size_t slot, int64_t offset, char *line, size_t size) {
+    const dsv4_tensor *const y = &c->tensors[slot].t, *const q = &c->tensors[Q].t;
+    const dsv4_tensor *const scales = &c->tensors[SCALES].t;
+    const int64_t n = offset / y->stride[0], k = offset % y->stride[0] / 2;
+    const int code = ((const uint8_t *)q->data)[n * q->stride[0] + k / 2] >> 4 * (k % 2) & 15;
+    const int byte = ((const uint8_t *)scales->data)[n * scales->stride[0] + k / FOURS_GROUP];
+    snprintf(line, size, "row %lld, column %lld: code %d (%g), scale byte %d", (long long)n,
+             (long long)k, code, (double)dsv4_e2m1_to_f32((uint8_t)code), byte);
+}
+
+static void work(const struct dsv4_case *c, struct dsv4_work *work) {
+    const dsv4_tensor *const y = &c->tensors[Y].t;
+    const double elements = (double)(y->shape[0] * y->shape[1]);
+    work->bytes_read = elements / 2 + elements / FOURS_GROUP;
+    work->bytes_written = elements * 2;
+}
+
+const struct dsv4_op dsv4_op_quant_mxfp4_dequant = {
+    .name = "quant_mxfp4_dequant",
+    .summary = "an MXFP4 weight back to bf16",
+    .source = "DeepSeek inference/convert.py; vllm mxfp4",
+    DSV4_OP_PARTS,
+};
