@@ -7,6 +7,16 @@
 #include "hash.h"
 #include "options.h"
 
+/* [a, b, ...] as [b, a, ...]; `width` is the bytes of a row of dimension 0. */
+static unsigned char *put_turned(unsigned char *to, const dsv4_tensor *t,
+                                 const unsigned char *bytes, int64_t width) {
+    const int64_t n = t->shape[1] > 0 ? width / t->shape[1] : 0;
+    for (int64_t j = 0; j < t->shape[1]; j++)
+        for (int64_t i = 0; i < t->shape[0]; i++, to += n)
+            memcpy(to, bytes + i * width + j * n, (size_t)n);
+    return to;
+}
+
 /* Appends a piece of a tensor's packed bytes. */
 static unsigned char *put_piece(unsigned char *to, const struct dsv4_piece *p,
                                 const struct dsv4_vector *from) {
@@ -19,9 +29,18 @@ static unsigned char *put_piece(unsigned char *to, const struct dsv4_piece *p,
     const int64_t rows = p->rows[1] < 0 ? t->shape[0] : p->rows[1];
     const int64_t end = p->columns[1] < 0 ? width : p->columns[1] * size;
     const size_t n = (size_t)(end - p->columns[0] * size);
+    if (p->turned) return put_turned(to, t, bytes, width);
     for (int64_t row = p->rows[0]; row < rows && n > 0; row++, to += n)
         memcpy(to, bytes + row * width + p->columns[0] * size, n);
     return to;
+}
+
+/* Keeps the live rows of a tensor that has others too. */
+static void keep_live(unsigned char *bytes, const struct dsv4_case_tensor *tensor) {
+    const size_t row = (size_t)(dsv4_binding_elements(&tensor->t) / tensor->t.shape[0] *
+                                dsv4_dtype_bytes(tensor->t.dtype));
+    for (int64_t i = 0; i < tensor->n_rows; i++) /* ascending, so that none is overwritten before */
+        memmove(bytes + (size_t)i * row, bytes + (size_t)tensor->rows[i] * row, row);
 }
 
 void dsv4_chain_given(struct dsv4_vector_tensor *given, const struct dsv4_layer *layer, size_t call,
@@ -29,10 +48,13 @@ void dsv4_chain_given(struct dsv4_vector_tensor *given, const struct dsv4_layer 
     const struct dsv4_layer_call *const of = &layer->calls[call];
     for (size_t i = 0; i < of->n_bindings; i++) {
         const struct dsv4_binding *const b = &of->bindings[i];
-        unsigned char *at = dsv4_alloc((size_t)dsv4_packed_bytes(&c->tensors[b->slot]));
+        const struct dsv4_case_tensor *const tensor = &c->tensors[b->slot];
+        unsigned char *at = dsv4_alloc(
+            (size_t)(dsv4_binding_elements(&tensor->t) * dsv4_dtype_bytes(tensor->t.dtype)));
         given[b->slot].in = at;
         for (size_t p = 0; p < b->n_pieces; p++)
             at = put_piece(at, &b->pieces[p], feeds[b->pieces[p].call]);
+        if (tensor->rows != NULL && tensor->n_rows > 0) keep_live(given[b->slot].in, tensor);
     }
 }
 

@@ -12,7 +12,13 @@
 #include "file.h"
 #include "plain_yaml.h"
 
-enum { MAX_FILE_BYTES = 1 << 20, MAX_STEPS = 8, MAX_NODES = 200, MAX_VALUES = 32 };
+enum {
+    MAX_FILE_BYTES = 1 << 20,
+    MAX_STEPS = 8,
+    MAX_NODES = 200,
+    MAX_VALUES = 32,
+    MAX_ELEMENTS = 1 << 28
+};
 
 struct reader {
     struct dsv4_layer *layer;
@@ -92,7 +98,7 @@ static const char *value_of(const struct reader *r, const yaml_node_t *node, con
     return unset;
 }
 
-/* ---- pieces: node.tensor, node.tensor[rows], node.tensor[rows, columns] ---- */
+/* ---- pieces: node.tensor, node.tensor[rows], node.tensor[rows, columns], node.tensor' (turned) ---- */
 
 /* A bound of a range, up to one of `ends`. */
 static int read_bound(const struct reader *r, const yaml_node_t *node, const char **at,
@@ -127,7 +133,10 @@ static int read_range(const struct reader *r, const yaml_node_t *node, const cha
 static int read_slice(const struct reader *r, const yaml_node_t *node, const char *at, size_t step,
                       struct dsv4_piece *piece) {
     if (*at == '\0') return 0;
-    at++;
+    piece->turned = strcmp(at, "'") == 0;
+    if (piece->turned) return 0;
+    if (*at++ != '[')
+        return FAIL_NODE(r, node, "'%.80s': nothing may follow the '", dsv4_yaml_text(node));
     if (read_range(r, node, &at, step, piece->rows) != 0) return -1;
     if (*at == ',') {
         at++;
@@ -185,7 +194,7 @@ static int read_piece(const struct reader *r, const yaml_node_t *node, size_t st
                       struct dsv4_piece *piece) {
     if (dsv4_yaml_want(&r->yaml, node, YAML_SCALAR_NODE, "a source") != 0) return -1;
     const char *const text = dsv4_yaml_text(node);
-    const size_t length = strcspn(text, "."), end = strcspn(text, "[");
+    const size_t length = strcspn(text, "."), end = strcspn(text, "['");
     *piece = (struct dsv4_piece){
         .rows = {0, -1},
           .columns = {0, -1}
@@ -452,6 +461,10 @@ static int64_t columns_of(const dsv4_tensor *t) {
     return n;
 }
 
+int64_t dsv4_binding_elements(const dsv4_tensor *t) {
+    return t->ndim > 0 ? t->shape[0] * columns_of(t) : 0;
+}
+
 static int check_piece(const struct dsv4_piece *p, const struct dsv4_case *from,
                        const dsv4_tensor *to, int64_t *elements, struct dsv4_err *err) {
     const struct dsv4_case_tensor *const tensor = &from->tensors[p->slot];
@@ -464,6 +477,9 @@ static int check_piece(const struct dsv4_piece *p, const struct dsv4_case *from,
     if (!same_dtype(t->dtype, to->dtype))
         return dsv4_fail(err, "%s.%s is %s; `%s` is %s", from->name, t->name, shape, to->name,
                          dsv4_dtype_name(to->dtype));
+    if (p->turned && t->ndim < 2)
+        return dsv4_fail(err, "%s.%s is %s; there are no two dimensions to turn", from->name,
+                         t->name, shape);
     const int64_t rows = p->rows[1] < 0 ? t->shape[0] : p->rows[1];
     const int64_t columns = p->columns[1] < 0 ? columns_of(t) : p->columns[1];
     if (rows > t->shape[0] || p->rows[0] > rows || columns > columns_of(t) ||
@@ -479,21 +495,21 @@ int dsv4_binding_check(const struct dsv4_layer *layer, size_t call,
                        const struct dsv4_binding *binding, const struct dsv4_case *const *made,
                        struct dsv4_err *err) {
     const struct dsv4_case_tensor *const tensor = &made[call]->tensors[binding->slot];
-    const int64_t bytes = dsv4_packed_bytes(tensor), size = dsv4_dtype_bytes(tensor->t.dtype);
+    const int64_t all = dsv4_binding_elements(&tensor->t);
     int64_t elements = 0;
     char shape[120];
     int status = 0;
-    if (tensor->t.ndim == 0 || tensor->rows != NULL)
+    if (tensor->t.ndim == 0 || all > MAX_ELEMENTS)
         status = dsv4_fail(err, "`%s` is %s here", tensor->t.name,
-                           tensor->t.ndim == 0 ? "absent" : "a tensor with rows far apart");
+                           tensor->t.ndim == 0 ? "absent" : "too large to be bound");
     for (size_t i = 0; status == 0 && i < binding->n_pieces; i++)
         status = check_piece(&binding->pieces[i], made[binding->pieces[i].call], &tensor->t,
                              &elements, err);
-    if (status == 0 && binding->n_pieces > 0 && elements != bytes / size) {
+    if (status == 0 && binding->n_pieces > 0 && elements != all) {
         shape_text(shape, sizeof shape, &tensor->t);
         status =
             dsv4_fail(err, "`%s` of %s is %s, %lld elements; its sources have %lld", tensor->t.name,
-                      made[call]->name, shape, (long long)(bytes / size), (long long)elements);
+                      made[call]->name, shape, (long long)all, (long long)elements);
     }
     return status == 0 ? 0 : dsv4_err_at(err, layer->file, binding->line);
 }

@@ -15,6 +15,7 @@
 struct dsv4_piece {
     size_t call, slot;
     int64_t rows[2], columns[2]; /* from, to; to -1: to the end */
+    bool turned;                 /* the first two dimensions change places */
 };
 
 /* What a tensor holds before the call: pieces end to end, or zeros. */
@@ -73,6 +74,9 @@ int dsv4_layer_case(const struct dsv4_layer *layer, size_t call, struct dsv4_cas
 int dsv4_binding_check(const struct dsv4_layer *layer, size_t call,
                        const struct dsv4_binding *binding, const struct dsv4_case *const *made,
                        struct dsv4_err *err);
+
+/* Elements of a bound tensor, rows that nobody reads included. */
+int64_t dsv4_binding_elements(const dsv4_tensor *t);
 
 /* The table of a layer's steps in execution order: suites/layers/table.yaml. */
 struct dsv4_layer_row {
