@@ -20,6 +20,7 @@ from . import attention, index, indexer, norm, pages
 from . import attention, gemm, index, indexer, pages
 from . import attention, index, indexer, moe, pages
 from . import attention, index, indexer, pages, quant
+from . import attention, index, indexer, mhc, pages
 from .formats import (F32, LARGEST, bf16_bits, bf16_round, bf16_value, e2m1_encode, e4m3_decode,
                       e4m3_encode, exp, fma, rsqrt, scale_byte)
 from .vector import Fault
@@ -357,3 +358,4 @@ OPS.update(norm.OPS)
 OPS.update(gemm.OPS)
 OPS.update(moe.OPS)
 OPS.update(quant.OPS)
+OPS.update(mhc.OPS)

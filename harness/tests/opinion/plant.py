@@ -60,6 +60,15 @@ INPUTS = {
     "mtp_hidden_copy": ("hidden",),
     "mtp_concat_aux": ("first", "second", "third"),
     "mtp_embedding": ("ids", "weight"),
+    "mhc_expand": ("embed",),
+    "mhc_prenorm_gemm": ("residual", "fn"),
+    "mhc_split_sinkhorn": ("mixes_raw", "sqrsum", "scale", "base"),
+    "mhc_collapse": ("pre", "residual"),
+    "mhc_post": ("x", "residual", "post", "comb"),
+    "mhc_pre": ("mixes_raw", "sqrsum", "scale", "base", "residual", "weight"),
+    "mhc_fused_post_pre": ("x", "residual", "post_in", "comb_in", "fn", "scale", "base", "weight"),
+    "mhc_pre_broadcast": ("embed", "fn_bc", "scale", "base", "weight"),
+    "mhc_head": ("residual", "fn", "scale", "base"),
 }
 
 
