@@ -192,4 +192,51 @@ def moe_swiglu_quant(call):
                       recipe == "dspark")
 
 
-OPS = {f.__name__: f for f in (moe_topk, moe_hash_topk, moe_swiglu, moe_swiglu_quant)}
+# ---- before and after the experts ----
+
+def moe_prepare(call):
+    tokens, hidden = call["x"].shape
+    topk, block = call["topk_ids"].shape[1], call.int("shared_block_m")
+    if not tokens:
+        return True
+    rows = np.arange(tokens)
+    x = bf16_value(call["x"].at(rows)).reshape(tokens, hidden // 32, 32)
+    byte = scale_byte(np.maximum(np.abs(x).max(axis=2), F32(1e-4)) / F32(448))
+    code = e4m3_encode(np.ldexp(x.astype(np.float64), 127 - byte[..., None]), "ocp")
+    call.outputs["codes"].put(rows, 0, code.reshape(tokens, hidden))
+    packed = byte.astype(np.uint8).reshape(tokens, -1)
+    call.outputs["scales"].put(rows, 0, packed)
+    if block:
+        m, span = rows % block, -(-block // 128) * 128
+        at = rows // block * span + m // 128 * 128 + m % 32 * 4 + m % 128 // 32
+        for c in range(hidden // 128):
+            call.outputs["shared_scales"].put(c, 4 * at, packed[:, 4 * c:4 * c + 4])
+    padded = padding_of(call, tokens)[:, None]
+    ids = np.where(padded, -1, call["topk_ids"].at(rows).astype(np.int64)).reshape(tokens, topk)
+    call.outputs["ids"].put(rows, 0, ids.astype("<i8"))
+    weights = np.where(padded, F32(0), call["topk_weights"].at(rows))
+    call.outputs["weights"].put(rows, 0, weights.astype("<f4"))
+    return True
+
+
+def moe_combine(call):
+    order = call.params["order"]
+    for t in range(call["x"].shape[0]):
+        ids = [int(i) for i in call["ids"].at(t)]
+        slots = [k for k, i in enumerate(ids) if i >= 0]
+        if order == "expert_ascending":
+            slots.sort(key=lambda k: (ids[k], k))
+        total = np.zeros(call["x"].shape[2], F32)
+        for k in slots:
+            row = bf16_value(call["x"].at(t, k))
+            total = total + (row * call["weights"].at(t, k) if order == "weighted" else row)
+        if call.get("shared") is not None:
+            if order != "expert_ascending":
+                total = bf16_round(total)
+            total = total + bf16_value(call["shared"].at(t))
+        call.outputs["y"].put(t, 0, bf16_bits(total).astype("<u2").reshape(1, -1))
+    return True
+
+
+OPS = {f.__name__: f for f in (moe_topk, moe_hash_topk, moe_swiglu, moe_swiglu_quant, moe_prepare,
+                               moe_combine)}

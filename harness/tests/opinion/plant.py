@@ -69,6 +69,12 @@ INPUTS = {
     "mhc_fused_post_pre": ("x", "residual", "post_in", "comb_in", "fn", "scale", "base", "weight"),
     "mhc_pre_broadcast": ("embed", "fn_bc", "scale", "base", "weight"),
     "mhc_head": ("residual", "fn", "scale", "base"),
+    "moe_topk": ("logits",),
+    "moe_hash_topk": ("logits", "token_ids", "tid2eid"),
+    "moe_swiglu": ("gate_up", "weights"),
+    "moe_swiglu_quant": ("gate_up",),
+    "moe_prepare": ("x", "topk_ids", "topk_weights"),
+    "moe_combine": ("x", "ids", "weights", "shared"),
 }
 
 
