@@ -4,8 +4,8 @@
  * 2^-20) and 2^18, so that 53 bits hold every sum over a block, in any order.
  *
  * The fields of e4m3 in those of a double's upper word, exponent below exponent, are the value times 2^-1016 (fnuz
- * 2^-1015), subnormals included: a code takes a shift and a mask. The activations are then multiplied once to lie where no
- * product is subnormal, and a sum once at the end.
+ * 2^-1015), subnormals included: a code takes a shift and a mask. The activations are then multiplied once, and a sum once
+ * at the end.
  *
  * A unit (a warp, a wave of 64) multiplies 16 rows of the weight by tiles of activations. Each of four parts of its lanes
  * holds 32 of a block's 128 k, contiguous, straight from global memory: the k of a fragment are dealt so that a lane's
@@ -61,17 +61,17 @@ GPU_DEVICE double exact_raw(uint32_t word, int i) {
     return exact_double((uint32_t)((int32_t)(word << (24 - 8 * i)) >> 7) & 0x80FE0000u);
 }
 
-/* On HIP no factor of a product is subnormal either. */
+/* On HIP nothing is subnormal. On CUDA, where FP64 units are those of IEEE 754, the weight's factors of 0 exponent are, and
+ * products below 2^-13: exactly so, they are multiples of 2^-1027. */
 GPU_DEVICE double exact_weight(uint32_t word, int i) {
     return EXACT_WAVES ? exact_raw(word, i) * 0x1p1016 : exact_raw(word, i);
 }
 GPU_DEVICE double exact_activation(uint32_t word, int i) {
-    const double x = exact_raw(word, i) * 0x1p1016;
-    return EXACT_WAVES ? x : x * 0x1p900;
+    return exact_raw(word, i) * (EXACT_WAVES ? 0x1p1016 : 0x1p1023);
 }
 /* Undoes both; fnuz codes mean half. */
 GPU_DEVICE float exact_partial(double sum, int fnuz) {
-    const double unit = EXACT_WAVES ? 1.0 : 0x1p116;
+    const double unit = EXACT_WAVES ? 1.0 : 0x1p1009;
     return (float)(sum * (fnuz ? 0.25 * unit : unit));
 }
 

@@ -3,8 +3,9 @@
  * gemm_fp8_fp4. FP8 activations, on CUDA: exact sums on the integer matrix units. Twice an e2m1 value is an integer up to
  * 12; an e4m3 value is an integer of 18 bits and a sign in units of 2^-9 (fnuz 2^-10), three digits of 6 bits, all of the
  * value's sign. Three products of bytes give the 32 k of a block, whose sum fits an int32. The activations' digits lie in
- * shared memory in the order of B fragments, 128 k at a time in two buffers; the weights come straight from global memory,
- * a word of 8 codes per lane, row and block, and take their bytes from a table of 8 in two registers.
+ * shared memory in the order of B fragments, 128 k at a time in two buffers. The weights come straight from global memory,
+ * 32 codes per lane and row, which four lanes deal among themselves; they take their bytes from a table of 8 in two
+ * registers.
  *
  * On HIP weights become e4m3 codes, and FP64 matrix units sum (gemm_exact.inl). bf16 activations: gemm_chain.inl.
  *
@@ -18,7 +19,8 @@ enum { EXPERTS_MAX = 1024, EXPERTS_ROWS = EXACT_UNITS * EXACT_ROWS };
 struct experts_args {
     struct chain_args c; /* what both activations share */
     struct exact_scales a_scale;
-    int a_shift, fnuz; /* a_shift: blocks of 32 k under one scale of A, as a power of two */
+    /* a_shift: blocks of 32 k under one scale of A, as a power of two; wide_scales: four of B at once */
+    int a_shift, fnuz, wide_scales;
 };
 
 /* ---- experts ---- */
@@ -264,23 +266,44 @@ GPU_DEVICE void experts_fill(struct experts_stage<NT> &s, const uint32_t *digits
     }
 }
 
-/* A lane's codes and scales of two rows of the weight, 128 k. */
+/* What a lane loads of two rows of the weight and 128 k: the codes of 32 k each, and all scales. */
 struct experts_codes {
     uint32_t words[2][EXPERTS_BLOCKS], scales[2];
 };
 
 GPU_DEVICE void experts_load(struct experts_codes &w, const struct chain_args &a,
-                             const struct chain_place &at, int first) {
+                             const struct chain_place &at, int first, int wide_scales) {
     GPU_UNROLL for (int r = 0; r < 2; r++) {
         const int64_t n = at.n + exact_own() + 8 * r;
-        const char *const row = experts_weight(a, at, n) + first / 2 + 4 * exact_part();
+        const int k = first + 32 * exact_part();
         const uint8_t *const scales =
             (const uint8_t *)a.b_scale + at.group * a.scale_group + n * a.scale_row + first / 32;
+        gpu_u4 v;
+        v.x = v.y = v.z = v.w = 0;
+        if (n < a.n && k < a.k) v = *(const gpu_u4 *)(experts_weight(a, at, n) + k / 2);
+        w.words[r][0] = v.x;
+        w.words[r][1] = v.y;
+        w.words[r][2] = v.z;
+        w.words[r][3] = v.w;
         w.scales[r] = 0;
-        GPU_UNROLL for (int b = 0; b < EXPERTS_BLOCKS; b++) {
-            const bool there = n < a.n && first + 32 * b < a.k;
-            w.words[r][b] = there ? *(const uint32_t *)(row + 16 * b) : 0;
-            w.scales[r] |= there ? (uint32_t)scales[b] << 8 * b : 0;
+        if (wide_scales) {
+            if (n < a.n && first < a.k) w.scales[r] = *(const uint32_t *)scales;
+            continue;
+        }
+        GPU_UNROLL for (int b = 0; b < EXPERTS_BLOCKS; b++) w.scales[r] |=
+            n < a.n && first + 32 * b < a.k ? (uint32_t)scales[b] << 8 * b : 0;
+    }
+}
+
+/* The four lanes of a row turn what they have, a block each, into a word of every block each. */
+GPU_DEVICE void experts_deal(uint32_t *words) {
+    GPU_UNROLL for (int d = 1; d <= 2; d *= 2) {
+        const bool upper = (exact_part() & d) != 0;
+        GPU_UNROLL for (int i = 0; i < 2; i++) {
+            const int low = d == 1 ? 2 * i : i, high = low + d;
+            const uint32_t got = team_xor_u32(upper ? words[low] : words[high], d);
+            words[low] = upper ? got : words[low];
+            words[high] = upper ? words[high] : got;
         }
     }
 }
@@ -324,12 +347,14 @@ __global__ void __launch_bounds__(CALL_THREADS) experts_kernel(const struct expe
     const struct chain_place all = at;
     at.n += exact_unit() * EXACT_ROWS;
     GPU_UNROLL for (int j = 0; j < NT; j++) acc[j][0] = acc[j][1] = acc[j][2] = acc[j][3] = 0.0f;
-    experts_load(w, a, at, 0);
+    experts_load(w, a, at, 0, args.wide_scales);
     experts_fill(stages[0], digits, args, all, 0);
     gpu_barrier();
     GPU_NO_UNROLL for (int first = 0, turn = 0; first < a.k; first += EXACT_BLOCK, turn ^= 1) {
-        experts_load(next, a, at, first + EXACT_BLOCK);
+        experts_load(next, a, at, first + EXACT_BLOCK, args.wide_scales);
         experts_fill(stages[turn ^ 1], digits, args, all, first + EXACT_BLOCK);
+        experts_deal(w.words[0]);
+        experts_deal(w.words[1]);
         GPU_UNROLL for (int b = 0; b < EXPERTS_BLOCKS; b++) if (first + 32 * b < a.k)
             experts_add<NT>(acc, stages[turn], w, b, unit);
         w = next;
@@ -433,6 +458,7 @@ static int run(const dsv4_call *call, struct call_why why) {
         exact_scales_of(dsv4_find(call, "a_scale"), dsv4_find_param(call, "a_scales")->s, false);
     args.a_shift = dsv4_int(call, "a_group", 128) == 128 ? 2 : 0;
     args.fnuz = !dsv4_is(call, "fp8", "ocp");
+    args.wide_scales = args.c.k % EXACT_BLOCK == 0 && call_aligned(dsv4_find(call, "b_scale"), 4);
     if (each <= EXACT_TOKENS) return launch<1>(args, stream, why);
     return each <= 2 * EXACT_TOKENS || EXACT_WAVES ? launch<2>(args, stream, why)
            : launch < EXACT_WAVES                  ? 2

@@ -277,6 +277,20 @@ static float weight_code(const struct gemm *g, int64_t e, int64_t n, int64_t k) 
     return g->codes[high ? byte >> 4 : byte & 15];
 }
 
+/* An even number of codes from an even k on. */
+static void weight_codes(const struct gemm *g, float *codes, int64_t e, int64_t n, int64_t first,
+                         int64_t count) {
+    if (g->wrong != GEMM_RIGHT) {
+        for (int64_t k = 0; k < count; k++) codes[k] = weight_code(g, e, n, first + k);
+        return;
+    }
+    const uint8_t *const bytes = (const uint8_t *)gemm_weight(&g->b, n, e) + first / 2;
+    for (int64_t k = 0; k < count / 2; k++) {
+        codes[2 * k] = g->codes[bytes[k] & 15];
+        codes[2 * k + 1] = g->codes[bytes[k] >> 4];
+    }
+}
+
 static float weight_scale(const struct gemm *g, int64_t e, int64_t n, int64_t block) {
     const int64_t blocks = g->k / GEMM_GROUP;
     if (g->wrong == GEMM_EXPERT_NEXT) e = (e + 1) % g->experts;
@@ -305,14 +319,13 @@ static void fp8_columns(const struct gemm *g, const double *a, const struct rows
     const int64_t tiles = gemm_ceil(rows->n, GEMM_ROWS);
     float *const acc = dsv4_alloc((size_t)(tiles * GEMM_ROWS * GEMM_COLUMNS) * sizeof *acc);
     double b[GEMM_GROUP * GEMM_COLUMNS], sum[GEMM_ROWS * GEMM_COLUMNS];
-    float b_scale[GEMM_COLUMNS], a_scale[GEMM_ROWS];
+    float b_scale[GEMM_COLUMNS], a_scale[GEMM_ROWS], codes[GEMM_GROUP];
     for (int64_t block = 0; block < g->k / GEMM_GROUP; block++) {
         for (int64_t j = 0; j < GEMM_COLUMNS; j++) {
             const int64_t n = column + j < g->n ? column + j : column;
             b_scale[j] = weight_scale(g, rows->expert, n, block);
-            for (int64_t k = 0; k < GEMM_GROUP; k++)
-                b[k * GEMM_COLUMNS + j] =
-                    (double)weight_code(g, rows->expert, n, block * GEMM_GROUP + k);
+            weight_codes(g, codes, rows->expert, n, block * GEMM_GROUP, GEMM_GROUP);
+            for (int64_t k = 0; k < GEMM_GROUP; k++) b[k * GEMM_COLUMNS + j] = (double)codes[k];
         }
         for (int64_t t = 0; t < tiles; t++) {
             float *const to = acc + t * GEMM_ROWS * GEMM_COLUMNS;
@@ -360,14 +373,17 @@ static void bf16_columns(const struct gemm *g, const float *a, const struct rows
     const int64_t tiles = gemm_ceil(rows->n, GEMM_ROWS);
     float *const acc = dsv4_alloc((size_t)(tiles * GEMM_ROWS * GEMM_CHAINS) * sizeof *acc);
     float *const b = dsv4_alloc(GEMM_BLOCK * GEMM_CHAINS * sizeof *b);
-    float sum[GEMM_ROWS * GEMM_CHAINS];
+    float sum[GEMM_ROWS * GEMM_CHAINS], codes[GEMM_BLOCK];
     for (int64_t first = 0; first < g->k; first += GEMM_BLOCK) {
         const int64_t size = g->k - first < GEMM_BLOCK ? g->k - first : GEMM_BLOCK;
         for (int64_t j = 0; j < GEMM_CHAINS; j++) {
             const int64_t n = column + j < g->n ? column + j : column;
-            for (int64_t k = 0; k < size; k++)
-                b[k * GEMM_CHAINS + j] = weight_code(g, rows->expert, n, first + k) *
-                                         weight_scale(g, rows->expert, n, (first + k) / GEMM_GROUP);
+            weight_codes(g, codes, rows->expert, n, first, size);
+            for (int64_t k = 0; k < size; k += GEMM_GROUP) {
+                const float scale = weight_scale(g, rows->expert, n, (first + k) / GEMM_GROUP);
+                for (int64_t i = k; i < k + GEMM_GROUP; i++)
+                    b[i * GEMM_CHAINS + j] = codes[i] * scale;
+            }
         }
         for (int64_t t = 0; t < tiles; t++) {
             float *const to = acc + t * GEMM_ROWS * GEMM_CHAINS;
