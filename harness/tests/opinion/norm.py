@@ -255,6 +255,55 @@ def mtp_embedding(call):
     return True
 
 
+def blocked_dot(x, w):
+    """Dots over the last axis: blocks of 128, fma ascending from 0, block sums added ascending."""
+    total = None
+    for first in range(0, x.shape[-1], 128):
+        part = np.zeros(np.broadcast_shapes(x.shape, w.shape)[:-1], F32)
+        for k in range(first, min(first + 128, x.shape[-1])):
+            part = fma(x[..., k], w[..., k], part)
+        total = part if total is None else total + part
+    return total
+
+
+def mtp_markov_bias(call):
+    prev = call["prev"].at(np.arange(call["prev"].shape[0])).astype(np.int64)
+    if len(prev):
+        bias = blocked_dot(values(call["w1"], prev)[:, None, :], values(call["w2"])[None])
+        put_rows(call.outputs["out"], (values(call["base"]) + bias).astype("<f4"))
+    return True
+
+
+def mtp_confidence(call):
+    row = np.concatenate([values(call["hidden"]), values(call["embed"])], axis=1)
+    if not len(row):
+        return True
+    x = blocked_dot(row, values(call["weight"])[None])
+    # exp is asked for arguments <= 0 alone elsewhere; here for both signs.
+    power = np.array([exp_of(-v) for v in x], F32)
+    put_rows(call.outputs["out"], (F32(1) / (F32(1) + power)).astype("<f4"))
+    return True
+
+
+def exp_of(x):
+    """Correctly rounded exp of one fp32 value."""
+    with decimal.localcontext() as context:
+        context.prec = 60
+        exact = decimal.Decimal(float(x)).exp()
+    return F32(np.inf) if exact >= decimal.Decimal(2)**128 * (1 - decimal.Decimal(2)**-25) else \
+        nearest(*exact.as_integer_ratio())
+
+
+def mtp_argmax(call):
+    logits = values(call["logits"])
+    found = [max(range(len(row)), key=lambda v: (np.isnan(row[v]), 0 if np.isnan(row[v]) else row[v], -v))
+             for row in logits]
+    out = call.outputs["out"]
+    put_rows(out, np.array(found, "<i4" if out.dtype == "i32" else "<i8"))
+    return True
+
+
 OPS = {f.__name__: f for f in (norm_rms, norm_q_kv, norm_q_head, rope_inverse, rope_inverse_quant,
                                rope_table, mtp_input_norm, mtp_combine, mtp_hidden_copy,
-                               mtp_concat_aux, mtp_embedding)}
+                               mtp_concat_aux, mtp_embedding, mtp_markov_bias, mtp_confidence,
+                               mtp_argmax)}

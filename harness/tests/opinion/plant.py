@@ -75,6 +75,9 @@ INPUTS = {
     "moe_swiglu_quant": ("gate_up",),
     "moe_prepare": ("x", "topk_ids", "topk_weights"),
     "moe_combine": ("x", "ids", "weights", "shared"),
+    "mtp_markov_bias": ("prev", "w1", "w2", "base"),
+    "mtp_confidence": ("hidden", "embed", "weight"),
+    "mtp_argmax": ("logits",),
 }
 
 
