@@ -113,7 +113,7 @@ __global__ void __launch_bounds__(CALL_THREADS) mhc_apply_kernel(const struct mh
     mhc_apply_load(streams, a, row, (int)gpu_thread());
     if (gpu_team() == 0) mhc_apply_mix(shared.pre, a, row);
     gpu_barrier();
-    GPU_UNROLL for (int j = 0; j < MHC_STREAMS; j++) pre[j] = shared.pre[j];
+    mhc_load4(pre, (const char *)shared.pre);
     for (int first = (int)gpu_thread(); first < a.units; first += APPLY_STEP) {
         if (first >= APPLY_STEP) mhc_apply_load(streams, a, row, first);
         GPU_UNROLL for (int i = 0; i < APPLY_UNITS; i++) {
