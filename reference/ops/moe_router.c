@@ -116,10 +116,25 @@ static inline float softplus(float x, enum moe_softplus form) {
     return form != MOE_NO_THRESHOLD && x > 20.0f ? x : y;
 }
 
+/* One loop per function, so that each vectorises. */
 static inline void scores_of(float *scores, const float *logits, int64_t n,
                              enum moe_softplus form) {
+    float e[MOE_MAX_EXPERTS];
 #pragma omp simd
-    for (int64_t i = 0; i < n; i++) scores[i] = sqrtf(softplus(logits[i], form));
+    for (int64_t i = 0; i < n; i++)
+        e[i] = dsv4_exp(form == MOE_MAX_FORM ? -fabsf(logits[i]) : logits[i]);
+    if (form == MOE_MAX_FORM || form == MOE_LOG_ONE_PLUS)
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++) e[i] = dsv4_log(1.0f + e[i]);
+    else
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++) e[i] = dsv4_log1p(e[i]);
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) {
+        const float x = logits[i], sum = (x > 0.0f ? x : 0.0f) + e[i];
+        const float kept = form != MOE_NO_THRESHOLD && x > 20.0f ? x : e[i];
+        scores[i] = sqrtf(form == MOE_MAX_FORM ? sum : kept);
+    }
 }
 
 static void softmax(float *scores, const float *logits, int64_t n) {

@@ -78,6 +78,7 @@ INPUTS = {
     "mtp_markov_bias": ("prev", "w1", "w2", "base"),
     "mtp_confidence": ("hidden", "embed", "weight"),
     "mtp_argmax": ("logits",),
+    "moe_combine": ("x", "weights", "shared"),
 }
 
 
