@@ -69,7 +69,6 @@ enum quant_wrong {
     QUANT_ROPE_FUSED,
     QUANT_ROTATED_ROUNDED,
     QUANT_NORM_ROUNDED,
-    QUANT_NORM_LAST,
     QUANT_EPS_LOST,
     QUANT_WEIGHT_LOST,
     QUANT_HADAMARD_SWITCHED,
@@ -77,7 +76,6 @@ enum quant_wrong {
     QUANT_HADAMARD_UNSCALED,
     QUANT_HADAMARD_OF_128,
     QUANT_DIVIDES,
-    QUANT_PADDING_WRITES,
 };
 
 #define QUANT_MUTANTS_OF_SCALE                                                                     \

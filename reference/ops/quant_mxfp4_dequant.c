@@ -21,7 +21,7 @@ enum { FOURS_GROUP = 32 };
 static const struct dsv4_param_def params[] = {
     DSV4_PARAM_NAME("ends", DIALECT, "e8m0", "e8m0 shifted", "what bytes 0 and 255 mean"),
     DSV4_PARAM_NAME("bytes", INPUT, "common", "common all ends",
-                    "scale bytes: 110..134; every fifth one by turns; 0, 1, 254 and 255"),
+                    "scale bytes: 110..134; every fifteenth one by turns; 0, 1, 254 and 255"),
     DSV4_PARAM_INT("rows", INPUT, 5, 0, 1 << 24, "N: rows"),
     DSV4_PARAM_INT("columns", INPUT, 128, 2, 65536, "K: columns, an even number"),
     QUANT_VIEW_PARAM,
@@ -70,7 +70,7 @@ static void fill(struct dsv4_case *c) {
             codes[i] = (uint8_t)(i * 17 + i / 16 * 7 + n * 29);
         for (int64_t g = 0; g < scales->shape[1]; g++) {
             const uint64_t bits = dsv4_random(c->seed, 1, (uint64_t)(n * scales->shape[1] + g));
-            bytes[g] = (uint8_t)(all      ? (n * scales->shape[1] + g) * 5
+            bytes[g] = (uint8_t)(all      ? (n * scales->shape[1] + g) * 15
                                  : common ? 110 + dsv4_below(bits, 25)
                                           : ends[(n * 3 + g) % 8]);
         }
@@ -152,7 +152,7 @@ static void trace(const struct dsv4_case *c, size_t slot, int64_t offset, char *
 static void work(const struct dsv4_case *c, struct dsv4_work *work) {
     const dsv4_tensor *const y = &c->tensors[Y].t;
     const double elements = (double)(y->shape[0] * y->shape[1]);
-    work->bytes_read = elements / 2 + elements / FOURS_GROUP;
+    work->bytes_read = elements / 2 + elements / (double)FOURS_GROUP;
     work->bytes_written = elements * 2;
 }
 

@@ -8,7 +8,7 @@ Where a text leaves a choice, this is how it is read:
 import numpy as np
 
 from .formats import (E2M1, F32, LARGEST, bf16_bits, bf16_value, e2m1_encode, e4m3_decode,
-                      e4m3_encode)
+                      e4m3_encode, fma, rsqrt)
 from .vector import Fault
 
 # floor on amax, floor on the scale, whether amax is divided by the largest value
@@ -202,6 +202,65 @@ def quant_preshuffle(call):
     return True
 
 
+def norm_factor(x, eps):
+    """rsqrt(mean of squares + eps) of rows in the last dimension."""
+    partial = np.zeros(x.shape[:-1] + (64,), F32)
+    for first in range(0, x.shape[-1], 64):
+        partial = fma(x[..., first:first + 64], x[..., first:first + 64], partial)
+    while partial.shape[-1] > 1:
+        half = partial.shape[-1] // 2
+        partial = partial[..., :half] + partial[..., half:]
+    return rsqrt(partial * F32(1 / x.shape[-1]) + eps)
+
+
+def turned(x, table):
+    """RoPE of the last 64 columns; table [tokens, 64]."""
+    cos, sin = table[:, None, :32], table[:, None, 32:]
+    even, odd = x[..., -64::2], x[..., -63::2]
+    result = x.copy()
+    result[..., -64::2] = even * cos - odd * sin
+    result[..., -63::2] = odd * cos + even * sin
+    return result
+
+
+def transformed(x):
+    dim = x.shape[-1]
+    i = np.arange(dim)
+    for bit in range(dim.bit_length() - 1):
+        other = x[..., i ^ (1 << bit)]
+        x = np.where(i & (1 << bit), other - x, x + other)
+    return x * F32(dim ** -0.5)
+
+
+def quant_rotate(call):
+    tokens, heads, dim = call["x"].shape
+    t, h = np.repeat(np.arange(tokens), heads), np.tile(np.arange(heads), tokens)
+    if tokens == 0:
+        return True
+    x = bf16_value(call["x"].at(np.arange(tokens)))
+    if call.int("norm"):
+        x = x * norm_factor(x, call.float("eps")) * bf16_value(call["weight"].at(np.arange(dim)))
+    if call.int("rope"):
+        x = turned(x, bf16_value(call["rope_table"].at(call["positions"].at(np.arange(tokens)))))
+    if call.int("hadamard"):
+        x = transformed(x)
+    x = x.reshape(tokens * heads, dim)
+    if call.params["format"] == "fp4":
+        parts = grouped(x, call.int("group"))
+        held = np.maximum(np.abs(parts).max(axis=2), np.ldexp(F32(6), -126))
+        byte = ceil_byte(held * (F32(1) / F32(6)))
+        code = fours(parts, byte[..., None], "even").reshape(x.shape)
+        call.outputs["q"].put(t, h * (dim // 2), code[:, 0::2] | code[:, 1::2] << 4)
+        call.outputs["scales"].put(t, h * byte.shape[1], byte.astype(np.uint8))
+    else:
+        limit = F32(LARGEST[call.params["fp8"]])
+        scale = np.maximum(np.abs(x).max(axis=1, keepdims=True), F32(1e-10)) * (F32(1) / limit)
+        code = e4m3_encode(np.clip(x * (F32(1) / scale), -limit, limit), call.params["fp8"])
+        call.outputs["q"].put(t, h * dim, code)
+        call.outputs["scales"].put(t, h * 4, scale.astype("<f4"))
+    return True
+
+
 OPS = {f.__name__: f for f in (quant_group_fp8, quant_block_fp8, quant_mxfp4, quant_mxfp4_dequant,
                                quant_fp8_dequant, quant_scale_layout, quant_mega_weights,
-                               quant_preshuffle)}
+                               quant_preshuffle, quant_rotate)}

@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * quant_rotate: a team takes a row, eight neighbouring columns per lane and step of 256; a row of 128 leaves half of the
+ * team without columns, which count as zeros. Butterflies are inside a lane, across lanes, then across steps.
+ */
+#include "../../reference/layout/kv_page.h"
+#include "quant_lane.inl"
+
+struct quant_rotate_args {
+    const char *x, *table, *weight;
+    char *q, *scales;
+    const int64_t *positions;
+    int64_t x_token, x_head, q_token, q_head, s_token, s_head, table_row, rows;
+    struct gpu_divisor heads;
+    int norm, rope, hadamard, lanes, fp4;
+    float eps;
+    struct quant_rule rule;
+};
+
+/* Adds the squares to 64 partials, ascending by 64 columns; a lane holds partials lane % 8 * 8 + j. */
+template <int DIM> GPU_DEVICE float quant_rotate_squares(float (*x)[8]) {
+    float partial[8] = {};
+    GPU_UNROLL for (int m = 0; m < DIM / 64; m++) {
+        const int owner = m % 4 * 8 + gpu_lane() % 8;
+        GPU_UNROLL for (int j = 0; j < 8; j++) {
+            const float v = x[m / 4][j];
+            partial[j] = gpu_float(team_read_u32(gpu_bits(gpu_fma(v, v, partial[j])), owner));
+        }
+    }
+    GPU_UNROLL for (int j = 0; j < 8; j++) {
+        partial[j] += team_xor_float(partial[j], 4);
+        partial[j] += team_xor_float(partial[j], 2);
+        partial[j] += team_xor_float(partial[j], 1);
+    }
+    GPU_UNROLL for (int j = 0; j < 4; j++) partial[j] += partial[j + 4];
+    return (partial[0] + partial[2]) + (partial[1] + partial[3]);
+}
+
+GPU_DEVICE void quant_rotate_weigh(float *x, float factor, const char *weight) {
+    GPU_UNROLL for (int j = 0; j < 8; j++) x[j] =
+        (x[j] * factor) * num_bf16_low(((const uint16_t *)weight)[j]);
+}
+
+/* The last 64 columns are those of eight lanes of the last step; `pair` is the lane's first. */
+GPU_DEVICE void quant_rotate_turn(float *x, const char *angle, int pair) {
+    GPU_UNROLL for (int i = 0; i < 4; i++) {
+        const float e = x[2 * i], o = x[2 * i + 1];
+        const float cos = num_bf16_low(((const uint16_t *)angle)[pair + i]);
+        const float sin = num_bf16_low(((const uint16_t *)angle)[KV_ROPE / 2 + pair + i]);
+        const float os = o * sin, es = e * sin;
+        x[2 * i] = e * cos - os;
+        x[2 * i + 1] = o * cos + es;
+    }
+}
+
+GPU_DEVICE void quant_rotate_pairs(float *x, int stride) {
+    GPU_UNROLL for (int i = 0; i < 8; i++) {
+        if ((i & stride) != 0) continue;
+        const float a = x[i], b = x[i + stride];
+        x[i] = a + b;
+        x[i + stride] = a - b;
+    }
+}
+
+#define QUANT_ROTATE_ACROSS(x, mask)                                                               \
+    GPU_UNROLL for (int i = 0; i < 8; i++) {                                                       \
+        const float other = team_xor_float((x)[i], mask);                                          \
+        (x)[i] = (gpu_lane() & (mask)) != 0 ? other - (x)[i] : (x)[i] + other;                     \
+    }
+
+template <int DIM> GPU_DEVICE void quant_rotate_hadamard(float (*x)[8]) {
+    enum { STEPS = DIM > 256 ? DIM / 256 : 1 };
+    const float factor = DIM == 128   ? 0.08838834764831845f
+                         : DIM == 256 ? 0.0625f
+                         : DIM == 512 ? 0.04419417382415922f
+                                      : 0.03125f;
+    GPU_UNROLL for (int s = 0; s < STEPS; s++) {
+        quant_rotate_pairs(x[s], 1);
+        quant_rotate_pairs(x[s], 2);
+        quant_rotate_pairs(x[s], 4);
+        QUANT_ROTATE_ACROSS(x[s], 1)
+        QUANT_ROTATE_ACROSS(x[s], 2)
+        QUANT_ROTATE_ACROSS(x[s], 4)
+        QUANT_ROTATE_ACROSS(x[s], 8)
+        if (DIM > 128) QUANT_ROTATE_ACROSS(x[s], 16)
+    }
+    GPU_UNROLL for (int apart = 1; apart < STEPS; apart *= 2) {
+        GPU_UNROLL for (int s = 0; s < STEPS; s++) {
+            if ((s & apart) != 0) continue;
+            GPU_UNROLL for (int i = 0; i < 8; i++) {
+                const float a = x[s][i], b = x[s + apart][i];
+                x[s][i] = a + b;
+                x[s + apart][i] = a - b;
+            }
+        }
+    }
+    GPU_UNROLL for (int s = 0; s < STEPS; s++) {
+        GPU_UNROLL for (int i = 0; i < 8; i++) x[s][i] *= factor;
+    }
+}
+
+template <int DIM>
+GPU_DEVICE void quant_rotate_fp4(const struct quant_rotate_args &a, float (*x)[8], char *q,
+                                 char *scales) {
+    enum { STEPS = DIM > 256 ? DIM / 256 : 1 };
+    const int shift = a.lanes == 16 ? 4 : a.lanes == 8 ? 3 : 2;
+    GPU_UNROLL for (int s = 0; s < STEPS; s++) {
+        const int lane = gpu_lane() + s * TEAM;
+        const uint32_t byte =
+            quant_byte(a.rule, quant_amax_group(quant_amax_floats(x[s]), a.lanes));
+        const uint32_t codes = quant_fp4_floats(x[s], num_e8m0_inverse(byte), 0);
+        if (8 * lane >= DIM) continue;
+        *(uint32_t *)(q + 4 * lane) = codes;
+        if ((lane & (a.lanes - 1)) == 0) ((uint8_t *)scales)[lane >> shift] = (uint8_t)byte;
+    }
+}
+
+template <int DIM>
+GPU_DEVICE void quant_rotate_fp8(const struct quant_rotate_args &a, float (*x)[8], char *q,
+                                 char *scales) {
+    enum { STEPS = DIM > 256 ? DIM / 256 : 1 };
+    float amax = 0.0f;
+    GPU_UNROLL for (int s = 0; s < STEPS; s++) amax = gpu_max(amax, quant_amax_floats(x[s]));
+    amax = gpu_float(team_max_u32(gpu_bits(amax)));
+    const float scale = gpu_max(amax, 1e-10f) * a.rule.inverse_most;
+    const float factor = gpu_divide_float(1.0f, scale);
+    GPU_UNROLL for (int s = 0; s < STEPS; s++) {
+        const int lane = gpu_lane() + s * TEAM;
+        if (8 * lane >= DIM) continue;
+        *(uint32_t *)(q + 8 * lane) = quant_fp8_four<QUANT_FNUZ>(x[s], factor, a.rule.fp8);
+        *(uint32_t *)(q + 8 * lane + 4) = quant_fp8_four<QUANT_FNUZ>(x[s] + 4, factor, a.rule.fp8);
+    }
+    if (gpu_lane() == 0) *(float *)scales = scale;
+}
+
+template <int DIM>
+__global__ void __launch_bounds__(CALL_THREADS)
+    quant_rotate_kernel(const struct quant_rotate_args a) {
+    enum { STEPS = DIM > 256 ? DIM / 256 : 1, LAST = (DIM - 64) / 8 % TEAM };
+    const int64_t row = gpu_block() * CALL_TEAMS + gpu_team();
+    if (row >= a.rows) return;
+    const int64_t t = gpu_quotient(row, a.heads), h = row - t * a.heads.value;
+    const char *const from = a.x + t * a.x_token + h * a.x_head;
+    float x[STEPS][8];
+    GPU_UNROLL for (int s = 0; s < STEPS; s++) {
+        struct quant_raw raw = {};
+        if (8 * gpu_lane() < DIM) raw.a = *(const gpu_u4 *)(from + 16 * (gpu_lane() + s * TEAM));
+        quant_floats<false>(x[s], raw);
+    }
+    if (a.norm) {
+        const float mean = quant_rotate_squares<DIM>(x) * (1.0f / DIM);
+        const float factor = elementary_rsqrt(mean + a.eps);
+        GPU_UNROLL for (int s = 0; s < STEPS; s++) if (8 * gpu_lane() < DIM)
+            quant_rotate_weigh(x[s], factor, a.weight + 16 * (gpu_lane() + s * TEAM));
+    }
+    if (a.rope && gpu_lane() >= LAST && gpu_lane() < LAST + 8)
+        quant_rotate_turn(x[STEPS - 1], a.table + a.positions[t] * a.table_row,
+                          (gpu_lane() - LAST) * 4);
+    if (a.hadamard) quant_rotate_hadamard<DIM>(x);
+    char *const q = a.q + t * a.q_token + h * a.q_head;
+    char *const scales = a.scales + t * a.s_token + h * a.s_head;
+    if (a.fp4)
+        quant_rotate_fp4<DIM>(a, x, q, scales);
+    else
+        quant_rotate_fp8<DIM>(a, x, q, scales);
+}
+
+static int supports(const dsv4_call *call, struct call_why why) {
+    const dsv4_tensor *const x = dsv4_find(call, "x");
+    const bool fp4 = dsv4_is(call, "format", "fp4");
+    CALL_NEED(call, "x", DSV4_BF16, 3, why);
+    CALL_NEED_ALIGNED(call, "x", 16, why);
+    CALL_NEED(call, "positions", DSV4_I64, 1, why);
+    CALL_NEED(call, "rope_table", DSV4_BF16, 2, why);
+    if (dsv4_int(call, "norm", 0)) CALL_NEED(call, "weight", DSV4_BF16, 1, why);
+    CALL_NEED(call, "q", fp4 ? DSV4_U8 : quant_fp8_dtype(call), 3, why);
+    CALL_NEED_ALIGNED(call, "q", 4, why);
+    CALL_NEED(call, "scales", fp4 ? DSV4_E8M0 : DSV4_F32, 3, why);
+    const int64_t dim = x->shape[2];
+    if (dim != 128 && dim != 256 && dim != 512 && dim != 1024)
+        return call_unsupported(why, "x: rows of %lld; these kernels take 128 to 1024",
+                                (long long)dim);
+    return DSV4_OK;
+}
+
+static void quant_rotate_open(const dsv4_call *call, struct quant_rotate_args &a) {
+    const dsv4_tensor *const x = dsv4_find(call, "x"), *const q = dsv4_find(call, "q");
+    const dsv4_tensor *const s = dsv4_find(call, "scales"), *const w = dsv4_find(call, "weight");
+    const dsv4_tensor *const table = dsv4_find(call, "rope_table");
+    a.x = (const char *)x->data;
+    a.x_token = x->stride[0];
+    a.x_head = x->stride[1];
+    a.q = (char *)q->data;
+    a.q_token = q->stride[0];
+    a.q_head = q->stride[1];
+    a.scales = (char *)s->data;
+    a.s_token = s->stride[0];
+    a.s_head = s->stride[1];
+    a.table = (const char *)table->data;
+    a.table_row = table->stride[0];
+    a.positions = (const int64_t *)dsv4_find(call, "positions")->data;
+    a.norm = (int)dsv4_int(call, "norm", 0);
+    if (a.norm) a.weight = (const char *)w->data;
+    a.rope = (int)dsv4_int(call, "rope", 1);
+    a.hadamard = (int)dsv4_int(call, "hadamard", 1);
+    a.lanes = (int)dsv4_int(call, "group", 32) / 8;
+    a.eps = dsv4_float(call, "eps", 1e-6f);
+    a.fp4 = dsv4_is(call, "format", "fp4");
+    a.rule.fp8 = quant_fp8_of(call);
+    a.rule.most = a.fp4 ? 6.0f : num_fp8_max(a.rule.fp8);
+    a.rule.inverse_most = 1.0f / a.rule.most;
+    a.rule.floor = 6.0f * 0x1p-126f;
+    a.heads = call_divisor(x->shape[1]);
+    a.rows = x->shape[0] * x->shape[1];
+}
+
+static int run(const dsv4_call *call, struct call_why why) {
+    const int64_t dim = dsv4_find(call, "x")->shape[2];
+    const gpu_stream stream = (gpu_stream)call->stream;
+    struct quant_rotate_args a = {};
+    dim3 grid;
+    quant_rotate_open(call, a);
+    if (a.rows == 0) return DSV4_OK;
+    const int status = call_grid(&grid, call_ceil(a.rows, CALL_TEAMS), why);
+    if (status != DSV4_OK) return status;
+    if (dim == 128)
+        GPU_LAUNCH(quant_rotate_kernel<128>, grid, CALL_THREADS, stream, a);
+    else if (dim == 256)
+        GPU_LAUNCH(quant_rotate_kernel<256>, grid, CALL_THREADS, stream, a);
+    else if (dim == 512)
+        GPU_LAUNCH(quant_rotate_kernel<512>, grid, CALL_THREADS, stream, a);
+    else
+        GPU_LAUNCH(quant_rotate_kernel<1024>, grid, CALL_THREADS, stream, a);
+    return call_launched(why);
+}
+
+CALL_ENTRY_POINTS(quant_rotate)

@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * quant_rotate: rows of heads are normalised, rotated, transformed and quantised, all in fp32 without a rounding to bf16.
+ *
+ * 1. norm       x = (x * rsqrt(sum(x^2) * fl(1/D) + eps)) * weight; the sum in the order of row sums
+ * 2. RoPE       on the last 64 columns, neighbours in pairs: e*cos - o*sin, o*cos + e*sin; each product rounded, then one
+ *               add; cos and sin are bf16
+ * 3. hadamard   butterflies (a, b) -> (a + b, a - b) over columns i and i + stride, strides 1, 2, 4, ... D / 2; then the
+ *               product with fl(D^-0.5)
+ * 4. fp4        per group: byte of max(amax, 6 * 2^-126) * fl(1/6), rounded up; code = e2m1(x * 2^(127 - byte)), ties to
+ *               even; the even column is the low nibble
+ *    fp8        per row: scale = max(amax, 1e-10) * fl(1/M), no power of two; code = e4m3(x * fl(1/scale)), saturating
+ * Rounding points: each operation named, once. Domain: values that stay finite; D is 128, 256, 512 or 1024.
+ *
+ * Source: aiter csrc/kernels/dsv4_rotate_quant.cu: rotate_activation and its relatives with rmsnorm, rope, fp4quant and
+ * fp8quant; their linear layouts. idx_q_hadamard_quant is vllm's relative, which rounds to bf16 in between.
+ * Latitude: the order of the butterflies is the test reference's; another one rounds otherwise in fp32's last place.
+ */
+#include <math.h>
+#include <stdio.h>
+
+#include "../num/row.h"
+#include "../num/rsqrt.h"
+#include "quant_four.h"
+
+enum { X, POSITIONS, TABLE, WEIGHT, Q, SCALES };
+enum { ROPE = 64, MOST = 1024 };
+
+static const struct dsv4_param_def params[] = {
+    DSV4_PARAM_NAME("format", DIALECT, "fp4", "fp4 fp8",
+                    "e2m1 and a byte per group, or e4m3 and a scale per row"),
+    QUANT_FP8_PARAM,
+    DSV4_PARAM_INT("norm", CALL, 0, 0, 1, "1: RMSNorm first"),
+    DSV4_PARAM_INT("rope", CALL, 1, 0, 1, "1: rotate the last 64 columns"),
+    DSV4_PARAM_INT("hadamard", CALL, 1, 0, 1, "1: Walsh-Hadamard transform"),
+    DSV4_PARAM_INT("group", CALL, 32, 32, 128, "columns of an fp4 scale: 32, 64 or 128"),
+    DSV4_PARAM_FLOAT("eps", CALL, 1e-6, 0, 1, "of the norm"),
+    DSV4_PARAM_INT("tokens", INPUT, 3, 0, 1 << 24, "T"),
+    DSV4_PARAM_INT("heads", INPUT, 2, 1, 256, "H"),
+    DSV4_PARAM_INT("dim", INPUT, 128, 128, MOST, "D: 128, 256, 512 or 1024"),
+    DSV4_PARAM_INT("max_position", INPUT, 64, 1, 1 << 20, "rows of the table"),
+    QUANT_VIEW_PARAM,
+    DSV4_PARAM_NAME("values", INPUT, "normal", DSV4_VALUE_WORDS, "rows of x"),
+};
+
+static const struct dsv4_slot slots[] = {
+    {"x",          DSV4_IN,  "[T, H, D] bf16, strided",                     "rows"               },
+    {"positions",  DSV4_IN,  "[T] i64",                                     "rows of the table"  },
+    {"rope_table", DSV4_IN,  "[max_position, 64] bf16",                     "32 cos, then 32 sin"},
+    {"weight",     DSV4_IN,  "[D] bf16; absent without norm",               "of the norm"        },
+    {"q",          DSV4_OUT, "[T, H, D / 2] u8 or [T, H, D] e4m3, strided", "codes"              },
+    {"scales",     DSV4_OUT, "[T, H, D / group] e8m0 or [T, H, 1] f32",     "their scales"       },
+};
+
+static const struct dsv4_mutant mutants[] = {
+    {"rope-neox",           "pairs are columns i and i + 32; they are neighbours",        QUANT_ROPE_NEOX        },
+    {"rope-first",          "the first 64 columns rotated; it is the last 64",            QUANT_ROPE_FIRST       },
+    {"rope-inverse",        "rotated backwards",                                          QUANT_ROPE_INVERSE     },
+    {"rope-by-row",         "angle taken by the row of the step; positions names it",     QUANT_ROPE_BY_ROW      },
+    {"rope-fused",          "one product of each pair fused; both are rounded",           QUANT_ROPE_FUSED       },
+    {"rotated-rounded",     "rounded to bf16 after RoPE; it stays fp32",                  QUANT_ROTATED_ROUNDED  },
+    {"norm-rounded",        "rounded to bf16 after the norm; it stays fp32",              QUANT_NORM_ROUNDED     },
+    {"eps-lost",            "no eps: a row of zeros gives NaN",                           QUANT_EPS_LOST         },
+    {"weight-lost",         "the norm's weight left out",                                 QUANT_WEIGHT_LOST      },
+    {"hadamard-switched",   "transformed although the call says not to, or the reverse",
+     QUANT_HADAMARD_SWITCHED                                                                                     },
+    {"hadamard-descending", "butterflies from stride D / 2 down; they start at 1",
+     QUANT_HADAMARD_DESCENDING                                                                                   },
+    {"hadamard-unscaled",   "D^-0.5 is lost",                                             QUANT_HADAMARD_UNSCALED},
+    {"hadamard-of-128",     "128^-0.5 for every D",                                       QUANT_HADAMARD_OF_128  },
+    {"scale-floor",         "the fp4 exponent rounded down; it is rounded up",            QUANT_SCALE_FLOOR      },
+    {"scale-pow2",          "the fp8 scale rounded up to a power of two; here it is not", QUANT_SCALE_POW2       },
+    {"scale-divides",       "amax / M; it is amax * fl(1/M)",                             QUANT_DIVIDES          },
+    {"scale-of-ocp",        "amax scaled to 448 in every dialect",                        QUANT_SCALE_OF_OCP     },
+    {"floor-raised",        "1e-4 is the least amax of fp8; here it is 1e-10",            QUANT_FLOOR_RAISED     },
+    {"group-of-128",        "a scale byte per 128 columns, whatever the call says",       QUANT_GROUP_OF_128     },
+    {"nibbles-swapped",     "even column in the high nibble; it is the low one",          QUANT_NIBBLES_SWAPPED  },
+    {"heads-dense",         "heads taken as contiguous; they have a stride",              QUANT_ROWS_DENSE       },
+};
+
+static int shape(struct dsv4_case *c, struct dsv4_err *err) {
+    const int64_t tokens = dsv4_case_int(c, "tokens"), heads = dsv4_case_int(c, "heads");
+    const int64_t dim = dsv4_case_int(c, "dim"), group = dsv4_case_int(c, "group");
+    const bool fp4 = dsv4_case_is(c, "format", "fp4"), ocp = dsv4_case_is(c, "fp8", "ocp");
+    if ((dim & (dim - 1)) != 0 || (group & (group - 1)) != 0)
+        return dsv4_fail(err, "dim %lld, group %lld: powers of two", (long long)dim,
+                         (long long)group);
+    DSV4_SHAPE(c, X, DSV4_BF16, tokens, heads, dim);
+    DSV4_SHAPE(c, POSITIONS, DSV4_I64, tokens);
+    DSV4_SHAPE(c, TABLE, DSV4_BF16, dsv4_case_int(c, "max_position"), ROPE);
+    DSV4_SHAPE(c, WEIGHT, DSV4_BF16, dim);
+    if (dsv4_case_int(c, "norm") == 0) dsv4_absent(c, WEIGHT);
+    DSV4_SHAPE(c, Q,
+               fp4   ? DSV4_U8
+               : ocp ? DSV4_E4M3FN
+                     : DSV4_E4M3FNUZ,
+               tokens, heads, fp4 ? dim / 2 : dim);
+    if (fp4)
+        DSV4_SHAPE(c, SCALES, DSV4_E8M0, tokens, heads, dim / group);
+    else
+        DSV4_SHAPE(c, SCALES, DSV4_F32, tokens, heads, 1);
+    c->tensors[SCALES].align = 4;
+    if (dsv4_case_is(c, "view", "dense")) return 0;
+    for (size_t slot = X; slot <= Q; slot += Q - X) {
+        dsv4_widen(c, slot, 1, 32);
+        dsv4_widen(c, slot, 0, 48);
+    }
+    return 0;
+}
+
+static void fill(struct dsv4_case *c) {
+    const int64_t tokens = dsv4_case_int(c, "tokens"), most = dsv4_case_int(c, "max_position");
+    const dsv4_tensor *const table = &c->tensors[TABLE].t, *const weight = &c->tensors[WEIGHT].t;
+    dsv4_fill_bf16(c, X, dsv4_case_word(c, "values"), 1, 32);
+    for (int64_t t = 0; t < tokens; t++)
+        ((int64_t *)c->tensors[POSITIONS].t.data)[t] =
+            dsv4_below(dsv4_random(c->seed, 3, (uint64_t)t), most);
+    /* Any numbers of -4 to 4, so that rotated columns set the scale: the op looks at no angle. */
+    for (int64_t i = 0; i < table->shape[0] * ROPE; i++)
+        ((uint16_t *)table->data)[i] = dsv4_bf16_from_f32(
+            (float)dsv4_below(dsv4_random(c->seed, 4, (uint64_t)i), 257) / 32.0f - 4.0f);
+    for (int64_t i = 0; weight->ndim > 0 && i < weight->shape[0]; i++)
+        ((uint16_t *)weight->data)[i] =
+            dsv4_bf16_from_f32(dsv4_weight("normal", c->seed, 5, i, 32));
+}
+
+static void round_bf16(float *x, int64_t n) {
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) x[i] = dsv4_bf16_to_f32(dsv4_bf16_from_f32(x[i]));
+}
+
+static void normalise(float *x, int64_t dim, const uint16_t *weight, float eps,
+                      enum quant_wrong wrong) {
+    const float mean = dsv4_row_squares(x, dim) * (1.0f / (float)dim);
+    const float factor = dsv4_rsqrt(wrong == QUANT_EPS_LOST ? mean : mean + eps);
+    for (int64_t i = 0; i < dim; i++) {
+        x[i] *= factor;
+        if (wrong != QUANT_WEIGHT_LOST) x[i] *= dsv4_bf16_to_f32(weight[i]);
+    }
+    if (wrong == QUANT_NORM_ROUNDED) round_bf16(x, dim);
+}
+
+static void rotate(float *x, int64_t dim, const uint16_t *angle, enum quant_wrong wrong) {
+    const bool neox = wrong == QUANT_ROPE_NEOX;
+    const int step = neox ? 1 : 2, apart = neox ? ROPE / 2 : 1;
+    float *const first = x + (wrong == QUANT_ROPE_FIRST ? 0 : dim - ROPE);
+    for (int i = 0; i < ROPE / 2; i++) {
+        const float e = first[step * i], o = first[step * i + apart];
+        const float cos = dsv4_bf16_to_f32(angle[i]);
+        const float sin =
+            (wrong == QUANT_ROPE_INVERSE ? -1.0f : 1.0f) * dsv4_bf16_to_f32(angle[ROPE / 2 + i]);
+        const float os = o * sin, es = e * sin, ec = e * cos, oc = o * cos;
+        first[step * i] = wrong == QUANT_ROPE_FUSED ? fmaf(e, cos, -os) : ec - os;
+        first[step * i + apart] = wrong == QUANT_ROPE_FUSED ? fmaf(o, cos, es) : oc + es;
+    }
+    if (wrong == QUANT_ROTATED_ROUNDED) round_bf16(x, dim);
+}
+
+static void butterfly(float *x, int64_t dim, int64_t stride) {
+    for (int64_t i = 0; i < dim; i += 2 * stride)
+#pragma omp simd
+        for (int64_t j = i; j < i + stride; j++) {
+            const float a = x[j], b = x[j + stride];
+            x[j] = a + b;
+            x[j + stride] = a - b;
+        }
+}
+
+static void transform(float *x, int64_t dim, enum quant_wrong wrong) {
+    const float factors[] = {0.08838834764831845f, 0.0625f, 0.04419417382415922f, 0.03125f};
+    const int size = dim == 128 ? 0 : dim == 256 ? 1 : dim == 512 ? 2 : 3;
+    const float factor = wrong == QUANT_HADAMARD_UNSCALED ? 1.0f
+                         : wrong == QUANT_HADAMARD_OF_128 ? factors[0]
+                                                          : factors[size];
+    for (int64_t stride = 1; stride < dim; stride *= 2)
+        butterfly(x, dim, wrong == QUANT_HADAMARD_DESCENDING ? dim / 2 / stride : stride);
+#pragma omp simd
+    for (int64_t i = 0; i < dim; i++) x[i] *= factor;
+}
+
+static void make_fp4(const dsv4_call *call, const float *x, int64_t dim, uint8_t *codes,
+                     uint8_t *bytes, enum quant_wrong wrong) {
+    const int64_t group = dsv4_int(call, "group", 32);
+    const struct quant_rule rule = {.floor = 6.0f * 0x1p-126f, .most = 6.0f, .wrong = wrong};
+    for (int64_t g = 0; g < dim / group; g++) {
+        const int64_t first = g * group;
+        const bool whole = wrong == QUANT_GROUP_OF_128;
+        const float amax = whole ? quant_amax(x + first / 128 * 128, 128, QUANT_RIGHT)
+                                 : quant_amax(x + first, group, QUANT_RIGHT);
+        const struct quant_scale scale = quant_scale_of(&rule, amax);
+        quant_fours(codes + first / 2, x + first, group, scale.factor, false, wrong);
+        bytes[g] = scale.byte;
+    }
+}
+
+static float make_fp8(const dsv4_call *call, const float *x, int64_t dim, uint8_t *codes,
+                      enum quant_wrong wrong) {
+    const struct quant_rule rule = {.fp8 = quant_fp8_of(call), .wrong = wrong};
+    const float most = wrong == QUANT_SCALE_OF_OCP ? 448.0f : dsv4_fp8_max(rule.fp8);
+    const float floor = wrong == QUANT_FLOOR_RAISED ? 1e-4f : 1e-10f;
+    const float amax = quant_amax(x, dim, QUANT_RIGHT), held = amax > floor ? amax : floor;
+    float scale = wrong == QUANT_DIVIDES ? held / most : held * (1.0f / most);
+    if (wrong == QUANT_SCALE_POW2) scale = dsv4_e8m0_to_f32(dsv4_e8m0_ceil(scale));
+    quant_codes(&rule, codes, x, dim, 1.0f / scale);
+    return scale;
+}
+
+const struct dsv4_op dsv4_op_quant_rotate;
+
+static void make_row(const dsv4_call *call, int64_t t, int64_t h, enum quant_wrong wrong) {
+    const dsv4_tensor *const in = &call->tensors[X], *const q = &call->tensors[Q];
+    const dsv4_tensor *const scales = &call->tensors[SCALES], *const table = &call->tensors[TABLE];
+    const int64_t dim = in->shape[2];
+    const int64_t head = wrong == QUANT_ROWS_DENSE ? 2 * dim : in->stride[1];
+    const int64_t named = ((const int64_t *)call->tensors[POSITIONS].data)[t];
+    const int64_t at = wrong == QUANT_ROPE_BY_ROW ? t % table->shape[0] : named;
+    const uint16_t *const from =
+        (const uint16_t *)(const void *)((const char *)in->data + t * in->stride[0] + h * head);
+    uint8_t *const codes = (uint8_t *)q->data + t * q->stride[0] + h * q->stride[1];
+    char *const scale = (char *)scales->data + t * scales->stride[0] + h * scales->stride[1];
+    float x[MOST];
+    for (int64_t i = 0; i < dim; i++) x[i] = dsv4_bf16_to_f32(from[i]);
+    if (dsv4_int(call, "norm", 0) != 0)
+        normalise(x, dim, call->tensors[WEIGHT].data, dsv4_float(call, "eps", 1e-6f), wrong);
+    if (dsv4_int(call, "rope", 1) != 0)
+        rotate(x, dim, (const uint16_t *)table->data + at * ROPE, wrong);
+    if ((dsv4_int(call, "hadamard", 1) != 0) != (wrong == QUANT_HADAMARD_SWITCHED))
+        transform(x, dim, wrong);
+    if (dsv4_is(call, "format", "fp4")) {
+        make_fp4(call, x, dim, codes, (uint8_t *)scale, wrong);
+    } else {
+        const float one = make_fp8(call, x, dim, codes, wrong);
+        memcpy(scale, &one, sizeof one);
+    }
+}
+
+static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
+    const enum quant_wrong wrong = quant_wrong_of(&dsv4_op_quant_rotate, mutant);
+    const dsv4_tensor *const x = &call->tensors[X];
+    (void)err;
+#pragma omp parallel for schedule(static) collapse(2)
+    for (int64_t t = 0; t < x->shape[0]; t++)
+        for (int64_t h = 0; h < x->shape[1]; h++) make_row(call, t, h, wrong);
+    return DSV4_OK;
+}
+
+static void trace(const struct dsv4_case *c, size_t slot, int64_t offset, char *line, size_t size) {
+    const dsv4_tensor *const out = &c->tensors[slot].t;
+    const int64_t t = offset / out->stride[0];
+    snprintf(line, size, "row %lld (position %lld), head %lld", (long long)t,
+             (long long)((const int64_t *)c->tensors[POSITIONS].t.data)[t],
+             (long long)(offset % out->stride[0] / out->stride[1]));
+}
+
+static void work(const struct dsv4_case *c, struct dsv4_work *work) {
+    const dsv4_tensor *const x = &c->tensors[X].t, *const scales = &c->tensors[SCALES].t;
+    const double rows = (double)(x->shape[0] * x->shape[1]), dim = (double)x->shape[2];
+    work->bytes_read = rows * dim * 2;
+    work->bytes_written = rows * dim / (dsv4_case_is(c, "format", "fp4") ? 2 : 1) +
+                          rows * (double)(scales->shape[2] * dsv4_dtype_bytes(scales->dtype));
+}
+
+const struct dsv4_op dsv4_op_quant_rotate = {
+    .name = "quant_rotate",
+    .summary = "norm, RoPE and Hadamard transform of rows, then FP4 or FP8",
+    .source = "aiter csrc/kernels/dsv4_rotate_quant.cu",
+    DSV4_OP_PARTS,
+};
