@@ -153,6 +153,22 @@ static void print_table(struct table *t) {
            t->layers.n);
 }
 
+static bool is_in_table(const struct dsv4_layer_table *table, const struct dsv4_op *op) {
+    for (size_t i = 0; i < table->n; i++)
+        for (size_t k = 0; k < table->rows[i].n_ops; k++)
+            if (table->rows[i].ops[k] == op) return true;
+    return false;
+}
+
+/* Ops that belong to no row: weight preparation, drafting. */
+static void print_others(const struct table *t) {
+    size_t n = 0;
+    for (size_t i = 0; i < dsv4_n_ops; i++)
+        if (!is_in_table(&t->table, dsv4_ops[i]))
+            printf("%s%s", n++ == 0 ? "in no row: " : ", ", dsv4_ops[i]->name);
+    if (n > 0) fputc('\n', stdout);
+}
+
 int dsv4_list_layer(const char *suites, const struct dsv4_texts *impls) {
     struct dsv4_err err = {0};
     struct table *const t = dsv4_alloc(sizeof *t);
@@ -161,8 +177,10 @@ int dsv4_list_layer(const char *suites, const struct dsv4_texts *impls) {
         dsv4_layers_load(&t->layers, suites, "*", &err) != 0 ||
         dsv4_layer_table_read(&t->table, suites, &err) != 0 || open_columns(t, impls, &err) != 0)
         status = dsv4_err_print(&err);
-    else
+    else {
         print_table(t);
+        print_others(t);
+    }
     for (size_t i = 0; i < t->n_columns; i++) dsv4_runner_stop(&t->columns[i].runner);
     dsv4_layer_table_free(&t->table);
     dsv4_layers_free(&t->layers);
