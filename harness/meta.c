@@ -102,7 +102,8 @@ static const char *need_text(const json_t *root, const char *key, struct dsv4_er
 
 static bool is_file_name(const char *text) {
     const size_t n = strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789-.");
-    return n > 0 && text[0] != '.' && strstr(text, "..") == NULL && text[n] == '\0' && n < DSV4_NAME_SIZE;
+    return n > 0 && text[0] != '.' && strstr(text, "..") == NULL && text[n] == '\0' &&
+           n < DSV4_NAME_SIZE;
 }
 
 static int read_params(struct dsv4_vector *v, const json_t *root, struct dsv4_err *err) {
