@@ -104,10 +104,10 @@ $(B)/tests/unit: $(call obj,$(UNIT_SRC) $(ORACLE_SRC)) $(O)/libharness.a $(O)/li
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS_ALL) -o $@ $^ $(LIBS) -lcriterion -lmpfr -lgmp
 
-$(B)/tests/planted/%.so: harness/tests/planted/%.c harness/tests/planted/insert.h harness/include/dsv4_plugin.h $(O)/flags
+$(B)/tests/planted/%.so: harness/tests/planted/%.c harness/tests/planted/insert.h harness/tests/planted/wrap.h harness/include/dsv4_plugin.h $(O)/flags
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS_ALL) -shared -o $@ $<
+	$(Q)$(CC) $(CFLAGS_ALL) -shared -o $@ $< -ldl
 
 # A HIP runtime and a HIP plug-in without a GPU, for the tests of the device path.
 FAKE := $(B)/tests/fake/lib/libamdhip64.so.7 $(B)/tests/fake/hip_plugin.so
@@ -392,6 +392,7 @@ help: ## print the targets
 	@echo
 	@echo 'ARCH=$(ARCH)   one of: $(ARCHES)'
 	@echo 'OP= CASE= TAG= TIER= DIALECT= IMPL=   narrow check, bench and vectors; ARGS= is passed on'
+	@echo 'LAYER=c4   check, vectors: a whole layer (suites/layers), each op fed by those before it; LAYER=\* all of them'
 	@echo 'MODE=graph   check: capture each call once and replay it over sequences of steps'
 	@echo 'V=1 shows the commands; J=$(J) jobs'
 
@@ -402,8 +403,9 @@ build: $(ARCH_BUILD) ## build dsv4cts and the plug-in of ARCH
 
 FILTERS = $(if $(OP),--op '$(OP)') $(if $(CASE),--case '$(CASE)') $(if $(TAG),--tag '$(TAG)') \
 	$(if $(TIER),--tier '$(TIER)') $(if $(DIALECT),--dialect '$(DIALECT)')
+LAYERS = $(if $(LAYER),--layer '$(LAYER)')
 IMPL ?= $(lastword $(ARCH_BUILD))
-CHECK = $(B)/dsv4cts check $(FILTERS) $(if $(MODE),--mode $(MODE)) $(if $(filter 1,$(V)),--verbose) $(ARGS)
+CHECK = $(B)/dsv4cts check $(FILTERS) $(LAYERS) $(if $(MODE),--mode $(MODE)) $(if $(filter 1,$(V)),--verbose) $(ARGS)
 
 ifeq ($(origin ARCH)$(filter check,$(MAKECMDGOALS)),filecheck)
 # Nobody named an architecture: the GPU that is here, or the CPU and then gfx942, emulated.
@@ -440,10 +442,10 @@ selftest: $(CPU_BUILD) $(if $(OP),,$(PLANTED)) ## catch every mutant and, withou
 	$(Q)$(B)/dsv4cts selftest $(if $(OP),--op '$(OP)',--planted harness/tests/planted/EXPECTED)
 
 vectors: $(CPU_BUILD) ## write the golden vectors and MANIFEST
-	$(Q)$(B)/dsv4cts gen $(FILTERS)
+	$(Q)$(B)/dsv4cts gen $(FILTERS) $(LAYERS)
 
 verify-vectors: $(CPU_BUILD) verify-numpy ## regenerate every case and compare with MANIFEST and the files
-	$(Q)$(B)/dsv4cts verify-vectors $(FILTERS)
+	$(Q)$(B)/dsv4cts verify-vectors $(FILTERS) $(LAYERS)
 
 verify-numpy: ## load every committed vector with numpy alone and compare it with its meta.json
 	$(Q)/usr/bin/python3 harness/tests/numpy_check.py --plant

@@ -147,7 +147,7 @@ static void fill_tensor(unsigned char *data, const struct dsv4_case_tensor *t,
     const int64_t bytes = dsv4_packed_bytes(t);
     if (golden->in != NULL) dsv4_unpack(data, t, golden->in);
     if (golden->out == NULL || bytes == 0 || moment == DSV4_NEXT ||
-        (moment == DSV4_BEFORE && golden->in != NULL))
+        (moment == DSV4_BEFORE && golden->in != NULL && golden->keep == NULL))
         return;
     unsigned char *const packed = dsv4_alloc((size_t)bytes);
     dsv4_pack(packed, t, data);

@@ -13,6 +13,7 @@
 #include "options.h"
 #include "plugin.h"
 #include "sequence.h"
+#include "travel.h"
 #include "verbs.h"
 
 enum { MAX_IMPLS = 16 };
@@ -28,11 +29,12 @@ struct impl {
 struct check {
     struct dsv4_filter filter;
     struct dsv4_texts names; /* --impl */
-    const char *format, *directory, *vectors, *mode;
+    const char *format, *directory, *vectors, *mode, *layer;
     int64_t first, device, timeout, poison;
     bool do_dump, verbose, fresh;
     struct dsv4_judge judge;
     struct dsv4_suite suite;
+    struct dsv4_layers layers;
     struct dsv4_known known;
     struct dsv4_answers answers;
     struct impl *impls;
@@ -46,6 +48,8 @@ static int read_options(struct check *k, int argc, char **argv) {
     const struct dsv4_option options[] = {
         {"--impl",    DSV4_OPTION_TEXTS,  &k->names,        "IMPL",
          "ref, cuda, hip or a plug-in's path; may be repeated"                                           },
+        {"--layer",   DSV4_OPTION_TEXT,   &k->layer,        "GLOB",
+         "whole layers in place of cases: suites/layers/GLOB.yaml"                                       },
         {"--format",  DSV4_OPTION_TEXT,   &k->format,       "FORM",
          "standard output as text, json or junit"                                                        },
         {"--report",  DSV4_OPTION_TEXT,   &k->directory,    "DIR",
@@ -78,6 +82,9 @@ static int read_options(struct check *k, int argc, char **argv) {
         dsv4_fail(&err, "--format: '%.40s' is not text, json or junit", k->format);
     else if (strcmp(k->mode, "eager") != 0 && strcmp(k->mode, "graph") != 0)
         dsv4_fail(&err, "--mode: '%.40s' is not eager or graph", k->mode);
+    else if (k->layer != NULL && dsv4_filter_narrows(&k->filter))
+        dsv4_fail(&err, "--layer runs all calls of a layer; leave --op, --case, --tag, --tier, "
+                        "--dialect and --shard out");
     else if (k->judge.repeat < 1)
         dsv4_fail(&err, "--repeat: each case runs at least once");
     else if (k->timeout < 1)
@@ -178,6 +185,18 @@ static void apply_known(struct check *k, struct impl *impl, struct dsv4_result *
                         "passes although it is listed as a known failure; remove the entry");
 }
 
+/* A result is complete: it is counted, and shown if it is worth it. */
+static void tell(struct check *k, struct impl *impl, struct dsv4_result *result) {
+    apply_known(k, impl, result);
+    if (is_bad(result->verdict)) impl->failures++;
+    const bool quiet = result->verdict == DSV4_PASS || result->verdict == DSV4_DECLINED;
+    if (!quiet || k->verbose) {
+        if (isatty(STDERR_FILENO)) fprintf(stderr, "\r\033[K");
+        dsv4_result_text(&impl->report, result, k->log);
+        fflush(k->log);
+    }
+}
+
 /* What is run: a case, or the steps of a sequence. */
 struct subject {
     const struct dsv4_suite_case *s;
@@ -188,16 +207,11 @@ struct subject {
 
 static void judge(struct check *k, struct impl *impl, const struct subject *subject,
                   struct dsv4_result *result) {
-    const struct dsv4_vector *const v = subject->vector;
-    const bool on_device = strcmp(impl->report.info.device, "cpu") != 0;
     if (subject->sequence != NULL) {
         const struct dsv4_sequence *const q = subject->sequence;
         dsv4_judge_steps(result, &impl->runner, q->steps, q->n_steps, subject->s, &k->judge);
-    } else if (k->judge.graph && on_device && !v->c.refused) {
-        const struct dsv4_vector *const twice[] = {v, v};
-        dsv4_judge_steps(result, &impl->runner, twice, 2, subject->s, &k->judge);
     } else {
-        dsv4_judge_case(result, &impl->runner, v, subject->s, &k->judge);
+        dsv4_judge_call(result, &impl->runner, subject->vector, subject->s, &k->judge);
     }
 }
 
@@ -215,15 +229,8 @@ static void run_subject(struct check *k, struct impl *impl, const struct subject
                         broken->text);
     } else {
         judge(k, impl, subject, result);
-        apply_known(k, impl, result);
     }
-    if (is_bad(result->verdict)) impl->failures++;
-    const bool quiet = result->verdict == DSV4_PASS || result->verdict == DSV4_DECLINED;
-    if (!quiet || k->verbose) {
-        if (isatty(STDERR_FILENO)) fprintf(stderr, "\r\033[K");
-        dsv4_result_text(&impl->report, result, k->log);
-        fflush(k->log);
-    }
+    tell(k, impl, result);
 }
 
 /* A run that is stopped from outside leaves what it has found so far. */
@@ -264,6 +271,70 @@ static void run_one_sequence(struct check *k, const struct dsv4_suite_sequence *
         .s = &s->head, .sequence = &q, .broken = status != 0 ? &err : NULL};
     run_everywhere(k, &subject);
     dsv4_sequence_free(&q);
+}
+
+/* ---- layers ---- */
+
+/* What a layer came to, in a line or two. */
+static void print_travel(struct check *k, const struct impl *impl, const struct dsv4_layer *layer,
+                         const struct dsv4_travel *t) {
+    const char *const mark = impl->report.info.emulated ? "emulated " : "";
+    fprintf(k->log, "%slayer %s: %zu calls in %zu steps, ", mark, layer->name, layer->n_calls,
+            layer->n_steps);
+    if (t->first < layer->n_calls)
+        fprintf(k->log, "%zu wrong by themselves, first %s/%s in step %s; %zu inherit", t->n_wrong,
+                layer->calls[t->first].s.op->name, layer->calls[t->first].node,
+                layer->steps[layer->calls[t->first].step], t->n_inherit);
+    else
+        fputs(t->n_bridged < layer->n_calls ? "none goes wrong" : "none was run", k->log);
+    if (t->n_bridged > 0) fprintf(k->log, "; %zu bridged by the reference's answers", t->n_bridged);
+    fputc('\n', k->log);
+}
+
+static void judge_layer(struct check *k, struct impl *impl, const struct dsv4_chain *golden) {
+    const struct dsv4_layer *const layer = golden->layer;
+    const size_t first = impl->report.n_results;
+    char again[DSV4_NAME_SIZE + 16];
+    struct dsv4_judge judge = k->judge;
+    struct dsv4_travel travel;
+    snprintf(again, sizeof again, "--layer %s", layer->name);
+    judge.again = again;
+    for (size_t i = 0; i < layer->n_calls; i++) add_result(impl, &layer->calls[i].s);
+    struct dsv4_result *const results = &impl->report.results[first];
+    if (k->first > 0 && impl->failures >= (size_t)k->first) {
+        dsv4_result_say(&results[0], "not run: stopped after %zu failures", impl->failures);
+        return;
+    }
+    dsv4_travel_judge(&travel, results, &impl->runner, &k->suspects, golden, &judge);
+    for (size_t i = 0; i < layer->n_calls; i++) tell(k, impl, &results[i]);
+    print_travel(k, impl, layer, &travel);
+}
+
+static void run_one_layer(struct check *k, const struct dsv4_layer *layer) {
+    struct dsv4_chain golden;
+    struct dsv4_err err = {0};
+    const int status = dsv4_answers_layer(&k->answers, &golden, layer, &err);
+    for (size_t j = 0; j < k->n_impls; j++) {
+        if (k->impls[j].start != DSV4_OK) continue;
+        if (status == 0) {
+            judge_layer(k, &k->impls[j], &golden);
+            continue;
+        }
+        struct dsv4_result *const result =
+            dsv4_report_add(&k->impls[j].report, DSV4_BROKEN, DSV4_LAYER_FAMILY, layer->name);
+        dsv4_result_say(result, "%s:%d: %s", err.file, err.line, err.text);
+        tell(k, &k->impls[j], result);
+    }
+    dsv4_chain_free(&golden);
+    save_now_and_then(k);
+}
+
+static int run_layers(struct check *k) {
+    for (size_t i = 0; i < k->layers.n; i++) run_one_layer(k, &k->layers.at[i]);
+    if (k->layers.n == 0)
+        fprintf(stderr, "dsv4cts: no layer of %s/layers matches '%s'\n", k->filter.suites,
+                k->layer);
+    return 0; /* known failures of cases were not tried */
 }
 
 static int run_all(struct check *k) {
@@ -358,6 +429,7 @@ int dsv4_verb_check(int argc, char **argv) {
     if (code >= 0) return code;
     snprintf(path, sizeof path, "%s/known.yaml", k.filter.suites);
     if (dsv4_suite_load(&k.suite, k.filter.suites, &err) != 0 ||
+        (k.layer != NULL && dsv4_layers_load(&k.layers, k.filter.suites, k.layer, &err) != 0) ||
         dsv4_known_read(&k.known, path, &err) != 0 ||
         dsv4_answers_open(&k.answers, k.vectors, k.fresh, &err) != 0) {
         code = dsv4_err_print(&err);
@@ -369,7 +441,7 @@ int dsv4_verb_check(int argc, char **argv) {
     size_t started = 0;
     for (; k.n_impls < k.names.n; k.n_impls++)
         started += start_impl(&k, &k.impls[k.n_impls], k.names.at[k.n_impls]) == 0;
-    const bool complete = started > 0 && run_all(&k);
+    const bool complete = started > 0 && (k.layer != NULL ? run_layers(&k) : run_all(&k));
     dsv4_runner_stop(&k.suspects);
     code = finish(&k, complete);
     for (size_t i = 0; i < k.n_impls; i++) {
@@ -380,6 +452,7 @@ done:
     dsv4_free(k.impls);
     dsv4_answers_close(&k.answers);
     dsv4_known_free(&k.known);
+    dsv4_layers_free(&k.layers);
     dsv4_suite_free(&k.suite);
     return code;
 }

@@ -75,7 +75,8 @@ static enum dsv4_fault classify(const struct dsv4_vector *v, size_t slot, int64_
     if (packed < 0) return in_live_row(t, offset) ? DSV4_FAULT_GAP : DSV4_FAULT_FAR;
     if (golden->out == NULL) return t->role == DSV4_IN ? DSV4_FAULT_INPUT : DSV4_FAULT_UNTOUCHED;
     const bool kept = golden->keep != NULL && golden->keep[packed] != 0;
-    const bool same = golden->in != NULL && golden->in[packed] == golden->out[packed];
+    const bool same =
+        golden->in != NULL && golden->keep == NULL && golden->in[packed] == golden->out[packed];
     return kept || same ? DSV4_FAULT_UNTOUCHED : DSV4_FAULT_VALUE;
 }
 

@@ -119,7 +119,8 @@ static void dump(struct trial *t, const struct dsv4_arena *got) {
         if (copy.tensors[s].out == NULL) continue;
         unsigned char *const out = dsv4_alloc((size_t)bytes);
         dsv4_pack(out, tensor, got->base + tensor->offset);
-        for (int64_t i = 0; i < bytes && copy.tensors[s].keep != NULL; i++)
+        const bool gone = copy.tensors[s].keep != NULL && copy.tensors[s].in == NULL;
+        for (int64_t i = 0; i < bytes && gone; i++)
             if (copy.tensors[s].keep[i] != 0) out[i] = 0;
         copy.tensors[s].out = out;
     }
@@ -150,6 +151,7 @@ static void note_stale(struct trial *t, const struct dsv4_arena *got) {
 static void judge_arena(struct trial *t, const struct dsv4_arena *got) {
     const struct dsv4_comparison compare = {t->v, got, &t->want};
     char summary[1024];
+    if (t->judge->take != NULL) t->judge->take(t->judge->context, got);
     if (dsv4_compare_at(&compare, 0) < 0) return;
     const bool first_fault = t->result->verdict == DSV4_PASS;
     set(t, DSV4_FAILED);
@@ -202,10 +204,14 @@ static void note_end(struct trial *t, const struct dsv4_suite_case *s) {
                        s->tags[i]->link != NULL ? s->tags[i]->link : "",
                        s->tags[i]->link != NULL ? ")" : "");
     }
-    dsv4_notes_add(notes, "again", "dsv4cts check --impl %s --case %s/%s%s%s%s --dump", t->r->path,
-                   s->op->name, s->name, s->tier != DSV4_SMOKE ? " --tier " : "",
-                   s->tier != DSV4_SMOKE ? dsv4_tier_names[s->tier] : "",
-                   t->judge->graph ? " --mode graph" : "");
+    const char *const mode = t->judge->graph ? " --mode graph" : "";
+    if (t->judge->again != NULL)
+        dsv4_notes_add(notes, "again", "dsv4cts check --impl %s %s%s --dump", t->r->path,
+                       t->judge->again, mode);
+    else
+        dsv4_notes_add(notes, "again", "dsv4cts check --impl %s --case %s/%s%s%s%s --dump",
+                       t->r->path, s->op->name, s->name, s->tier != DSV4_SMOKE ? " --tier " : "",
+                       s->tier != DSV4_SMOKE ? dsv4_tier_names[s->tier] : "", mode);
 }
 
 static bool knows_rules(struct dsv4_result *result, const struct dsv4_vector *v) {
@@ -310,4 +316,14 @@ void dsv4_judge_case(struct dsv4_result *result, struct dsv4_runner *r, const st
     if (t.first.base != NULL) dsv4_arena_close(&t.first);
     dsv4_arena_close(&t.want);
     if (result->verdict != DSV4_PASS && result->verdict != DSV4_DECLINED) note_end(&t, s);
+}
+
+void dsv4_judge_call(struct dsv4_result *result, struct dsv4_runner *r, const struct dsv4_vector *v,
+                     const struct dsv4_suite_case *s, const struct dsv4_judge *judge) {
+    const bool on_device = strcmp(r->info.device, "cpu") != 0;
+    const struct dsv4_vector *const twice[] = {v, v};
+    if (judge->graph && on_device && !v->c.refused)
+        dsv4_judge_steps(result, r, twice, 2, s, judge);
+    else
+        dsv4_judge_case(result, r, v, s, judge);
 }

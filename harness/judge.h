@@ -3,6 +3,7 @@
 #ifndef DSV4_JUDGE_H
 #define DSV4_JUDGE_H
 
+#include "arena.h"
 #include "report.h"
 #include "runner.h"
 #include "vector.h"
@@ -14,6 +15,10 @@ struct dsv4_judge {
     double hint_seconds;          /* how long a failure may search for what explains it */
     const char *dump;             /* directory for wrong outputs; NULL: none */
     bool graph;                   /* capture run() once and replay it; on the CPU it is called */
+    const char *again; /* options that choose the case again; NULL: --case and --tier do */
+    /* Sees what the first run left, before it is compared, if run() came back. NULL: nobody does. */
+    void (*take)(void *context, const struct dsv4_arena *got);
+    void *context;
 };
 
 /* Fills verdict, seconds, message and notes of `result`. The vector must be placed with skew. */
@@ -28,5 +33,9 @@ void dsv4_judge_case(struct dsv4_result *result, struct dsv4_runner *r, const st
 void dsv4_judge_steps(struct dsv4_result *result, struct dsv4_runner *r,
                       const struct dsv4_vector *const *vectors, size_t n,
                       const struct dsv4_suite_case *s, const struct dsv4_judge *judge);
+
+/* A single call: dsv4_judge_case, or where graphs are asked for and there are any, its replay twice over. */
+void dsv4_judge_call(struct dsv4_result *result, struct dsv4_runner *r, const struct dsv4_vector *v,
+                     const struct dsv4_suite_case *s, const struct dsv4_judge *judge);
 
 #endif

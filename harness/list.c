@@ -4,6 +4,7 @@
 
 #include "../reference/layout/layout.h"
 #include "../reference/memory.h"
+#include "list_layer.h"
 #include "options.h"
 #include "sequence.h"
 #include "verbs.h"
@@ -147,14 +148,19 @@ static int list_cases(const struct dsv4_filter *filter, bool resolved) {
 }
 
 int dsv4_verb_list(int argc, char **argv) {
-    bool cases = false, resolved = false, sequences = false;
+    bool cases = false, resolved = false, sequences = false, layer = false;
+    struct dsv4_texts impls = {0};
     struct dsv4_filter filter = DSV4_FILTER;
     const struct dsv4_option options[] = {
-        {"--cases",     DSV4_OPTION_FLAG, &cases,     NULL, "the cases of the suites"},
-        {"--resolved",  DSV4_OPTION_FLAG, &resolved,  NULL,
-         "the cases with seed and every parameter"                                   },
-        {"--sequences", DSV4_OPTION_FLAG, &sequences, NULL,
-         "the sequences of the suites, with their steps"                             },
+        {"--cases",     DSV4_OPTION_FLAG,  &cases,     NULL,   "the cases of the suites"},
+        {"--resolved",  DSV4_OPTION_FLAG,  &resolved,  NULL,
+         "the cases with seed and every parameter"                                      },
+        {"--sequences", DSV4_OPTION_FLAG,  &sequences, NULL,
+         "the sequences of the suites, with their steps"                                },
+        {"--layer",     DSV4_OPTION_FLAG,  &layer,     NULL,
+         "the steps of a layer: the ops of each, and which implementations have them"   },
+        {"--impl",      DSV4_OPTION_TEXTS, &impls,     "IMPL",
+         "with --layer: ask these (whatever is built)"                                  },
     };
     struct dsv4_command command = {.usage = "list [OP] [OPTIONS]",
                                    .options = options,
@@ -163,9 +169,8 @@ int dsv4_verb_list(int argc, char **argv) {
                                    .max_positional = 1};
     const int status = dsv4_command_start(&command, argc, argv);
     if (status >= 0) return status;
-    const bool filtered = filter.op != NULL || filter.name != NULL || filter.tag != NULL ||
-                          filter.dialect != NULL || filter.tier != NULL || filter.shard != NULL;
-    if (cases || resolved || sequences || filtered) {
+    if (layer) return dsv4_list_layer(filter.suites, &impls);
+    if (cases || resolved || sequences || dsv4_filter_narrows(&filter)) {
         if (command.positional.n > 0) filter.op = command.positional.at[0];
         if (sequences) return list_sequences(&filter);
         return list_cases(&filter, resolved);

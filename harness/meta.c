@@ -101,8 +101,9 @@ static const char *need_text(const json_t *root, const char *key, struct dsv4_er
 }
 
 static bool is_file_name(const char *text) {
-    const size_t n = strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789-");
-    return n > 0 && text[n] == '\0' && n < DSV4_NAME_SIZE;
+    const size_t n = strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789-.");
+    return n > 0 && text[0] != '.' && strstr(text, "..") == NULL && text[n] == '\0' &&
+           n < DSV4_NAME_SIZE;
 }
 
 static int read_params(struct dsv4_vector *v, const json_t *root, struct dsv4_err *err) {
@@ -142,6 +143,18 @@ static int read_tier(struct dsv4_vector *v, const json_t *root, struct dsv4_err 
     return dsv4_fail(err, "meta.json: tier '%.60s' is none", text);
 }
 
+/* An output that is INOUT in the file was given its earlier contents: a call of a layer, as --dump writes it. */
+static void read_given(struct dsv4_vector *v, const json_t *root) {
+    const json_t *const tensors = json_object_get(root, "tensors");
+    for (size_t s = 0; s < v->c.op->n_slots; s++) {
+        const json_t *const tensor = json_object_get(tensors, v->c.op->slots[s].name);
+        const char *const role = json_string_value(json_object_get(tensor, "role"));
+        if (v->c.tensors[s].role == DSV4_OUT && role != NULL &&
+            strcmp(role, role_names[DSV4_INOUT]) == 0)
+            v->c.tensors[s].role = DSV4_INOUT;
+    }
+}
+
 static int read_case(struct dsv4_vector *v, const json_t *root, struct dsv4_err *err) {
     const char *op_name = need_text(root, "op", err);
     const struct dsv4_op *op = op_name != NULL ? dsv4_op_find(op_name) : NULL;
@@ -163,6 +176,7 @@ static int read_case(struct dsv4_vector *v, const json_t *root, struct dsv4_err 
         read_tags(v, root, err) != 0)
         return -1;
     if (dsv4_case_shape(&v->c, err) != 0) return -1;
+    read_given(v, root);
     dsv4_case_place(&v->c, false);
     return 0;
 }

@@ -196,6 +196,11 @@ bool dsv4_filter_match(const struct dsv4_filter *filter, const struct dsv4_suite
            (filter->dialect == NULL || has_dialect(s, filter->dialect));
 }
 
+bool dsv4_filter_narrows(const struct dsv4_filter *filter) {
+    return filter->op != NULL || filter->name != NULL || filter->tag != NULL ||
+           filter->dialect != NULL || filter->tier != NULL || filter->shard != NULL;
+}
+
 bool dsv4_filter_stored(struct dsv4_filter *filter) {
     const unsigned stored = (1U << DSV4_BENCH) - 1;
     filter->tiers = filter->tiers == 0 ? stored : filter->tiers & stored;

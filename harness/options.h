@@ -73,6 +73,9 @@ const struct dsv4_suite_case **dsv4_filter_select(const struct dsv4_filter *filt
 const struct dsv4_suite_sequence **dsv4_filter_sequences(const struct dsv4_filter *filter,
                                                          const struct dsv4_suite *suite, size_t *n);
 
+/* Whether any option but --suites was given. */
+bool dsv4_filter_narrows(const struct dsv4_filter *filter);
+
 /* Leaves out the bench tier, whose answers are never stored. False: nothing but that was asked for.
  */
 bool dsv4_filter_stored(struct dsv4_filter *filter);

@@ -122,3 +122,81 @@ int dsv4_yaml_load(yaml_document_t *document, const char *file, const unsigned c
     yaml_parser_delete(&parser);
     return status;
 }
+
+/* ---- walking ---- */
+
+const yaml_node_t *dsv4_yaml_node(const struct dsv4_yaml *y, int index) {
+    return yaml_document_get_node(y->document, index);
+}
+
+const char *dsv4_yaml_text(const yaml_node_t *node) {
+    return (const char *)node->data.scalar.value;
+}
+
+static const char *type_name(yaml_node_type_t type) {
+    static const char *const names[] = {"nothing", "a scalar", "a list", "a map"};
+    return names[type];
+}
+
+int dsv4_yaml_want(const struct dsv4_yaml *y, const yaml_node_t *node, yaml_node_type_t type,
+                   const char *what) {
+    if (node->type == type) return 0;
+    return dsv4_yaml_fail(y->err, y->file, node->start_mark.line, "%s is %s; it must be %s", what,
+                          type_name(node->type), type_name(type));
+}
+
+size_t dsv4_yaml_items(const yaml_node_t *node) {
+    return (size_t)(node->data.sequence.items.top - node->data.sequence.items.start);
+}
+
+const yaml_node_t *dsv4_yaml_item(const struct dsv4_yaml *y, const yaml_node_t *node, size_t i) {
+    return dsv4_yaml_node(y, node->data.sequence.items.start[i]);
+}
+
+size_t dsv4_yaml_pairs(const yaml_node_t *node) {
+    return (size_t)(node->data.mapping.pairs.top - node->data.mapping.pairs.start);
+}
+
+int dsv4_yaml_pair(const struct dsv4_yaml *y, const yaml_node_t *node, size_t i, const char **key,
+                   const yaml_node_t **key_node, const yaml_node_t **value) {
+    *key_node = dsv4_yaml_node(y, node->data.mapping.pairs.start[i].key);
+    *value = dsv4_yaml_node(y, node->data.mapping.pairs.start[i].value);
+    if (dsv4_yaml_want(y, *key_node, YAML_SCALAR_NODE, "a key") != 0) return -1;
+    *key = dsv4_yaml_text(*key_node);
+    return 0;
+}
+
+int dsv4_yaml_map(const struct dsv4_yaml *y, const yaml_node_t *node, const char *what,
+                  const char *const *keys, size_t n_keys, size_t n_required,
+                  const yaml_node_t **values) {
+    if (dsv4_yaml_want(y, node, YAML_MAPPING_NODE, what) != 0) return -1;
+    for (size_t k = 0; k < n_keys; k++) values[k] = NULL;
+    for (size_t i = 0; i < dsv4_yaml_pairs(node); i++) {
+        const char *key;
+        const yaml_node_t *key_node, *value;
+        size_t k = 0;
+        if (dsv4_yaml_pair(y, node, i, &key, &key_node, &value) != 0) return -1;
+        while (k < n_keys && strcmp(keys[k], key) != 0) k++;
+        if (k == n_keys)
+            return dsv4_yaml_fail(y->err, y->file, key_node->start_mark.line,
+                                  "%s has the unknown key '%.60s'", what, key);
+        if (values[k] != NULL)
+            return dsv4_yaml_fail(y->err, y->file, key_node->start_mark.line,
+                                  "%s has the key '%s' twice", what, key);
+        values[k] = value;
+    }
+    for (size_t k = 0; k < n_required; k++)
+        if (values[k] == NULL)
+            return dsv4_yaml_fail(y->err, y->file, node->start_mark.line, "%s lacks the key '%s'",
+                                  what, keys[k]);
+    return 0;
+}
+
+bool dsv4_is_kebab(const char *name) {
+    char before = '-';
+    for (const char *at = name; *at != '\0'; before = *at++) {
+        const bool word = (*at >= 'a' && *at <= 'z') || (*at >= '0' && *at <= '9');
+        if (!word && (*at != '-' || before == '-')) return false;
+    }
+    return before != '-';
+}

@@ -23,12 +23,10 @@ enum {
 struct reader {
     struct dsv4_suite *suite;
     const struct dsv4_op *op;
-    const char *file;
-    yaml_document_t *document;
+    struct dsv4_yaml yaml;
     struct dsv4_case scratch; /* checks values */
     size_t first_tag, first_case, first_sequence;
     bool *tag_used;
-    struct dsv4_err *err;
 };
 
 /* A swept parameter and its values. */
@@ -53,88 +51,7 @@ struct entry {
 };
 
 #define FAIL_NODE(r, node, ...)                                                                    \
-    dsv4_yaml_fail((r)->err, (r)->file, (node)->start_mark.line, __VA_ARGS__)
-
-/* ---- nodes ---- */
-
-static const yaml_node_t *node_at(const struct reader *r, int index) {
-    return yaml_document_get_node(r->document, index);
-}
-
-static const char *text_of(const yaml_node_t *node) {
-    return (const char *)node->data.scalar.value;
-}
-
-static const char *type_name(const yaml_node_t *node) {
-    switch (node->type) {
-    case YAML_SCALAR_NODE: return "a scalar";
-    case YAML_SEQUENCE_NODE: return "a list";
-    case YAML_MAPPING_NODE: return "a map";
-    default: return "nothing";
-    }
-}
-
-static int want(const struct reader *r, const yaml_node_t *node, yaml_node_type_t type,
-                const char *what) {
-    static const char *const names[] = {"nothing", "a scalar", "a list", "a map"};
-    if (node->type == type) return 0;
-    return FAIL_NODE(r, node, "%s is %s; it must be %s", what, type_name(node), names[type]);
-}
-
-static size_t n_items(const yaml_node_t *node) {
-    return (size_t)(node->data.sequence.items.top - node->data.sequence.items.start);
-}
-
-static const yaml_node_t *item(const struct reader *r, const yaml_node_t *node, size_t i) {
-    return node_at(r, node->data.sequence.items.start[i]);
-}
-
-static size_t n_pairs(const yaml_node_t *node) {
-    return (size_t)(node->data.mapping.pairs.top - node->data.mapping.pairs.start);
-}
-
-/* Key (checked to be a scalar) and value of pair i. */
-static int pair(const struct reader *r, const yaml_node_t *node, size_t i, const char **key,
-                const yaml_node_t **key_node, const yaml_node_t **value) {
-    *key_node = node_at(r, node->data.mapping.pairs.start[i].key);
-    *value = node_at(r, node->data.mapping.pairs.start[i].value);
-    if (want(r, *key_node, YAML_SCALAR_NODE, "a key") != 0) return -1;
-    *key = text_of(*key_node);
-    return 0;
-}
-
-/* Sorts a map's values by `keys`; keys[0 .. n_required) must be there, others may, further ones may
- * not. */
-static int read_map(const struct reader *r, const yaml_node_t *node, const char *what,
-                    const char *const *keys, size_t n_keys, size_t n_required,
-                    const yaml_node_t **values) {
-    if (want(r, node, YAML_MAPPING_NODE, what) != 0) return -1;
-    for (size_t k = 0; k < n_keys; k++) values[k] = NULL;
-    for (size_t i = 0; i < n_pairs(node); i++) {
-        const char *key;
-        const yaml_node_t *key_node, *value;
-        size_t k = 0;
-        if (pair(r, node, i, &key, &key_node, &value) != 0) return -1;
-        while (k < n_keys && strcmp(keys[k], key) != 0) k++;
-        if (k == n_keys) return FAIL_NODE(r, key_node, "%s has the unknown key '%.60s'", what, key);
-        if (values[k] != NULL)
-            return FAIL_NODE(r, key_node, "%s has the key '%s' twice", what, key);
-        values[k] = value;
-    }
-    for (size_t k = 0; k < n_required; k++)
-        if (values[k] == NULL) return FAIL_NODE(r, node, "%s lacks the key '%s'", what, keys[k]);
-    return 0;
-}
-
-/* kebab-case: lower-case letters and digits, single hyphens between them. */
-static bool is_kebab(const char *name) {
-    char before = '-';
-    for (const char *at = name; *at != '\0'; before = *at++) {
-        const bool word = (*at >= 'a' && *at <= 'z') || (*at >= '0' && *at <= '9');
-        if (!word && (*at != '-' || before == '-')) return false;
-    }
-    return before != '-';
-}
+    dsv4_yaml_fail((r)->yaml.err, (r)->yaml.file, (node)->start_mark.line, __VA_ARGS__)
 
 /* ---- tags ---- */
 
@@ -158,59 +75,61 @@ static int read_tags(struct reader *r, const yaml_node_t *node) {
     static const char *const keys[] = {"bug", "link"};
     const yaml_node_t *values[2], *key_node, *value;
     const char *name;
-    if (want(r, node, YAML_MAPPING_NODE, "tags") != 0) return -1;
-    grow_tags(r->suite, n_pairs(node));
-    r->tag_used = dsv4_alloc(n_pairs(node) * sizeof *r->tag_used);
-    for (size_t i = 0; i < n_pairs(node); i++) {
-        if (pair(r, node, i, &name, &key_node, &value) != 0) return -1;
-        if (!is_kebab(name) || strlen(name) >= DSV4_NAME_SIZE)
+    if (dsv4_yaml_want(&r->yaml, node, YAML_MAPPING_NODE, "tags") != 0) return -1;
+    grow_tags(r->suite, dsv4_yaml_pairs(node));
+    r->tag_used = dsv4_alloc(dsv4_yaml_pairs(node) * sizeof *r->tag_used);
+    for (size_t i = 0; i < dsv4_yaml_pairs(node); i++) {
+        if (dsv4_yaml_pair(&r->yaml, node, i, &name, &key_node, &value) != 0) return -1;
+        if (!dsv4_is_kebab(name) || strlen(name) >= DSV4_NAME_SIZE)
             return FAIL_NODE(r, key_node, "the tag '%.60s' is not kebab-case", name);
         for (size_t t = r->first_tag; t < r->suite->n_tags; t++)
             if (strcmp(r->suite->tags[t].name, name) == 0)
                 return FAIL_NODE(r, key_node, "the tag '%.60s' is declared twice", name);
-        if (read_map(r, value, "a tag", keys, 2, 1, values) != 0) return -1;
+        if (dsv4_yaml_map(&r->yaml, value, "a tag", keys, 2, 1, values) != 0) return -1;
         for (size_t k = 0; k < 2; k++)
-            if (values[k] != NULL && (want(r, values[k], YAML_SCALAR_NODE, keys[k]) != 0))
+            if (values[k] != NULL &&
+                (dsv4_yaml_want(&r->yaml, values[k], YAML_SCALAR_NODE, keys[k]) != 0))
                 return -1;
-        if (text_of(values[0])[0] == '\0')
+        if (dsv4_yaml_text(values[0])[0] == '\0')
             return FAIL_NODE(r, values[0], "the tag '%.60s' does not say which bug it hunts", name);
-        if (values[1] != NULL && strncmp(text_of(values[1]), "https://", 8) != 0)
+        if (values[1] != NULL && strncmp(dsv4_yaml_text(values[1]), "https://", 8) != 0)
             return FAIL_NODE(r, values[1], "the link '%.60s' does not start with https://",
-                             text_of(values[1]));
+                             dsv4_yaml_text(values[1]));
         r->suite->tags[r->suite->n_tags++] = (struct dsv4_tag){
             .name = dsv4_copy_text(name),
-            .bug = dsv4_copy_text(text_of(values[0])),
-            .link = values[1] != NULL ? dsv4_copy_text(text_of(values[1])) : NULL,
+            .bug = dsv4_copy_text(dsv4_yaml_text(values[0])),
+            .link = values[1] != NULL ? dsv4_copy_text(dsv4_yaml_text(values[1])) : NULL,
         };
     }
     return 0;
 }
 
 static int check_tags_used(const struct reader *r, const yaml_node_t *node) {
-    for (size_t i = 0; i < n_pairs(node); i++)
+    for (size_t i = 0; i < dsv4_yaml_pairs(node); i++)
         if (!r->tag_used[i])
-            return FAIL_NODE(r, node_at(r, node->data.mapping.pairs.start[i].key),
+            return FAIL_NODE(r, dsv4_yaml_node(&r->yaml, node->data.mapping.pairs.start[i].key),
                              "no case uses the tag '%s'; use it or remove it",
                              r->suite->tags[r->first_tag + i].name);
     return 0;
 }
 
 static int read_case_tags(struct reader *r, struct entry *e, const yaml_node_t *node) {
-    if (want(r, node, YAML_SEQUENCE_NODE, "tags") != 0) return -1;
-    if (n_items(node) == 0)
+    if (dsv4_yaml_want(&r->yaml, node, YAML_SEQUENCE_NODE, "tags") != 0) return -1;
+    if (dsv4_yaml_items(node) == 0)
         return FAIL_NODE(r, node, "tags is empty; a case says with a tag which bug it hunts");
-    e->tags = dsv4_alloc(n_items(node) * sizeof *e->tags);
-    for (size_t i = 0; i < n_items(node); i++) {
-        const yaml_node_t *word = item(r, node, i);
+    e->tags = dsv4_alloc(dsv4_yaml_items(node) * sizeof *e->tags);
+    for (size_t i = 0; i < dsv4_yaml_items(node); i++) {
+        const yaml_node_t *word = dsv4_yaml_item(&r->yaml, node, i);
         size_t t = r->first_tag;
-        if (want(r, word, YAML_SCALAR_NODE, "a tag") != 0) return -1;
-        while (t < r->suite->n_tags && strcmp(r->suite->tags[t].name, text_of(word)) != 0) t++;
+        if (dsv4_yaml_want(&r->yaml, word, YAML_SCALAR_NODE, "a tag") != 0) return -1;
+        while (t < r->suite->n_tags && strcmp(r->suite->tags[t].name, dsv4_yaml_text(word)) != 0)
+            t++;
         if (t == r->suite->n_tags)
             return FAIL_NODE(r, word, "the tag '%.60s' is not declared under `tags` of this file",
-                             text_of(word));
+                             dsv4_yaml_text(word));
         for (size_t k = 0; k < e->n_tags; k++)
             if (e->tags[k] == t)
-                return FAIL_NODE(r, word, "the tag '%.60s' is given twice", text_of(word));
+                return FAIL_NODE(r, word, "the tag '%.60s' is given twice", dsv4_yaml_text(word));
         e->tags[e->n_tags++] = t;
         r->tag_used[t - r->first_tag] = true;
     }
@@ -220,9 +139,11 @@ static int read_case_tags(struct reader *r, struct entry *e, const yaml_node_t *
 /* ---- cases ---- */
 
 static int check_value(struct reader *r, const yaml_node_t *key, const yaml_node_t *value) {
-    if (want(r, value, YAML_SCALAR_NODE, "the value of a parameter") != 0) return -1;
-    if (dsv4_case_set(&r->scratch, text_of(key), text_of(value), r->err) == 0) return 0;
-    return dsv4_err_at(r->err, r->file, (int)value->start_mark.line + 1);
+    if (dsv4_yaml_want(&r->yaml, value, YAML_SCALAR_NODE, "the value of a parameter") != 0)
+        return -1;
+    if (dsv4_case_set(&r->scratch, dsv4_yaml_text(key), dsv4_yaml_text(value), r->yaml.err) == 0)
+        return 0;
+    return dsv4_err_at(r->yaml.err, r->yaml.file, (int)value->start_mark.line + 1);
 }
 
 static bool is_set(const struct entry *e, const char *name) {
@@ -236,13 +157,13 @@ static bool is_set(const struct entry *e, const char *name) {
 static int read_with(struct reader *r, struct entry *e, const yaml_node_t *node) {
     const char *name;
     const yaml_node_t *key, *value;
-    if (want(r, node, YAML_MAPPING_NODE, "with") != 0) return -1;
-    for (size_t i = 0; i < n_pairs(node); i++) {
-        if (pair(r, node, i, &name, &key, &value) != 0) return -1;
+    if (dsv4_yaml_want(&r->yaml, node, YAML_MAPPING_NODE, "with") != 0) return -1;
+    for (size_t i = 0; i < dsv4_yaml_pairs(node); i++) {
+        if (dsv4_yaml_pair(&r->yaml, node, i, &name, &key, &value) != 0) return -1;
         if (is_set(e, name)) return FAIL_NODE(r, key, "the parameter '%.60s' is set twice", name);
         if (check_value(r, key, value) != 0) return -1;
         e->with[2 * e->n_with] = name;
-        e->with[2 * e->n_with++ + 1] = text_of(value);
+        e->with[2 * e->n_with++ + 1] = dsv4_yaml_text(value);
     }
     return 0;
 }
@@ -250,29 +171,29 @@ static int read_with(struct reader *r, struct entry *e, const yaml_node_t *node)
 static int read_sweep(struct reader *r, struct entry *e, const yaml_node_t *node) {
     const char *name;
     const yaml_node_t *key, *list;
-    if (want(r, node, YAML_MAPPING_NODE, "sweep") != 0) return -1;
-    for (size_t i = 0; i < n_pairs(node); i++) {
-        if (pair(r, node, i, &name, &key, &list) != 0) return -1;
+    if (dsv4_yaml_want(&r->yaml, node, YAML_MAPPING_NODE, "sweep") != 0) return -1;
+    for (size_t i = 0; i < dsv4_yaml_pairs(node); i++) {
+        if (dsv4_yaml_pair(&r->yaml, node, i, &name, &key, &list) != 0) return -1;
         if (is_set(e, name)) return FAIL_NODE(r, key, "the parameter '%.60s' is set twice", name);
-        if (want(r, list, YAML_SEQUENCE_NODE, "a swept parameter") != 0) return -1;
-        if (n_items(list) == 0)
+        if (dsv4_yaml_want(&r->yaml, list, YAML_SEQUENCE_NODE, "a swept parameter") != 0) return -1;
+        if (dsv4_yaml_items(list) == 0)
             return FAIL_NODE(r, list, "the sweep of '%.60s' has no values, so it makes no case",
                              name);
-        for (size_t k = 0; k < n_items(list); k++)
-            if (check_value(r, key, item(r, list, k)) != 0) return -1;
+        for (size_t k = 0; k < dsv4_yaml_items(list); k++)
+            if (check_value(r, key, dsv4_yaml_item(&r->yaml, list, k)) != 0) return -1;
         struct axis *axis = &e->axes[e->n_axes++]; /* names are checked: no more than the op has */
         axis->name = name;
-        axis->values = dsv4_alloc(n_items(list) * sizeof *axis->values);
-        for (; axis->n < n_items(list); axis->n++)
-            axis->values[axis->n] = text_of(item(r, list, axis->n));
+        axis->values = dsv4_alloc(dsv4_yaml_items(list) * sizeof *axis->values);
+        for (; axis->n < dsv4_yaml_items(list); axis->n++)
+            axis->values[axis->n] = dsv4_yaml_text(dsv4_yaml_item(&r->yaml, list, axis->n));
     }
     return 0;
 }
 
 static int read_seed(const struct reader *r, struct entry *e, const yaml_node_t *node) {
     char *end = NULL;
-    if (want(r, node, YAML_SCALAR_NODE, "seed") != 0) return -1;
-    const char *text = text_of(node);
+    if (dsv4_yaml_want(&r->yaml, node, YAML_SCALAR_NODE, "seed") != 0) return -1;
+    const char *text = dsv4_yaml_text(node);
     errno = 0;
     e->seed = strtoull(text, &end, 0);
     if (text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0 || e->seed == 0)
@@ -281,14 +202,14 @@ static int read_seed(const struct reader *r, struct entry *e, const yaml_node_t 
 }
 
 static int read_tier(const struct reader *r, struct entry *e, const yaml_node_t *node) {
-    if (want(r, node, YAML_SCALAR_NODE, "tier") != 0) return -1;
+    if (dsv4_yaml_want(&r->yaml, node, YAML_SCALAR_NODE, "tier") != 0) return -1;
     for (int t = 0; t < DSV4_N_TIERS; t++)
-        if (strcmp(dsv4_tier_names[t], text_of(node)) == 0) {
+        if (strcmp(dsv4_tier_names[t], dsv4_yaml_text(node)) == 0) {
             e->tier = (enum dsv4_tier)t;
             return 0;
         }
     return FAIL_NODE(r, node, "tier: '%.60s' is not one of smoke, full, stress, bench",
-                     text_of(node));
+                     dsv4_yaml_text(node));
 }
 
 /* ---- expansion ---- */
@@ -339,7 +260,7 @@ static int expand_name(const struct reader *r, const struct entry *e, const size
     if (n + 1 >= size)
         return FAIL_NODE(r, e->node, "the name '%.60s...' is too long; at most %zu characters",
                          name, size - 2);
-    if (!is_kebab(name))
+    if (!dsv4_is_kebab(name))
         return FAIL_NODE(r, e->node, "the case name '%.90s' is not kebab-case (a-z, 0-9, hyphens)",
                          name);
     return 0;
@@ -367,7 +288,7 @@ static void add_case(struct reader *r, const struct entry *e, const size_t *at, 
         .n_tags = e->n_tags,
         .n_params = e->n_with + e->n_axes,
         .seed = e->seed,
-        .file = r->file,
+        .file = r->yaml.file,
         .line = (int)e->node->start_mark.line + 1,
     };
     snprintf(s->name, sizeof s->name, "%s", name);
@@ -404,9 +325,9 @@ static int read_case(struct reader *r, const yaml_node_t *node) {
     const yaml_node_t *values[6];
     struct entry e = {.node = node};
     int status = -1;
-    if (read_map(r, node, "a case", keys, 6, 3, values) != 0) return -1;
-    if (want(r, values[0], YAML_SCALAR_NODE, "name") != 0) return -1;
-    e.name = text_of(values[0]);
+    if (dsv4_yaml_map(&r->yaml, node, "a case", keys, 6, 3, values) != 0) return -1;
+    if (dsv4_yaml_want(&r->yaml, values[0], YAML_SCALAR_NODE, "name") != 0) return -1;
+    e.name = dsv4_yaml_text(values[0]);
     if (read_tier(r, &e, values[1]) != 0 || read_case_tags(r, &e, values[2]) != 0 ||
         (values[3] != NULL && read_seed(r, &e, values[3]) != 0) ||
         (values[4] != NULL && read_with(r, &e, values[4]) != 0) ||
@@ -423,28 +344,28 @@ done:
 
 static int read_step(struct reader *r, struct dsv4_suite_sequence *q, const yaml_node_t *node) {
     size_t i = r->first_case;
-    if (want(r, node, YAML_SCALAR_NODE, "a step") != 0) return -1;
-    while (i < r->suite->n_cases && strcmp(r->suite->cases[i].name, text_of(node)) != 0) i++;
+    if (dsv4_yaml_want(&r->yaml, node, YAML_SCALAR_NODE, "a step") != 0) return -1;
+    while (i < r->suite->n_cases && strcmp(r->suite->cases[i].name, dsv4_yaml_text(node)) != 0) i++;
     if (i == r->suite->n_cases)
-        return FAIL_NODE(r, node, "the step '%.90s' is no case of this file", text_of(node));
+        return FAIL_NODE(r, node, "the step '%.90s' is no case of this file", dsv4_yaml_text(node));
     if (r->suite->cases[i].tier > q->head.tier)
         return FAIL_NODE(r, node, "the step '%.90s' is of a later tier than the sequence",
-                         text_of(node));
+                         dsv4_yaml_text(node));
     q->steps[q->n_steps++] = i;
     return 0;
 }
 
 static int read_steps(struct reader *r, struct dsv4_suite_sequence *q, const yaml_node_t *node) {
-    if (want(r, node, YAML_SEQUENCE_NODE, "steps") != 0) return -1;
-    if (n_items(node) < 2) return FAIL_NODE(r, node, "a sequence has at least two steps");
-    q->steps = dsv4_alloc(n_items(node) * sizeof *q->steps);
-    for (size_t i = 0; i < n_items(node); i++)
-        if (read_step(r, q, item(r, node, i)) != 0) return -1;
+    if (dsv4_yaml_want(&r->yaml, node, YAML_SEQUENCE_NODE, "steps") != 0) return -1;
+    if (dsv4_yaml_items(node) < 2) return FAIL_NODE(r, node, "a sequence has at least two steps");
+    q->steps = dsv4_alloc(dsv4_yaml_items(node) * sizeof *q->steps);
+    for (size_t i = 0; i < dsv4_yaml_items(node); i++)
+        if (read_step(r, q, dsv4_yaml_item(&r->yaml, node, i)) != 0) return -1;
     return 0;
 }
 
 static int check_new_sequence(const struct reader *r, const yaml_node_t *node, const char *name) {
-    if (strlen(name) >= DSV4_NAME_SIZE || !is_kebab(name))
+    if (strlen(name) >= DSV4_NAME_SIZE || !dsv4_is_kebab(name))
         return FAIL_NODE(r, node, "the sequence name '%.90s' is not kebab-case", name);
     for (size_t i = r->first_case; i < r->suite->n_cases; i++)
         if (strcmp(r->suite->cases[i].name, name) == 0)
@@ -462,14 +383,14 @@ static int read_sequence(struct reader *r, const yaml_node_t *node) {
     const yaml_node_t *values[4];
     struct dsv4_suite *const suite = r->suite;
     struct entry e = {.node = node};
-    if (read_map(r, node, "a sequence", keys, 4, 4, values) != 0 ||
-        want(r, values[0], YAML_SCALAR_NODE, "name") != 0)
+    if (dsv4_yaml_map(&r->yaml, node, "a sequence", keys, 4, 4, values) != 0 ||
+        dsv4_yaml_want(&r->yaml, values[0], YAML_SCALAR_NODE, "name") != 0)
         return -1;
     suite->sequences =
         dsv4_resize(suite->sequences, (suite->n_sequences + 1) * sizeof *suite->sequences);
     struct dsv4_suite_sequence *const q = &suite->sequences[suite->n_sequences++];
     memset(q, 0, sizeof *q);
-    if (check_new_sequence(r, values[0], text_of(values[0])) != 0 ||
+    if (check_new_sequence(r, values[0], dsv4_yaml_text(values[0])) != 0 ||
         read_tier(r, &e, values[1]) != 0 || read_case_tags(r, &e, values[2]) != 0) {
         dsv4_free(e.tags);
         return -1;
@@ -477,9 +398,9 @@ static int read_sequence(struct reader *r, const yaml_node_t *node) {
     q->head = (struct dsv4_suite_case){.op = r->op,
                                        .tier = e.tier,
                                        .n_tags = e.n_tags,
-                                       .file = r->file,
+                                       .file = r->yaml.file,
                                        .line = (int)node->start_mark.line + 1};
-    snprintf(q->head.name, sizeof q->head.name, "%s", text_of(values[0]));
+    snprintf(q->head.name, sizeof q->head.name, "%s", dsv4_yaml_text(values[0]));
     q->head.tags = dsv4_alloc(e.n_tags * sizeof *q->head.tags);
     for (size_t t = 0; t < e.n_tags; t++) q->head.tags[t] = &suite->tags[e.tags[t]];
     dsv4_free(e.tags);
@@ -488,26 +409,27 @@ static int read_sequence(struct reader *r, const yaml_node_t *node) {
 
 static int read_sequences(struct reader *r, const yaml_node_t *node) {
     if (node == NULL) return 0;
-    if (want(r, node, YAML_SEQUENCE_NODE, "sequences") != 0) return -1;
-    for (size_t i = 0; i < n_items(node); i++)
-        if (read_sequence(r, item(r, node, i)) != 0) return -1;
+    if (dsv4_yaml_want(&r->yaml, node, YAML_SEQUENCE_NODE, "sequences") != 0) return -1;
+    for (size_t i = 0; i < dsv4_yaml_items(node); i++)
+        if (read_sequence(r, dsv4_yaml_item(&r->yaml, node, i)) != 0) return -1;
     return 0;
 }
 
 static int read_root(struct reader *r) {
     static const char *const keys[] = {"op", "tags", "cases", "sequences"};
-    const yaml_node_t *values[4], *root = yaml_document_get_root_node(r->document);
-    if (read_map(r, root, "the suite", keys, 4, 3, values) != 0 ||
-        want(r, values[0], YAML_SCALAR_NODE, "op") != 0)
+    const yaml_node_t *values[4], *root = yaml_document_get_root_node(r->yaml.document);
+    if (dsv4_yaml_map(&r->yaml, root, "the suite", keys, 4, 3, values) != 0 ||
+        dsv4_yaml_want(&r->yaml, values[0], YAML_SCALAR_NODE, "op") != 0)
         return -1;
-    if (strcmp(text_of(values[0]), r->op->name) != 0)
+    if (strcmp(dsv4_yaml_text(values[0]), r->op->name) != 0)
         return FAIL_NODE(r, values[0], "op: '%.60s', but this is the suite of %s",
-                         text_of(values[0]), r->op->name);
-    if (read_tags(r, values[1]) != 0 || want(r, values[2], YAML_SEQUENCE_NODE, "cases") != 0)
+                         dsv4_yaml_text(values[0]), r->op->name);
+    if (read_tags(r, values[1]) != 0 ||
+        dsv4_yaml_want(&r->yaml, values[2], YAML_SEQUENCE_NODE, "cases") != 0)
         return -1;
-    if (n_items(values[2]) == 0) return FAIL_NODE(r, values[2], "cases is empty");
-    for (size_t i = 0; i < n_items(values[2]); i++)
-        if (read_case(r, item(r, values[2], i)) != 0) return -1;
+    if (dsv4_yaml_items(values[2]) == 0) return FAIL_NODE(r, values[2], "cases is empty");
+    for (size_t i = 0; i < dsv4_yaml_items(values[2]); i++)
+        if (read_case(r, dsv4_yaml_item(&r->yaml, values[2], i)) != 0) return -1;
     if (read_sequences(r, values[3]) != 0) return -1;
     return check_tags_used(r, values[1]);
 }
@@ -519,15 +441,14 @@ int dsv4_suite_parse(struct dsv4_suite *suite, const struct dsv4_op *op, const u
     struct reader r = {
         .suite = suite,
         .op = op,
-        .file = suite->files[suite->n_files++],
+        .yaml = {.file = suite->files[suite->n_files++], .err = err},
         .first_tag = suite->n_tags,
         .first_case = suite->n_cases,
         .first_sequence = suite->n_sequences,
-        .err = err,
     };
     yaml_document_t document;
     if (dsv4_yaml_load(&document, path, text, size, err) != 0) return -1;
-    r.document = &document;
+    r.yaml.document = &document;
     dsv4_case_init(&r.scratch, r.op, "scratch");
     const int status = read_root(&r);
     dsv4_case_free(&r.scratch);

@@ -54,6 +54,8 @@ part unit run unit
 part unit-clang run unit "${clang[@]}"
 part unit-san run unit "${san[@]}"
 part check run check ARCH=cpu
+part layer run check ARCH=cpu LAYER='*' REPORTS=build/reports-layer
+part layer-gfx942 run check ARCH=gfx942 DSV4_EMULATE=1 LAYER='*' REPORTS=build/reports-layer-gfx942
 part check-gfx942 run check ARCH=gfx942 DSV4_EMULATE=1 REPORTS=build/reports-gfx942
 part graph-gfx942 run check ARCH=gfx942 DSV4_EMULATE=1 MODE=graph REPORTS=build/reports-graph
 part full-gfx942 run check ARCH=gfx942 DSV4_EMULATE=1 TIER=full REPORTS=build/reports-gfx942-full

@@ -24,7 +24,7 @@ static int open_device(struct dsv4_session *w, const char *name, int index,
     dsv4_announce(w, DSV4_STAGE_DEVICE);
     w->device = dsv4_device_find(name, directory, &err);
     if (w->device == NULL) return dsv4_session_refuse(reply, DSV4_ERROR, "%s", err.text);
-    const int status = w->device->open(index);
+    const int status = w->device->open(index == DSV4_NO_DEVICE ? 0 : index);
     if (status == DSV4_OK) return 0;
     return dsv4_session_refuse(reply, status == DSV4_UNSUPPORTED ? DSV4_UNSUPPORTED : DSV4_ERROR,
                                "%.600s", w->device->error());
@@ -68,6 +68,7 @@ static void open_plugin(struct dsv4_session *w, const struct dsv4_request *reque
     snprintf(info->name, sizeof info->name, "%s", w->plugin->name);
     snprintf(info->version, sizeof info->version, "%s", w->plugin->version);
     snprintf(info->device, sizeof info->device, "%s", w->plugin->device);
+    if (request->device == DSV4_NO_DEVICE) return;
     if (open_device(w, w->plugin->device, request->device, reply) != 0) return;
     if (w->device->accepts != NULL && w->device->accepts() != DSV4_OK) {
         dsv4_session_refuse(reply, DSV4_UNSUPPORTED, "%.900s", w->device->error());
@@ -139,6 +140,23 @@ static void run_case(struct dsv4_session *w, const struct dsv4_request *request,
     dsv4_case_free(&c);
 }
 
+/* The tensors lie in the host's memory: supports() looks at shapes, strides and parameters. */
+static void ask_supports(struct dsv4_session *w, const struct dsv4_request *request,
+                         struct dsv4_reply *reply) {
+    struct dsv4_err err = {0};
+    struct dsv4_case c = {0};
+    dsv4_announce(w, DSV4_STAGE_PREPARE);
+    if (dsv4_request_case(request, &c, &err) != 0) {
+        dsv4_session_refuse(reply, DSV4_ERROR, "the harness: %s", err.text);
+    } else {
+        void *const arena = dsv4_map((size_t)c.arena_bytes);
+        dsv4_case_bind(&c, arena);
+        dsv4_session_supports(w, &c, reply);
+        dsv4_unmap(arena, (size_t)c.arena_bytes);
+    }
+    dsv4_case_free(&c);
+}
+
 /* A mutant may well read past a tensor: it runs where a crash costs nothing. */
 static void run_suspect(struct dsv4_session *w, const struct dsv4_request *request, int fd,
                         struct dsv4_reply *reply) {
@@ -190,6 +208,10 @@ int dsv4_worker_main(int socket) {
             run_suspect(&w, &request, fd, &reply);
         else if (w.plugin == NULL)
             dsv4_session_refuse(&reply, DSV4_ERROR, "no plug-in is open");
+        else if (request.kind == DSV4_REQUEST_SUPPORTS)
+            ask_supports(&w, &request, &reply);
+        else if (w.device == NULL)
+            dsv4_session_refuse(&reply, DSV4_ERROR, "no device is open");
         else if (request.kind == DSV4_REQUEST_RUN)
             run_case(&w, &request, fd, &reply);
         else if (request.kind == DSV4_REQUEST_STEP)

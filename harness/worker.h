@@ -8,6 +8,7 @@
 
 #include "../reference/op.h"
 
+enum { DSV4_NO_DEVICE = -1 };
 enum { DSV4_WORKER_CUT = 93 }; /* exit code of a worker that lost its connection */
 
 enum dsv4_request_kind {
@@ -15,7 +16,8 @@ enum dsv4_request_kind {
     DSV4_REQUEST_RUN,
     DSV4_REQUEST_STEP, /* one step of a sequence; the steps of a sequence follow each other */
     DSV4_REQUEST_BENCH,
-    DSV4_REQUEST_SUSPECT, /* runs the reference as a mutant; needs no plug-in */
+    DSV4_REQUEST_SUPPORTS, /* asks supports() and runs nothing; needs no device */
+    DSV4_REQUEST_SUSPECT,  /* runs the reference as a mutant; needs no plug-in */
 };
 
 /* How far a request has come: announced before the step begins, so that a crash can be placed. */
@@ -33,7 +35,7 @@ enum dsv4_stage {
 
 struct dsv4_request {
     enum dsv4_request_kind kind;
-    int device;      /* OPEN */
+    int device;      /* OPEN; DSV4_NO_DEVICE: none is opened, supports() alone may be asked */
     char path[4200]; /* OPEN: the plug-in */
     /* RUN, STEP, BENCH, SUSPECT: the case. RUN, STEP and SUSPECT carry the arena's file descriptor beside the message. */
     char op[64], name[DSV4_NAME_SIZE];

@@ -18,6 +18,7 @@ struct range {
 struct maker {
     struct dsv4_case *c;
     struct dsv4_vector_tensor *tensors;
+    const struct dsv4_vector_tensor *given; /* NULL: the recipe makes everything */
     char *arena;
     struct range *ranges;
     size_t n_ranges;
@@ -125,10 +126,34 @@ static int fail_byte(const struct maker *m, size_t slot, int64_t packed, const c
                      m->c->name, what, (long long)packed, m->c->op->slots[slot].name);
 }
 
+static bool is_given(const struct maker *m, size_t slot) {
+    return m->given != NULL && m->given[slot].in != NULL;
+}
+
+/* What an output that is given held before its turn: in the second one the complement, as with poison. */
+static unsigned char given_byte(const struct maker *m, size_t slot, int64_t i, int turn) {
+    return (unsigned char)(m->given[slot].in[i] ^ (turn == 0 ? 0 : 0xFF));
+}
+
+static void put_given(const struct maker *m) {
+    for (size_t s = 0; s < m->c->op->n_slots; s++)
+        if (is_given(m, s) && m->c->tensors[s].role != DSV4_OUT)
+            dsv4_unpack(m->c->tensors[s].t.data, &m->c->tensors[s], m->given[s].in);
+}
+
+static void put_given_output(const struct maker *m, size_t slot, int turn) {
+    const int64_t bytes = dsv4_packed_bytes(&m->c->tensors[slot]);
+    unsigned char *const before = dsv4_alloc((size_t)bytes);
+    for (int64_t i = 0; i < bytes; i++) before[i] = given_byte(m, slot, i, turn);
+    dsv4_unpack(m->c->tensors[slot].t.data, &m->c->tensors[slot], before);
+    dsv4_free(before);
+}
+
 static int fill_turn(struct maker *m, int turn) {
     poison_all(m, turn);
     pack_poison(m);
     m->c->op->fill(m->c);
+    put_given(m);
     for (size_t s = 0; s < m->c->op->n_slots; s++) {
         const struct dsv4_case_tensor *t = &m->c->tensors[s];
         const int64_t bytes = dsv4_packed_bytes(t);
@@ -193,6 +218,8 @@ static int run_turn(struct maker *m, int turn) {
     for (size_t s = 0; s < m->c->op->n_slots; s++)
         if (m->tensors[s].in != NULL)
             dsv4_unpack(m->c->tensors[s].t.data, &m->c->tensors[s], m->tensors[s].in);
+        else if (is_given(m, s))
+            put_given_output(m, s, turn);
     if (call_reference(m) != 0) return -1;
     for (size_t s = 0; s < m->c->op->n_slots; s++)
         if (m->c->tensors[s].t.ndim > 0 && take_output(m, s, turn) != 0) return -1;
@@ -206,21 +233,23 @@ static int merge_output(const struct maker *m, size_t slot) {
     const int64_t bytes = dsv4_packed_bytes(t);
     const unsigned char *first = m->after[slot], *poison = m->before[slot];
     unsigned char *out = m->tensors[slot].out, *keep = dsv4_alloc((size_t)bytes);
+    const bool given = t->role == DSV4_OUT && is_given(m, slot);
     int64_t bad = INT64_MAX, kept = 0;
 #pragma omp parallel for schedule(static) reduction(min : bad) reduction(+ : kept)                 \
     if (bytes > 1 << 20)
     for (int64_t i = 0; i < bytes; i++) {
         if (first[i] == out[i]) continue;
-        /* before[] holds the second turn's poison, the complement of the first one's */
-        if (t->role == DSV4_OUT && out[i] == poison[i] && (first[i] ^ poison[i]) == 0xFF) {
+        /* the second turn's poison, the complement of the first one's */
+        const unsigned char before = given ? given_byte(m, slot, i, 1) : poison[i];
+        if (t->role == DSV4_OUT && out[i] == before && (first[i] ^ before) == 0xFF) {
             keep[i] = 1;
-            out[i] = 0;
+            out[i] = given ? m->given[slot].in[i] : 0;
             kept++;
         } else if (i < bad) {
             bad = i;
         }
     }
-    if (kept > 0 && bad == INT64_MAX)
+    if ((kept > 0 || given) && bad == INT64_MAX)
         m->tensors[slot].keep = keep;
     else
         dsv4_free(keep);
@@ -229,9 +258,17 @@ static int merge_output(const struct maker *m, size_t slot) {
                      "two runs of the reference differ by what the memory held before");
 }
 
-int dsv4_golden_make(struct dsv4_vector_tensor *tensors, struct dsv4_case *c,
-                     struct dsv4_err *err) {
-    struct maker m = {.c = c, .tensors = tensors, .err = err};
+/* The output's earlier contents become part of the prompt. */
+static void keep_given(struct maker *m, size_t slot) {
+    const size_t bytes = (size_t)dsv4_packed_bytes(&m->c->tensors[slot]);
+    m->tensors[slot].in = dsv4_alloc(bytes);
+    if (bytes > 0) memcpy(m->tensors[slot].in, m->given[slot].in, bytes);
+    m->c->tensors[slot].role = DSV4_INOUT;
+}
+
+int dsv4_golden_make_given(struct dsv4_vector_tensor *tensors, struct dsv4_case *c,
+                           const struct dsv4_vector_tensor *given, struct dsv4_err *err) {
+    struct maker m = {.c = c, .tensors = tensors, .given = given, .err = err};
     int status = -1;
     dsv4_case_place(c, false);
     const size_t arena_bytes = (size_t)c->arena_bytes;
@@ -246,6 +283,8 @@ int dsv4_golden_make(struct dsv4_vector_tensor *tensors, struct dsv4_case *c,
         if (run_turn(&m, turn) != 0) goto done;
     for (size_t s = 0; s < c->op->n_slots; s++)
         if (m.after[s] != NULL && merge_output(&m, s) != 0) goto done;
+    for (size_t s = 0; s < c->op->n_slots; s++)
+        if (is_given(&m, s) && c->tensors[s].role == DSV4_OUT) keep_given(&m, s);
     status = 0;
 done:
     for (size_t s = 0; s < c->op->n_slots; s++) {
@@ -256,6 +295,11 @@ done:
     dsv4_free(m.ranges);
     dsv4_unmap(m.arena, arena_bytes);
     return status;
+}
+
+int dsv4_golden_make(struct dsv4_vector_tensor *tensors, struct dsv4_case *c,
+                     struct dsv4_err *err) {
+    return dsv4_golden_make_given(tensors, c, NULL, err);
 }
 
 void dsv4_golden_free(struct dsv4_vector_tensor *tensors) {

@@ -11,8 +11,8 @@ struct dsv4_vector_tensor {
     unsigned char *in;   /* packed bytes before the call (IN, INOUT); else NULL */
     unsigned char *out;  /* packed golden bytes (OUT, INOUT); else NULL */
     unsigned char *keep; /* one byte (0 or 1) per packed byte, 1: must stay untouched; NULL when all
-                          * are written. OUT only: an INOUT tensor's untouched bytes are golden with
-                          * their earlier value. */
+                          * are written. Of an INOUT tensor only when it is an output that was given:
+                          * others' untouched bytes are golden with their earlier value. */
 };
 
 /*
@@ -23,6 +23,11 @@ struct dsv4_vector_tensor {
  * band, a gap, an input, or by a reference that refuses.
  */
 int dsv4_golden_make(struct dsv4_vector_tensor *tensors, struct dsv4_case *c, struct dsv4_err *err);
+
+/* As dsv4_golden_make, but `given[slot].in`, where it is there, replaces what the recipe wrote into that tensor. An
+ * output becomes INOUT by it: bytes that the op leaves keep what is given, as `keep` says, and are part of the answer. */
+int dsv4_golden_make_given(struct dsv4_vector_tensor *tensors, struct dsv4_case *c,
+                           const struct dsv4_vector_tensor *given, struct dsv4_err *err);
 void dsv4_golden_free(struct dsv4_vector_tensor *tensors);
 
 /* The bytes that hashes are taken over, piece by piece. A refused case has no answer. */

@@ -31,6 +31,12 @@ static int read_item(struct dsv4_case *c, struct dsv4_batch *batch, const char *
         if (request.query < 0 || *item++ != '@') return -1;
         request.context = read_count(&item, 0, dsv4_random(c->seed, STREAM_BATCH, draw + 1));
         if (request.context < 0) return -1;
+        request.last = 0;
+        if (*item == '^') {
+            item++;
+            request.last = read_count(&item, 1, 0);
+            if (request.last < request.context + request.query) return -1;
+        }
         if (*item == 'x') {
             item++;
             repeats = read_count(&item, 1, 0);
@@ -100,7 +106,7 @@ static int read_requests(struct dsv4_case *c, const char *name, struct dsv4_batc
         if (read_item(c, batch, &at) != 0 || (*at != '\0' && *at != ','))
             return dsv4_fail(err,
                              "%s: '%s' is not a list of Q@C or Q@CxN (numbers up to %lld, ~ "
-                             "before one draws up to it)",
+                             "before one draws up to it, ^ the length of a series of steps)",
                              name, text, (long long)MAX_TOKENS);
     } while (*at++ == ',');
     return 0;
@@ -116,7 +122,9 @@ static int make_room(struct dsv4_case *c, struct dsv4_batch *batch, struct dsv4_
 int64_t dsv4_batch_longest(const struct dsv4_batch *batch) {
     int64_t longest = batch->room != NULL ? dsv4_batch_longest(batch->room) : 0;
     for (int64_t r = 0; r < batch->n_requests; r++) {
-        const int64_t n = batch->requests[r].context + batch->requests[r].query;
+        const struct dsv4_request *const request = &batch->requests[r];
+        const int64_t now = request->context + request->query;
+        const int64_t n = request->last > now ? request->last : now;
         longest = n > longest ? n : longest;
     }
     return longest;
@@ -243,10 +251,51 @@ static void fill_row(struct dsv4_paging *paging, struct pages *pages, int64_t r,
     }
 }
 
+/* Whether the step is one of a series. */
+static bool is_steady(const struct dsv4_batch *batch) {
+    for (int64_t r = 0; r < batch->n_requests; r++)
+        if (batch->requests[r].last > 0) return true;
+    return false;
+}
+
+static int64_t steady_pages(const struct dsv4_request *request,
+                            const struct dsv4_paging_rule *rule) {
+    const int64_t now = request->context + request->query;
+    const int64_t tokens = request->last > now ? request->last : now;
+    return pages_of(tokens / rule->ratio, rule->block_size);
+}
+
+/* The same request has the same pages in every step of a series: nothing is recycled, nothing moves up. */
+static void fill_steady(struct dsv4_paging *paging, struct pages *pages,
+                        const struct dsv4_batch *batch, const struct dsv4_paging_rule *rule) {
+    for (int64_t r = 0; r < paging->n_requests; r++) {
+        int32_t *const table = paging->table + r * paging->width;
+        const int64_t own = steady_pages(&batch->requests[r], rule);
+        for (int64_t i = 0; i < paging->width; i++)
+            table[i] = i < own      ? (int32_t)pages->order[pages->next + i]
+                       : i % 2 == 0 ? -1000000
+                                    : INT32_MAX;
+        pages->next += own;
+    }
+}
+
+static int64_t count_steady(const struct dsv4_batch *batch, const struct dsv4_paging_rule *rule,
+                            int64_t *widest) {
+    int64_t needed = 0;
+    *widest = 0;
+    for (int64_t r = 0; r < batch->n_requests; r++) {
+        const int64_t own = steady_pages(&batch->requests[r], rule);
+        needed += own;
+        *widest = own > *widest ? own : *widest;
+    }
+    return needed;
+}
+
 /* Pages that a batch takes at most, and the widest row of its table. */
 static int64_t count_pages(const struct dsv4_batch *batch, const struct dsv4_paging_rule *rule,
                            int64_t *widest) {
     int64_t needed = 0;
+    if (is_steady(batch)) return count_steady(batch, rule, widest);
     *widest = 0;
     for (int64_t r = 0; r < batch->n_requests; r++) {
         const struct dsv4_request *request = &batch->requests[r];
@@ -278,7 +327,9 @@ void dsv4_paging_make(struct dsv4_case *c, struct dsv4_paging *paging,
     const size_t entries = (size_t)(paging->n_requests * paging->width);
     paging->table = dsv4_case_alloc(c, entries * sizeof *paging->table);
     make_free_list(c, &pages, needed + 2, rule, paging);
-    for (int64_t r = 0; r < batch->n_requests; r++)
+    const bool steady = is_steady(batch);
+    if (steady) fill_steady(paging, &pages, batch, rule);
+    for (int64_t r = 0; !steady && r < paging->n_requests; r++)
         fill_row(paging, &pages, r, batch->requests, rule, prefix / rule->ratio / rule->block_size);
     if (dsv4_case_is(c, "address", "high")) list_live(c, paging, &pages);
 }

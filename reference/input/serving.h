@@ -6,7 +6,9 @@
  * repeats, `~` draws a number up to the one given: 257@0                 one prefill of 257 tokens
  *   1@~4096x64            64 decodes, contexts drawn in 0..4096
  *   4@~900x8,300@128      eight decodes with 3 draft tokens each, mixed with one chunk of a longer
- * prefill 0@0                   an empty batch Rows after the real tokens are padding: slot -1, and
+ * prefill 0@0                   an empty batch
+ *   9@0^40,1@70^80        steps of a series that share their caches: pages for 40 and 80 tokens from the first step on,
+ * none recycled or shared, so that a request's pages stay where they are. Rows after the real tokens are padding: slot -1, and
  * contents as stale as a persistent buffer's.
  */
 #ifndef DSV4_SERVING_H
@@ -16,6 +18,8 @@
 
 struct dsv4_request {
     int64_t query, context;
+    int64_t
+        last; /* tokens that it will have in the last step of a series; 0: this step stands alone */
 };
 
 struct dsv4_batch {

@@ -75,6 +75,7 @@ INPUTS = {
     "mtp_hidden_copy": ("hidden",),
     "mtp_concat_aux": ("first", "second", "third"),
     "mtp_embedding": ("ids", "weight"),
+    "moe_combine": ("x", "ids", "weights", "shared"),
     "mtp_markov_bias": ("prev", "w1", "w2", "base"),
     "mtp_confidence": ("hidden", "embed", "weight"),
     "mtp_argmax": ("logits",),
