@@ -48,6 +48,8 @@ WARN := -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wstrict-prototypes -Wmis
 ifneq ($(findstring clang,$(CC)),)
 # clang 19 warns about the features that -march=native itself finds on AVX10 machines.
 WARN += -Wno-unknown-warning-option -Wno-invalid-feature-combination
+# Sizes are enumerators here, also where they count in doubles.
+WARN += -Wno-enum-float-conversion
 # Nor does it vectorise floats under -frounding-math, which is slower but no error.
 WARN += -Wno-pass-failed
 endif

@@ -48,7 +48,8 @@ Test(check, missing_and_damaged_vectors) {
     snprintf(line, sizeof line, "--vectors %s --op kv_quantize_insert", vectors);
     cr_assert_eq(check(suites, "ref", line), 2);
     ASSERT_HAS(output, "ERROR       kv_quantize_insert/small");
-    snprintf(line, sizeof line, "gen --suites %s --out %s", suites, vectors);
+    snprintf(line, sizeof line, "gen --suites %s --out %s --op kv_quantize_insert", suites,
+             vectors);
     const int made = support_run(output, OUTPUT, line);
     cr_assert_eq(made, 0, "%s", output);
     snprintf(line, sizeof line, "--vectors %s --verbose --op kv_quantize_insert", vectors);
@@ -65,7 +66,8 @@ Test(check, an_entry_changed_after_its_vector_was_made) {
     char suites[64], vectors[64], line[400];
     support_suites(suites);
     support_directory(vectors);
-    snprintf(line, sizeof line, "gen --suites %s --out %s", suites, vectors);
+    snprintf(line, sizeof line, "gen --suites %s --out %s --op kv_quantize_insert", suites,
+             vectors);
     cr_assert_eq(support_run(output, OUTPUT, line), 0, "%s", output);
     support_write(
         suites, "kv_quantize_insert.yaml",

@@ -7,7 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { SAID = 8192 };
+enum { SAID = 1 << 16 };
 
 /* Runs dsv4cts, which lies beside this program's directory, with standard output going to `out`. */
 static int run(const char *out, char said[SAID], const char *first, const char *second) {

@@ -433,7 +433,8 @@ GPU_DEVICE void attn_scores(const struct attn_args &a, const struct attn_lists &
 }
 
 /* The maximum of n rows of scores, taken into shared.m. */
-template <typename F> GPU_DEVICE void attn_max(struct attn_shared<F> &shared, const float *s, int n) {
+template <typename F>
+GPU_DEVICE void attn_max(struct attn_shared<F> &shared, const float *s, int n) {
     enum { HEADS = F::HEADS, STEP = F::THREADS / HEADS };
     const int head = (int)gpu_thread() % HEADS;
     float most = shared.m[head];
@@ -450,7 +451,8 @@ template <typename F> GPU_DEVICE void attn_max(struct attn_shared<F> &shared, co
 }
 
 /* Sums of n / 128 blocks of weights into shared.l, block after block; the weights are rounded in place. */
-template <typename F> GPU_DEVICE void attn_sum_weights(struct attn_shared<F> &shared, float *s, int n) {
+template <typename F>
+GPU_DEVICE void attn_sum_weights(struct attn_shared<F> &shared, float *s, int n) {
     enum { HEADS = F::HEADS, TEAMS = F::TEAMS, AHEAD = 8 };
     const int head = (int)gpu_thread() % HEADS, mine = (int)gpu_thread() / HEADS;
     for (int first = 0; first < n; first += TEAMS * ATTN_BLOCK) {
@@ -471,8 +473,7 @@ template <typename F> GPU_DEVICE void attn_sum_weights(struct attn_shared<F> &sh
         gpu_barrier();
         if (gpu_thread() < HEADS) {
             float l = shared.l[head];
-            for (int i = 0; i < TEAMS && first + i * ATTN_BLOCK < n; i++)
-                l += shared.sums[i][head];
+            for (int i = 0; i < TEAMS && first + i * ATTN_BLOCK < n; i++) l += shared.sums[i][head];
             shared.l[head] = l;
         }
         gpu_barrier();
@@ -481,7 +482,11 @@ template <typename F> GPU_DEVICE void attn_sum_weights(struct attn_shared<F> &sh
 
 /* Scores of n positions, whole blocks, become weights. */
 template <typename F> GPU_DEVICE void attn_weights(struct attn_shared<F> &shared, float *s, int n) {
-    enum { HEADS = F::HEADS, AHEAD = 128 * HEADS / F::THREADS < 8 ? 128 * HEADS / F::THREADS : 8, STEP = AHEAD * F::THREADS };
+    enum {
+        HEADS = F::HEADS,
+        AHEAD = 128 * HEADS / F::THREADS < 8 ? 128 * HEADS / F::THREADS : 8,
+        STEP = AHEAD * F::THREADS
+    };
     const float none = -gpu_float(0x7F800000u);
     const float most = shared.m[gpu_thread() % HEADS], m = most == none ? 0.0f : most;
     /* 128 positions are whole STEPs. */
@@ -862,11 +867,11 @@ static int attn_launch_as(struct attn_args &a, dim3 grid, int64_t positions, gpu
         ATTN_FIXED_BYTES(F, D, BUFFERS) + kept * ATTN_SCORE_BYTES(F);
     a.kept = (int)kept;
     if (positions <= kept)
-        GPU_LAUNCH_SHARED((attn_kernel<F, D, BUFFERS, PAGED, PART, false>), grid, F::THREADS,
-                          bytes, stream, a);
+        GPU_LAUNCH_SHARED((attn_kernel<F, D, BUFFERS, PAGED, PART, false>), grid, F::THREADS, bytes,
+                          stream, a);
     else
-        GPU_LAUNCH_SHARED((attn_kernel<F, D, BUFFERS, PAGED, PART, true>), grid, F::THREADS,
-                          bytes, stream, a);
+        GPU_LAUNCH_SHARED((attn_kernel<F, D, BUFFERS, PAGED, PART, true>), grid, F::THREADS, bytes,
+                          stream, a);
     return call_launched(why);
 }
 
@@ -904,7 +909,7 @@ static int attn_launch(const dsv4_call *call, struct attn_args &a, int64_t parts
     if (parts == 0) return DSV4_OK;
     if (a.heads <= attn_form_few::HEADS)
         return attn_launch_heads<attn_form_few, attn_form_few, PAGED, PART>(a, parts, positions,
-                                                                           stream, why);
+                                                                            stream, why);
     if constexpr (PAGED)
         return attn_launch_heads<attn_form_paged, attn_form_small, PAGED, PART>(a, parts, positions,
                                                                                 stream, why);

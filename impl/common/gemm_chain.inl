@@ -174,8 +174,8 @@ GPU_DEVICE void chain_fill(float *x, const struct chain_args &a, const struct ch
 
 template <int KIND, int ROWS, int TM> struct chain_shared {
     enum { PARTS = CALL_THREADS / ROWS };
-    /* Padded, so that the parts of a team read other banks. */
-    float x[PARTS][TM * CHAIN_BLOCK + 4], sums[PARTS][TM][ROWS];
+    /* Read 16 bytes at a time; padded, so that the parts of a team read other banks. */
+    alignas(16) float x[PARTS][TM * CHAIN_BLOCK + 4], sums[PARTS][TM][ROWS];
 };
 
 template <int KIND, int ROWS, int TM>
@@ -215,7 +215,8 @@ __global__ void __launch_bounds__(CALL_THREADS) chain_small_kernel(const struct 
 enum { CHAIN_ROW = CHAIN_TILE + 4 };
 
 struct chain_tiles {
-    float a[2][CHAIN_DEPTH][CHAIN_ROW], b[2][CHAIN_DEPTH][CHAIN_ROW];
+    alignas(16) float a[2][CHAIN_DEPTH][CHAIN_ROW];
+    alignas(16) float b[2][CHAIN_DEPTH][CHAIN_ROW];
 };
 
 /* Eight values of one row, to a column of a tile. */

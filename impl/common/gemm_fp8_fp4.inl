@@ -459,10 +459,10 @@ static int run(const dsv4_call *call, struct call_why why) {
     args.a_shift = dsv4_int(call, "a_group", 128) == 128 ? 2 : 0;
     args.fnuz = !dsv4_is(call, "fp8", "ocp");
     args.wide_scales = args.c.k % EXACT_BLOCK == 0 && call_aligned(dsv4_find(call, "b_scale"), 4);
+    enum { MANY = EXACT_WAVES ? 2 : 4 };
     if (each <= EXACT_TOKENS) return launch<1>(args, stream, why);
-    return each <= 2 * EXACT_TOKENS || EXACT_WAVES ? launch<2>(args, stream, why)
-           : launch < EXACT_WAVES                  ? 2
-                                                   : 4 > (args, stream, why);
+    if (each <= 2 * EXACT_TOKENS) return launch<2>(args, stream, why);
+    return launch<MANY>(args, stream, why);
 }
 
 CALL_ENTRY_POINTS(gemm_fp8_fp4)

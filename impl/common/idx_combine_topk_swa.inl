@@ -102,9 +102,7 @@ struct combine_ragged {
     IDX_METHOD int read(const row &row) const {
         return row.compressed < a.topk_width ? row.compressed : a.topk_width;
     }
-    IDX_METHOD int32_t raw(const row &row, int o) const {
-        return o < read(row) ? row.topk[o] : 0;
-    }
+    IDX_METHOD int32_t raw(const row &row, int o) const { return o < read(row) ? row.topk[o] : 0; }
     IDX_METHOD int32_t made(const row &row, int o, int32_t x) const {
         if (o < row.compressed) return (int32_t)((uint32_t)x + (uint32_t)row.request_base);
         return row.window_base + o - row.compressed;

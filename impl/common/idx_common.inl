@@ -60,6 +60,7 @@ struct idx_pages {
     const char *table;
     int64_t stride;
     struct gpu_divisor block;
+    int64_t span; /* slots from page to page */
     int columns;
 };
 
@@ -68,6 +69,7 @@ static inline struct idx_pages idx_pages_of(const dsv4_tensor *table, int64_t bl
     pages.table = (const char *)table->data;
     pages.stride = table->stride[0];
     pages.block = call_divisor(block_size);
+    pages.span = block_size;
     pages.columns = (int)table->shape[1];
     return pages;
 }
@@ -79,7 +81,7 @@ GPU_DEVICE const int32_t *idx_pages_row(const struct idx_pages &pages, int64_t r
 /* The slot of cache row `row` >= 0, given a request's row of the table. */
 GPU_DEVICE int64_t idx_slot(const struct idx_pages &pages, const int32_t *table, int64_t row) {
     const int64_t page = gpu_quotient(row, pages.block);
-    return (int64_t)table[page] * pages.block.value + (row - page * pages.block.value);
+    return (int64_t)table[page] * pages.span + (row - page * pages.block.value);
 }
 
 /* Slots of cache rows row .. row + 3, those from `n` on -1: the table is read once for each page. */
@@ -89,12 +91,12 @@ GPU_DEVICE struct idx_four idx_slots(const struct idx_pages &pages, const int32_
     idx_set(four, -1);
     if (n <= 0) return four;
     int64_t page = gpu_quotient(row, pages.block), place = row - page * pages.block.value;
-    int64_t first = (int64_t)table[page] * pages.block.value;
+    int64_t first = (int64_t)table[page] * pages.span;
     GPU_UNROLL
     for (int i = 0; i < 4; i++) {
         if (i < n && place == pages.block.value) {
             place = 0;
-            first = (int64_t)table[++page] * pages.block.value;
+            first = (int64_t)table[++page] * pages.span;
         }
         if (i < n) four.x[i] = (int32_t)(first + place++);
     }
@@ -218,8 +220,8 @@ static int idx_launch_rows(Op &op, const dsv4_tensor *out, const dsv4_call *call
     dim3 grid;
     op.rows = idx_rows_of(out, DEEP);
     if (op.rows.rows == 0) return DSV4_OK;
-    const bool tiles = DEEP == 1 && op.rows.chunks == 1 &&
-                       op.rows.rows >= 4 * IDX_TILE * (int64_t)GPU_BUSY_BLOCKS;
+    const bool tiles =
+        DEEP == 1 && op.rows.chunks == 1 && op.rows.rows >= 4 * IDX_TILE * (int64_t)GPU_BUSY_BLOCKS;
     const int64_t blocks = tiles ? call_ceil(op.rows.rows, IDX_TILE)
                                  : call_ceil(op.rows.rows * op.rows.chunks, CALL_TEAMS);
     const int status = call_grid(&grid, blocks, why);

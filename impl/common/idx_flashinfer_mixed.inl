@@ -8,7 +8,6 @@ enum { MIXED_LOCAL, MIXED_GLOBAL, MIXED_NONE };
 struct mixed_args {
     struct idx_rows rows;
     struct idx_pages swa, compressed;
-    int64_t swa_span, span; /* rows from page to page */
     const char *decode_swa, *decode_indices, *prefill_indices;
     const int32_t *decode_lens, *token_to_req;
     const int64_t *positions;
@@ -48,23 +47,17 @@ GPU_DEVICE void mixed_open(const struct mixed_args &a, struct mixed_row &row, in
     row.n = rows < a.topk ? (int)rows : a.topk;
 }
 
-GPU_DEVICE int32_t mixed_slot(const struct idx_pages &pages, const int32_t *table, int64_t span,
-                              int64_t row) {
-    const int64_t page = gpu_quotient(row, pages.block);
-    return (int32_t)(table[page] * span + (row - page * pages.block.value));
-}
-
 GPU_DEVICE int32_t mixed_column(const struct mixed_args &a, const struct mixed_row &row,
                                 int column) {
     if (column < a.window) {
         if (row.decode) return row.swa[column];
-        return column < row.seen ? mixed_slot(a.swa, row.swa, a.swa_span, row.start + column) : -1;
+        return column < row.seen ? (int32_t)idx_slot(a.swa, row.swa, row.start + column) : -1;
     }
     column -= a.window;
     if (column >= row.n) return -1;
     const int32_t x = row.entries[column];
     if (row.table == NULL) return x;
-    return x < 0 ? -1 : mixed_slot(a.compressed, row.table, a.span, x);
+    return x < 0 ? -1 : (int32_t)idx_slot(a.compressed, row.table, x);
 }
 
 /* Four columns as they are read: of what is copied, or entries that are still to be mapped. FOURS: the window ends with
@@ -79,8 +72,7 @@ GPU_DEVICE struct idx_four mixed_read(const struct mixed_args &a, const struct m
         for (int i = 0; i < 4; i++)
             if (column + i < a.rows.width) four.x[i] = mixed_column(a, row, column + i);
     } else if (column >= a.window) {
-        if (column - a.window < row.n)
-            four = idx_load<true>(row.entries, column - a.window, row.n);
+        if (column - a.window < row.n) four = idx_load<true>(row.entries, column - a.window, row.n);
     } else if (row.decode) {
         four = idx_load<true>(row.swa, column, a.window);
     }
@@ -189,8 +181,8 @@ static int run(const dsv4_call *call, struct call_why why) {
     a.swa = idx_pages_of(dsv4_find(call, "swa_table"), dsv4_int(call, "swa_block_size", 64));
     a.compressed = idx_pages_of(dsv4_find(call, "block_table"), dsv4_int(call, "block_size", 64));
     const int64_t swa_span = dsv4_int(call, "swa_span", 0), span = dsv4_int(call, "span", 0);
-    a.swa_span = swa_span > 0 ? swa_span : a.swa.block.value;
-    a.span = span > 0 ? span : a.compressed.block.value;
+    if (swa_span > 0) a.swa.span = swa_span;
+    if (span > 0) a.compressed.span = span;
     a.decode_lens = idx_i32(call, "decode_lens");
     a.token_to_req = idx_i32(call, "token_to_req");
     a.positions = (const int64_t *)dsv4_find(call, "positions")->data;

@@ -167,7 +167,8 @@ GPU_DEVICE void query_weigh(const struct query_args &a, int64_t t, int head, flo
     float w =
         a.weights_bf16 ? num_bf16_low(((const uint16_t *)from)[head]) : ((const float *)from)[head];
     w = ((w * scale) * a.softmax_scale) * a.head_scale;
-    ((float *)(a.weights_out + t * a.weights_out_token))[head] = w;
+    ((float *)(a.weights_out + t * a.weights_out_token))[head] =
+        w != w ? gpu_float(0x7FC00000u) : w;
 }
 
 template <bool HADAMARD, bool MXFP4, bool WIDE, int STEPS>

@@ -98,9 +98,18 @@ GPU_DEVICE void idx_write_pieces(const Op &op, const typename Op::row &row, int3
             }
             const struct idx_four q = x[i];
             struct idx_four raw = q;
-            if (before == 1) raw = {{p[3], q.x[0], q.x[1], q.x[2]}};
-            if (before == 2) raw = {{p[2], p[3], q.x[0], q.x[1]}};
-            if (before == 3) raw = {{p[1], p[2], p[3], q.x[0]}};
+            if (before == 1)
+                raw = {
+                    {p[3], q.x[0], q.x[1], q.x[2]}
+                };
+            if (before == 2)
+                raw = {
+                    {p[2], p[3], q.x[0], q.x[1]}
+                };
+            if (before == 3)
+                raw = {
+                    {p[1], p[2], p[3], q.x[0]}
+                };
             idx_write_piece(op, row, to, 4 * (base + i * TEAM + lane) - before, n, raw);
         }
     }

@@ -206,7 +206,8 @@ GPU_DEVICE void topk_write(struct topk_shared &s, int32_t *out, const uint32_t *
     uint32_t written = 0;
     for (int base = 0; base < n; base += 32 * TOPK_WORDS) {
         const int left = (n - base + 31) / 32, words = left < TOPK_WORDS ? left : TOPK_WORDS;
-        const int each = (words + CALL_THREADS - 1) / CALL_THREADS, first = each * (int)gpu_thread();
+        const int each = (words + CALL_THREADS - 1) / CALL_THREADS,
+                  first = each * (int)gpu_thread();
         for (int i = (int)gpu_thread(); i < words; i += CALL_THREADS) s.kept[i] = 0;
         gpu_barrier();
         GPU_UNROLL for (int i = 0; i < N; i++) {

@@ -71,7 +71,8 @@ static void trace(const struct dsv4_case *c, size_t slot, int64_t offset, char *
 
 static void work(const struct dsv4_case *c, struct dsv4_work *work) {
 
-    work->bytes_read = MHC_STREAMS * (mhc_row_bytes(c) + 4.0 * (double)dsv4_case_int(c, "tokens"));
+    work->bytes_read =
+        (double)MHC_STREAMS * (mhc_row_bytes(c) + 4.0 * (double)dsv4_case_int(c, "tokens"));
     work->bytes_written = mhc_row_bytes(c);
 }
 

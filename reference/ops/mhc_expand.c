@@ -59,7 +59,7 @@ static void trace(const struct dsv4_case *c, size_t slot, int64_t offset, char *
 static void work(const struct dsv4_case *c, struct dsv4_work *work) {
 
     work->bytes_read = mhc_row_bytes(c);
-    work->bytes_written = MHC_STREAMS * mhc_row_bytes(c);
+    work->bytes_written = (double)MHC_STREAMS * mhc_row_bytes(c);
 }
 
 const struct dsv4_op dsv4_op_mhc_expand = {

@@ -138,7 +138,7 @@ static void work(const struct dsv4_case *c, struct dsv4_work *work) {
 
     const double tokens = (double)dsv4_case_int(c, "tokens");
     const double width = (double)(MHC_STREAMS * dsv4_case_int(c, "hidden"));
-    work->bytes_read = MHC_STREAMS * mhc_row_bytes(c) + 4 * MHC_STREAMS * width;
+    work->bytes_read = (double)MHC_STREAMS * mhc_row_bytes(c) + 4.0 * (double)MHC_STREAMS * width;
     work->bytes_written = mhc_row_bytes(c);
     work->fmas = (MHC_STREAMS + 2) * tokens * width;
 }

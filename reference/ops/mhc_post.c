@@ -73,7 +73,7 @@ static void work(const struct dsv4_case *c, struct dsv4_work *work) {
 
     const double tokens = (double)dsv4_case_int(c, "tokens");
     work->bytes_read = (1 + MHC_STREAMS) * mhc_row_bytes(c) + 80 * tokens;
-    work->bytes_written = MHC_STREAMS * mhc_row_bytes(c);
+    work->bytes_written = (double)MHC_STREAMS * mhc_row_bytes(c);
 }
 
 const struct dsv4_op dsv4_op_mhc_post = {

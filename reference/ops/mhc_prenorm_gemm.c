@@ -116,7 +116,7 @@ static void work(const struct dsv4_case *c, struct dsv4_work *work) {
 
     const double tokens = (double)dsv4_case_int(c, "tokens");
     const double width = (double)(MHC_STREAMS * dsv4_case_int(c, "hidden"));
-    work->bytes_read = MHC_STREAMS * mhc_row_bytes(c) + 4 * MHC_MIXES * width;
+    work->bytes_read = (double)MHC_STREAMS * mhc_row_bytes(c) + 4 * (double)MHC_MIXES * width;
     work->bytes_written = 4 * (MHC_MIXES + 1) * tokens * (double)dsv4_case_int(c, "splits");
     work->fmas = (MHC_MIXES + 1) * tokens * width;
 }

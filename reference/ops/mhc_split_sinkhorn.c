@@ -83,7 +83,7 @@ static void work(const struct dsv4_case *c, struct dsv4_work *work) {
     const double tokens = (double)dsv4_case_int(c, "tokens");
     work->bytes_read = 4 * (MHC_MIXES + 1) * tokens * (double)dsv4_case_int(c, "splits");
     work->bytes_written = 4 * MHC_MIXES * tokens;
-    work->exponentials = MHC_MIXES * tokens;
+    work->exponentials = (double)MHC_MIXES * tokens;
 }
 
 const struct dsv4_op dsv4_op_mhc_split_sinkhorn = {

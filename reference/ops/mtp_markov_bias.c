@@ -32,7 +32,7 @@ enum wrong {
 
 static const struct dsv4_param_def params[] = {
     NORM_ROWS_PARAM(3),
-    DSV4_PARAM_INT("vocab", INPUT, 129280, 1, 1 << 20, "tokens"),
+    DSV4_PARAM_INT("vocab", INPUT, 999, 1, 1 << 20, "tokens"),
     DSV4_PARAM_INT("rank", INPUT, 256, 8, 1024, "a multiple of 8"),
     DSV4_PARAM_NAME("weight_dtype", INPUT, "bf16", "bf16 f32", "dtype of w1 and w2"),
     DSV4_PARAM_NAME("id_dtype", INPUT, "i64", "i64 i32", "dtype of prev"),

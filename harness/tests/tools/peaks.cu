@@ -64,9 +64,10 @@ __global__ void __launch_bounds__(THREADS) mma_f64(float *out, double a, double 
                          : "+d"(c[i][0]), "+d"(c[i][1]), "+d"(c[i][2]), "+d"(c[i][3])
                          : "d"(a), "d"(b));
 #else
-            asm volatile("mma.sync.aligned.m8n8k4.row.col.f64.f64.f64.f64 {%0,%1}, {%2}, {%3}, {%0,%1};"
-                         : "+d"(c[i][0]), "+d"(c[i][1])
-                         : "d"(a), "d"(b));
+            asm volatile(
+                "mma.sync.aligned.m8n8k4.row.col.f64.f64.f64.f64 {%0,%1}, {%2}, {%3}, {%0,%1};"
+                : "+d"(c[i][0]), "+d"(c[i][1])
+                : "d"(a), "d"(b));
 #endif
         }
     }
@@ -81,10 +82,11 @@ __global__ void __launch_bounds__(THREADS) mma_s8(float *out, uint32_t a, uint32
     for (int turn = 0; turn < TURNS; turn++) {
 #pragma unroll
         for (int i = 0; i < CHAINS * 2; i++)
-            asm volatile("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0,%1,%2,%3}, {%4,%4,%4,%4}, "
-                         "{%5,%5}, {%0,%1,%2,%3};"
-                         : "+r"(c[i][0]), "+r"(c[i][1]), "+r"(c[i][2]), "+r"(c[i][3])
-                         : "r"(a), "r"(b));
+            asm volatile(
+                "mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0,%1,%2,%3}, {%4,%4,%4,%4}, "
+                "{%5,%5}, {%0,%1,%2,%3};"
+                : "+r"(c[i][0]), "+r"(c[i][1]), "+r"(c[i][2]), "+r"(c[i][3])
+                : "r"(a), "r"(b));
     }
     int32_t sum = 0;
     for (int i = 0; i < CHAINS * 2; i++) sum += c[i][0] + c[i][1] + c[i][2] + c[i][3];
@@ -127,7 +129,8 @@ int main(void) {
     const unsigned blocks = 8 * 8 * (unsigned)device.multiProcessorCount;
     const double lanes = (double)blocks * THREADS, warps = lanes / 32;
     printf("%s, %d multiprocessors\n", device.name, device.multiProcessorCount);
-    MEASURE("fp32 fma", 2.0 * 16 * TURNS * lanes, (fma_f32<<<blocks, THREADS>>>(out, 1.0001f, 0.5f)));
+    MEASURE("fp32 fma", 2.0 * 16 * TURNS * lanes,
+            (fma_f32<<<blocks, THREADS>>>(out, 1.0001f, 0.5f)));
     MEASURE("fp64 fma", 2.0 * 8 * TURNS * lanes, (fma_f64<<<blocks, THREADS>>>(out, 1.0001, 0.5)));
     mma_f64<<<1, THREADS>>>(out, 1.0001, 0.5, per);
     CHECK(cudaMemcpy(&each, per, sizeof each, cudaMemcpyDeviceToHost));
