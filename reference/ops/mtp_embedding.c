@@ -110,10 +110,10 @@ static void fill(struct dsv4_case *c) {
     for (int64_t i = 0; i < weight->n_rows; i++) {
         uint16_t *const row = norm_row_at(&weight->t, weight->rows[i]);
         for (int64_t d = 0; d < weight->t.shape[1]; d++)
-            row[d] =
-                odd && d % 7 == 3
-                    ? (uint16_t)(0x7F81 + d % 64)
-                    : dsv4_bf16_from_f32(dsv4_value(recipe, c->seed, 3, weight->rows[i], d, 64));
+            if (odd && d % 7 == 3)
+                row[d] = (uint16_t)(0x7F81 + d % 64);
+            else
+                row[d] = dsv4_bf16_from_f32(dsv4_value(recipe, c->seed, 3, weight->rows[i], d, 64));
     }
 }
 
