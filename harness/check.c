@@ -131,6 +131,7 @@ static int start_impl(struct check *k, struct impl *impl, const char *name) {
     snprintf(report->version, sizeof report->version, "%s", DSV4_GENERATOR);
     snprintf(report->path, sizeof report->path, "%s", path);
     report->info = impl->runner.info;
+    snprintf(report->arithmetic, sizeof report->arithmetic, "BITS");
     report->graph = k->judge.graph;
     set_stem(report);
     dsv4_report_head(report, k->log);
@@ -187,6 +188,7 @@ static void apply_known(struct check *k, struct impl *impl, struct dsv4_result *
 
 /* A result is complete: it is counted, and shown if it is worth it. */
 static void tell(struct check *k, struct impl *impl, struct dsv4_result *result) {
+    if (result->verdict == DSV4_PASS && result->grade == DSV4_UNGRADED) result->grade = DSV4_EXACT;
     apply_known(k, impl, result);
     if (is_bad(result->verdict)) impl->failures++;
     const bool quiet = result->verdict == DSV4_PASS || result->verdict == DSV4_DECLINED;

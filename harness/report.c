@@ -11,6 +11,8 @@
 const char *const dsv4_verdict_names[DSV4_N_VERDICTS] = {
     "PASS", "FAIL", "CRASH", "TIMEOUT", "UNSUPPORTED", "SKIP", "XFAIL", "XPASS", "ERROR"};
 
+const char *const dsv4_grade_names[] = {"", "exact", "conformant"};
+
 struct dsv4_result *dsv4_report_add(struct dsv4_report *report, enum dsv4_verdict verdict,
                                     const char *op, const char *name) {
     report->results =
@@ -42,6 +44,7 @@ void dsv4_report_free(struct dsv4_report *report) {
         dsv4_free(result->tags);
         dsv4_free(result->message);
         dsv4_notes_free(&result->notes);
+        dsv4_free(result->outputs);
     }
     dsv4_free(report->results);
     memset(report, 0, sizeof *report);

@@ -22,8 +22,28 @@ enum dsv4_verdict {
 };
 extern const char *const dsv4_verdict_names[DSV4_N_VERDICTS];
 
+/* How a result passed. */
+enum dsv4_grade {
+    DSV4_UNGRADED,   /* it did not pass */
+    DSV4_EXACT,      /* every byte is the golden one */
+    DSV4_CONFORMANT, /* other bits, each within the bound of the declared arithmetic */
+};
+extern const char *const dsv4_grade_names[3]; /* "" "exact" "conformant" */
+
+enum { DSV4_ERROR_BINS = 12 };
+
+/* What became of one output that a bound judged. */
+struct dsv4_output {
+    char tensor[32];
+    int64_t elements, differ; /* judged; of those, with other bits than the golden ones */
+    double slack;             /* the largest |error| / bound; near 0 a bound says little */
+    /* Differing elements by |error| / bound: bin b holds (2^-(b+1), 2^-b], the last all below. */
+    int64_t bins[DSV4_ERROR_BINS];
+};
+
 struct dsv4_result {
     enum dsv4_verdict verdict;
+    enum dsv4_grade grade;
     char op[64], name[DSV4_NAME_SIZE], tier[12];
     char *file; /* the suite's; NULL: none */
     int line;
@@ -32,6 +52,8 @@ struct dsv4_result {
     char *message; /* one line; NULL for PASS */
     double seconds;
     struct dsv4_notes notes;
+    struct dsv4_output *outputs; /* those that a bound judged; NULL: none */
+    size_t n_outputs;
 };
 
 struct dsv4_report {
@@ -39,7 +61,9 @@ struct dsv4_report {
     char impl[128];   /* file stem of the plug-in */
     char path[4200];
     struct dsv4_plugin_info info;
-    bool graph; /* calls were captured once and replayed */
+    char
+        arithmetic[128]; /* what the results were graded by: "BITS", or a class and its functions */
+    bool graph;          /* calls were captured once and replayed */
     struct dsv4_result *results;
     size_t n_results;
 };
