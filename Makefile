@@ -111,6 +111,25 @@ $(B)/tests/planted/%.so: harness/tests/planted/%.c harness/tests/planted/insert.
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS_ALL) -shared -o $@ $< -ldl
 
+# The reference in other arithmetic, each variant with its class: harness/tests/variants/NAME.h stands before its ops.
+VARIANT_CLASS_contracted := F32-ANY
+VARIANT_CLASS_rounded := F32-ANY
+VARIANT_CLASS_ulp := F32-ANY exp=2 log=2 rsqrt=2 divide=0.5
+VARIANT_CLASS_truncated := TC25-RZ
+VARIANTS := $(patsubst harness/tests/variants/%.h,%,$(filter-out %/numbers.h,$(wildcard harness/tests/variants/*.h)))
+define VARIANT
+$(O)/variants/$(1)/%.o: %.c harness/tests/variants/$(1).h harness/tests/variants/numbers.h $(O)/flags
+	$$(call say,CC,$$< as $(1))
+	@mkdir -p $$(@D)
+	$$(Q)$$(CC) $$(CFLAGS_ALL) -O1 $(if $(filter contracted,$(1)),-ffp-contract=fast) -include harness/tests/variants/$(1).h \
+	-D'VARIANT_CLASS="$(VARIANT_CLASS_$(1))"' -MMD -MP -c -o $$@ $$<
+$(B)/tests/variants/$(1).so: $(patsubst %.c,$(O)/variants/$(1)/%.o,$(wildcard reference/ops/*.c) harness/tests/variants/plugin.c) $(O)/libref.a
+	$$(call say,LD,$$@)
+	@mkdir -p $$(@D)
+	$$(Q)$$(CC) $$(CFLAGS_ALL) -shared -Wl,--exclude-libs,ALL -o $$@ $$^ -lm
+endef
+$(foreach variant,$(VARIANTS),$(eval $(call VARIANT,$(variant))))
+
 # A HIP runtime and a HIP plug-in without a GPU, for the tests of the device path.
 FAKE := $(B)/tests/fake/lib/libamdhip64.so.7 $(B)/tests/fake/hip_plugin.so
 $(B)/tests/fake/lib/libamdhip64.so.7: harness/tests/fake/hip_runtime.c $(O)/flags
@@ -442,6 +461,12 @@ check-plugin: $(DEVICE_BUILD) ## replay the smoke cases against PLUGIN=path.so (
 
 selftest: $(CPU_BUILD) $(if $(OP),,$(PLANTED)) ## catch every mutant and, without OP=, every planted plug-in
 	$(Q)$(B)/dsv4cts selftest $(if $(OP),--op '$(OP)',--planted harness/tests/planted/EXPECTED)
+
+# Every variant must pass; --seeds makes fresh inputs. Then every mutant must fail by bounds too, or be right by them.
+bounds: $(CPU_BUILD) $(VARIANTS:%=$(B)/tests/variants/%.so) ## prove the bounds: right variants pass (SEEDS= inputs each), wrong references fail
+	$(Q)$(B)/dsv4cts check $(foreach variant,$(VARIANTS),--impl $(B)/tests/variants/$(variant).so) $(FILTERS) --seeds $(or $(SEEDS),3) --report $(REPORTS)/bounds
+	$(Q)for class in F32-ANY TC25-RZ CDNA3-FLOOR24; do $(B)/dsv4cts selftest --class $$class $(if $(OP),--op '$(OP)') >$(REPORTS)/bounds/$$class.txt || \
+	{ grep -v 'killed by' $(REPORTS)/bounds/$$class.txt; exit 1; }; echo "$$class: $$(tail -n 1 $(REPORTS)/bounds/$$class.txt)"; done
 
 vectors: $(CPU_BUILD) ## write the golden vectors and MANIFEST
 	$(Q)$(B)/dsv4cts gen $(FILTERS) $(LAYERS)

@@ -29,8 +29,9 @@ struct impl {
 struct check {
     struct dsv4_filter filter;
     struct dsv4_texts names; /* --impl */
-    const char *format, *directory, *vectors, *mode, *layer;
-    int64_t first, device, timeout, poison;
+    const char *format, *directory, *vectors, *mode, *layer, *class;
+    dsv4_arithmetic arithmetic;
+    int64_t first, device, timeout, poison, seeds;
     bool do_dump, verbose, fresh;
     struct dsv4_judge judge;
     struct dsv4_suite suite;
@@ -44,31 +45,58 @@ struct check {
     FILE *log;    /* text for people: standard output, or standard error beside JSON and JUnit */
 };
 
+/* What no option says by itself. */
+static int check_options(struct check *k, struct dsv4_err *err) {
+    if (strcmp(k->format, "text") != 0 && strcmp(k->format, "json") != 0 &&
+        strcmp(k->format, "junit") != 0)
+        dsv4_fail(err, "--format: '%.40s' is not text, json or junit", k->format);
+    else if (strcmp(k->mode, "eager") != 0 && strcmp(k->mode, "graph") != 0)
+        dsv4_fail(err, "--mode: '%.40s' is not eager or graph", k->mode);
+    else if (k->layer != NULL && dsv4_filter_narrows(&k->filter))
+        dsv4_fail(err, "--layer runs all calls of a layer; leave --op, --case, --tag, --tier, "
+                       "--dialect and --shard out");
+    else if (k->judge.repeat < 1)
+        dsv4_fail(err, "--repeat: each case runs at least once");
+    else if (k->timeout < 1)
+        dsv4_fail(err, "--timeout: at least one second");
+    else if (k->names.n > MAX_IMPLS)
+        dsv4_fail(err, "--impl: at most %d", MAX_IMPLS);
+    else if (k->seeds < 0 || (k->seeds > 0 && k->layer != NULL))
+        dsv4_fail(err, "--seeds: at least one; of cases, not of layers");
+    else if (k->class != NULL && dsv4_arithmetic_parse(&k->arithmetic, k->class, err) == 0)
+        k->judge.arithmetic = &k->arithmetic;
+    return err->text[0] != '\0' ? -1 : 0;
+}
+
 static int read_options(struct check *k, int argc, char **argv) {
     const struct dsv4_option options[] = {
         {"--impl",    DSV4_OPTION_TEXTS,  &k->names,        "IMPL",
-         "ref, cuda, hip or a plug-in's path; may be repeated"                                           },
+         "ref, cuda, hip or a plug-in's path; may be repeated"                                            },
         {"--layer",   DSV4_OPTION_TEXT,   &k->layer,        "GLOB",
-         "whole layers in place of cases: suites/layers/GLOB.yaml"                                       },
+         "whole layers in place of cases: suites/layers/GLOB.yaml"                                        },
         {"--format",  DSV4_OPTION_TEXT,   &k->format,       "FORM",
-         "standard output as text, json or junit"                                                        },
+         "standard output as text, json or junit"                                                         },
         {"--report",  DSV4_OPTION_TEXT,   &k->directory,    "DIR",
-         "also write DIR/<impl>.{txt,json,xml,html}"                                                     },
+         "also write DIR/<impl>.{txt,json,xml,html}"                                                      },
         {"--mode",    DSV4_OPTION_TEXT,   &k->mode,         "MODE",
-         "eager, or graph: capture each call once and replay it"                                         },
-        {"--first",   DSV4_OPTION_NUMBER, &k->first,        "N",    "stop after N failures"              },
+         "eager, or graph: capture each call once and replay it"                                          },
+        {"--class",   DSV4_OPTION_TEXT,   &k->class,        "CLASS",
+         "judge by bounds: F32-ANY, TC25-RZ, ..., perhaps with exp=ULP rsqrt=ULP ..."                     },
+        {"--first",   DSV4_OPTION_NUMBER, &k->first,        "N",     "stop after N failures"              },
         {"--repeat",  DSV4_OPTION_NUMBER, &k->judge.repeat, "N",
-         "run each case N times; every run must give the same bytes"                                     },
+         "run each case N times; every run must give the same bytes"                                      },
         {"--dump",    DSV4_OPTION_FLAG,   &k->do_dump,      NULL,
-         "write wrong outputs as .npz beside the report"                                                 },
-        {"--device",  DSV4_OPTION_NUMBER, &k->device,       "N",    "which device"                       },
-        {"--timeout", DSV4_OPTION_NUMBER, &k->timeout,      "S",    "seconds that one case may take (60)"},
-        {"--poison",  DSV4_OPTION_NUMBER, &k->poison,       "SEED", "what untouched bytes hold"          },
+         "write wrong outputs as .npz beside the report"                                                  },
+        {"--device",  DSV4_OPTION_NUMBER, &k->device,       "N",     "which device"                       },
+        {"--timeout", DSV4_OPTION_NUMBER, &k->timeout,      "S",     "seconds that one case may take (60)"},
+        {"--poison",  DSV4_OPTION_NUMBER, &k->poison,       "SEED",  "what untouched bytes hold"          },
         {"--vectors", DSV4_OPTION_TEXT,   &k->vectors,      "DIR",
-         "where the golden vectors are (vectors)"                                                        },
+         "where the golden vectors are (vectors)"                                                         },
+        {"--seeds",   DSV4_OPTION_NUMBER, &k->seeds,        "N",
+         "run each case with N inputs of its recipe, all made now"                                        },
         {"--fresh",   DSV4_OPTION_FLAG,   &k->fresh,        NULL,
-         "make all answers now; read neither vectors nor MANIFEST"                                       },
-        {"--verbose", DSV4_OPTION_FLAG,   &k->verbose,      NULL,   "a line for every case"              },
+         "make all answers now; read neither vectors nor MANIFEST"                                        },
+        {"--verbose", DSV4_OPTION_FLAG,   &k->verbose,      NULL,    "a line for every case"              },
     };
     struct dsv4_command command = {.usage = "check [OPTIONS]",
                                    .options = options,
@@ -77,21 +105,8 @@ static int read_options(struct check *k, int argc, char **argv) {
     const int status = dsv4_command_start(&command, argc, argv);
     struct dsv4_err err = {0};
     if (status >= 0) return status;
-    if (strcmp(k->format, "text") != 0 && strcmp(k->format, "json") != 0 &&
-        strcmp(k->format, "junit") != 0)
-        dsv4_fail(&err, "--format: '%.40s' is not text, json or junit", k->format);
-    else if (strcmp(k->mode, "eager") != 0 && strcmp(k->mode, "graph") != 0)
-        dsv4_fail(&err, "--mode: '%.40s' is not eager or graph", k->mode);
-    else if (k->layer != NULL && dsv4_filter_narrows(&k->filter))
-        dsv4_fail(&err, "--layer runs all calls of a layer; leave --op, --case, --tag, --tier, "
-                        "--dialect and --shard out");
-    else if (k->judge.repeat < 1)
-        dsv4_fail(&err, "--repeat: each case runs at least once");
-    else if (k->timeout < 1)
-        dsv4_fail(&err, "--timeout: at least one second");
-    else if (k->names.n > MAX_IMPLS)
-        dsv4_fail(&err, "--impl: at most %d", MAX_IMPLS);
-    if (err.text[0] != '\0') return dsv4_err_print(&err);
+    if (check_options(k, &err) != 0) return dsv4_err_print(&err);
+    k->fresh |= k->seeds > 0;
     if (k->filter.tiers == 0) k->filter.tiers = 1U << DSV4_SMOKE;
     if (k->names.n == 0) k->names.at[k->names.n++] = "ref";
     if (k->do_dump) k->judge.dump = k->directory != NULL ? k->directory : "reports/dump";
@@ -131,7 +146,11 @@ static int start_impl(struct check *k, struct impl *impl, const char *name) {
     snprintf(report->version, sizeof report->version, "%s", DSV4_GENERATOR);
     snprintf(report->path, sizeof report->path, "%s", path);
     report->info = impl->runner.info;
-    snprintf(report->arithmetic, sizeof report->arithmetic, "BITS");
+    if (k->class != NULL)
+        dsv4_arithmetic_text(report->arithmetic, sizeof report->arithmetic, &k->arithmetic);
+    else
+        snprintf(report->arithmetic, sizeof report->arithmetic,
+                 impl->runner.info.declares ? "as the plug-in declares for each call" : "BITS");
     report->graph = k->judge.graph;
     set_stem(report);
     dsv4_report_head(report, k->log);
@@ -256,6 +275,37 @@ static void run_everywhere(struct check *k, const struct subject *subject) {
     save_now_and_then(k);
 }
 
+static void run_seed(struct check *k, const struct dsv4_suite_case *s, uint64_t seed,
+                     struct dsv4_result **results) {
+    struct dsv4_suite_case one = *s;
+    struct dsv4_vector v = {0};
+    struct dsv4_err err = {0};
+    if (seed > 0) one.seed = s->seed + seed * UINT64_C(0x9E3779B97F4A7C15);
+    const int status = dsv4_answers_get(&k->answers, &v, &one, &err);
+    for (size_t j = 0; j < k->n_impls; j++) {
+        if (results[j] == NULL || (seed > 0 && results[j]->verdict != DSV4_PASS)) continue;
+        if (status == 0)
+            dsv4_judge_call(results[j], &k->impls[j].runner, &v, &one, &k->judge);
+        else
+            results[j]->verdict = DSV4_BROKEN;
+        if (status != 0) dsv4_result_say(results[j], "%s: %s", err.file, err.text);
+        if (is_bad(results[j]->verdict))
+            dsv4_notes_add(&results[j]->notes, "seed", "%llu", (unsigned long long)v.c.seed);
+    }
+    dsv4_vector_free(&v);
+}
+
+/* One case with many inputs is one result: that of the first input that fails. */
+static void run_seeds(struct check *k, const struct dsv4_suite_case *s) {
+    struct dsv4_result *results[MAX_IMPLS] = {0};
+    for (size_t j = 0; j < k->n_impls; j++)
+        if (k->impls[j].start == DSV4_OK) results[j] = add_result(&k->impls[j], s);
+    for (int64_t seed = 0; seed < k->seeds; seed++) run_seed(k, s, (uint64_t)seed, results);
+    for (size_t j = 0; j < k->n_impls; j++)
+        if (results[j] != NULL) tell(k, &k->impls[j], results[j]);
+    save_now_and_then(k);
+}
+
 static void run_one_case(struct check *k, const struct dsv4_suite_case *s) {
     struct dsv4_vector v = {0};
     struct dsv4_err err = {0};
@@ -344,9 +394,11 @@ static int run_all(struct check *k) {
     const struct dsv4_suite_case **const cases = dsv4_filter_select(&k->filter, &k->suite, &n);
     const struct dsv4_suite_sequence **const sequences =
         dsv4_filter_sequences(&k->filter, &k->suite, &n_sequences);
-    const size_t all = n + n_sequences;
+    const size_t all = n + (k->seeds > 0 ? 0 : n_sequences);
     for (size_t i = 0; i < all; i++) {
-        if (i < n)
+        if (k->seeds > 0 && i < n)
+            run_seeds(k, cases[i]);
+        else if (i < n)
             run_one_case(k, cases[i]);
         else
             run_one_sequence(k, sequences[i - n]);

@@ -37,15 +37,16 @@ void dsv4_result_say(struct dsv4_result *result, const char *format, ...) {
     result->message = dsv4_copy_text(text);
 }
 
+void dsv4_result_free(struct dsv4_result *result) {
+    dsv4_free(result->file);
+    dsv4_free(result->tags);
+    dsv4_free(result->message);
+    dsv4_notes_free(&result->notes);
+    dsv4_free(result->outputs);
+}
+
 void dsv4_report_free(struct dsv4_report *report) {
-    for (size_t i = 0; i < report->n_results; i++) {
-        struct dsv4_result *const result = &report->results[i];
-        dsv4_free(result->file);
-        dsv4_free(result->tags);
-        dsv4_free(result->message);
-        dsv4_notes_free(&result->notes);
-        dsv4_free(result->outputs);
-    }
+    for (size_t i = 0; i < report->n_results; i++) dsv4_result_free(&report->results[i]);
     dsv4_free(report->results);
     memset(report, 0, sizeof *report);
 }

@@ -73,6 +73,7 @@ struct dsv4_result *dsv4_report_add(struct dsv4_report *report, enum dsv4_verdic
                                     const char *op, const char *name);
 void dsv4_result_say(struct dsv4_result *result, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+void dsv4_result_free(struct dsv4_result *result);
 void dsv4_report_free(struct dsv4_report *report);
 
 void dsv4_report_count(const struct dsv4_report *report, size_t counts[DSV4_N_VERDICTS]);

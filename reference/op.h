@@ -106,6 +106,7 @@ struct dsv4_value {
 };
 
 struct dsv4_op;
+struct dsv4_admission;
 
 /* A case: one op with one set of parameters. After dsv4_case_shape() its tensors have shapes, after
  * dsv4_case_place() offsets in one arena, after dsv4_case_bind() pointers. */
@@ -159,6 +160,13 @@ struct dsv4_op {
     void (*trace)(const struct dsv4_case *c, size_t slot, int64_t offset, char *line, size_t size);
 
     void (*work)(const struct dsv4_case *c, struct dsv4_work *work);
+
+    /* Optional. Gives each output element that other arithmetic than the canon's may change its ball (bound/admit.h),
+     * derived from the inputs alone; `call` is as the kernel found it. NULL: every output is exact. */
+    void (*bound)(const dsv4_call *call, struct dsv4_admission *a);
+    /* With bound: names of mutants that are right in other arithmetic, another order of a sum or another place for a
+     * rounding, separated by spaces. Bits kill them, the bound must admit them. NULL: none. */
+    const char *latitude;
 };
 
 /* The members of a descriptor that every op file gives the same names. */
