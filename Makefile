@@ -465,7 +465,7 @@ selftest: $(CPU_BUILD) $(if $(OP),,$(PLANTED)) ## catch every mutant and, withou
 # Every variant must pass; --seeds makes fresh inputs. Then every mutant must fail by bounds too, or be right by them.
 bounds: $(CPU_BUILD) $(VARIANTS:%=$(B)/tests/variants/%.so) ## prove the bounds: right variants pass (SEEDS= inputs each), wrong references fail
 	$(Q)$(B)/dsv4cts check $(foreach variant,$(VARIANTS),--impl $(B)/tests/variants/$(variant).so) $(FILTERS) --seeds $(or $(SEEDS),3) --report $(REPORTS)/bounds
-	$(Q)for class in F32-ANY TC25-RZ CDNA3-FLOOR24; do $(B)/dsv4cts selftest --class $$class $(if $(OP),--op '$(OP)') >$(REPORTS)/bounds/$$class.txt || \
+	$(Q)for class in F32-ANY TC25-RZ TC13-PROMOTE128 CDNA3-FLOOR24; do $(B)/dsv4cts selftest --class $$class $(if $(OP),--op '$(OP)') >$(REPORTS)/bounds/$$class.txt || \
 	{ grep -v 'killed by' $(REPORTS)/bounds/$$class.txt; exit 1; }; echo "$$class: $$(tail -n 1 $(REPORTS)/bounds/$$class.txt)"; done
 
 vectors: $(CPU_BUILD) ## write the golden vectors and MANIFEST

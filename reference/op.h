@@ -165,7 +165,8 @@ struct dsv4_op {
      * derived from the inputs alone; `call` is as the kernel found it. NULL: every output is exact. */
     void (*bound)(const dsv4_call *call, struct dsv4_admission *a);
     /* With bound: names of mutants that are right in other arithmetic, another order of a sum or another place for a
-     * rounding, separated by spaces. Bits kill them, the bound must admit them. NULL: none. */
+     * rounding, separated by spaces; NAME@CLASS where one class alone has it so. Bits kill them, the bound must admit them.
+     * NULL: none. */
     const char *latitude;
 };
 

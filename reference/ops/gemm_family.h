@@ -80,8 +80,8 @@ static inline enum gemm_wrong gemm_wrong_of(const struct dsv4_op *op, int mutant
                     "about N(0, 96); all finite codes; of 4 values; 1 of 8 not zero; blocks that " \
                     "nearly cancel; blocks that cancel blocks; the same of large and tiny codes")
 #define GEMM_SCALES_PARAM                                                                          \
-    DSV4_PARAM_NAME("scales", INPUT, "pow2", "pow2 free tiny",                                     \
-                    "powers of two; any fp32; bytes 0..3 against bytes 245..248")
+    DSV4_PARAM_NAME("scales", INPUT, "pow2", "pow2 free tiny one",                                 \
+                    "powers of two; any fp32; bytes 0..3 against bytes 245..248; 1")
 #define GEMM_VIEW_PARAM                                                                            \
     DSV4_PARAM_NAME("view", INPUT, "dense", "dense wide",                                          \
                     "wide: rows lie apart, as slices of larger buffers do")

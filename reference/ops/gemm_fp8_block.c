@@ -19,7 +19,7 @@
 #include <stdio.h>
 
 #include "../memory.h"
-#include "gemm_family.h"
+#include "gemm_bound.h"
 
 enum { A, A_SCALE, B, B_SCALE, OUT };
 enum { STREAM_A = 1, STREAM_B = 2, STREAM_A_SCALE = 3, STREAM_B_SCALE = 4 };
@@ -277,13 +277,11 @@ static void multiply(const struct gemm *g) {
 
 const struct dsv4_op dsv4_op_gemm_fp8_block;
 
-static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
+static struct gemm gemm_of(const dsv4_call *call, enum gemm_wrong wrong) {
     const dsv4_tensor *const tensors = call->tensors;
-    const enum gemm_wrong wrong = gemm_wrong_of(&dsv4_op_gemm_fp8_block, mutant);
     const bool ocp = dsv4_is(call, "fp8", "ocp") != (wrong == GEMM_FP8_MIXED);
     const int last = tensors[A].ndim - 1;
     struct gemm g = {.a = tensors[A], .b = tensors[B], .out = tensors[OUT], .wrong = wrong};
-    (void)err;
     if (wrong == GEMM_A_DENSE) g.a = gemm_dense(&g.a);
     if (wrong == GEMM_B_DENSE) g.b = gemm_dense(&g.b);
     if (wrong == GEMM_OUT_DENSE) g.out = gemm_dense(&g.out);
@@ -298,8 +296,52 @@ static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
                      wrong);
     for (int code = 0; code < 256; code++)
         g.values[code] = (double)dsv4_fp8_to_f32((uint8_t)code, ocp ? DSV4_OCP : DSV4_FNUZ240);
-    for (g.group = 0; g.group < (last == 2 ? g.a.shape[1] : 1); g.group++) multiply(&g);
+    return g;
+}
+
+static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
+    struct gemm g = gemm_of(call, gemm_wrong_of(&dsv4_op_gemm_fp8_block, mutant));
+    (void)err;
+    for (g.group = 0; g.group < (g.a.ndim == 3 ? g.a.shape[1] : 1); g.group++) multiply(&g);
     return DSV4_OK;
+}
+
+/* gemm_bound.c; errors of different outputs are independent of each other, so the whole tensor is checked too. */
+static void bound_row(const struct gemm *g, struct dsv4_admission *a, int64_t m,
+                      struct dsv4_ball *balls, double *variances) {
+    const uint8_t *const row = (const uint8_t *)gemm_row(&g->a, m, g->group);
+    for (int64_t n = 0; n < g->n; n++) {
+        const uint8_t *const weight = (const uint8_t *)gemm_weight(&g->b, n, g->group);
+        struct gemm_dot dot = {0};
+        for (int64_t block = 0; block < g->blocks; block++) {
+            const int64_t begin = block * GEMM_BLOCK, left = g->k - begin;
+            const int64_t size = left < GEMM_BLOCK ? left : GEMM_BLOCK;
+            double x[GEMM_BLOCK], y[GEMM_BLOCK];
+            for (int64_t k = 0; k < size; k++) x[k] = g->values[row[begin + k]];
+            for (int64_t k = 0; k < size; k++) y[k] = g->values[weight[begin + k]];
+            gemm_dot_add(&dot, x, y, size, (double)gemm_scale(&g->a_scale, g->group, m, block),
+                         (double)gemm_scale(&g->b_scale, g->group, b_scale_row(g, n), block));
+        }
+        balls[n] = gemm_dot_ball(&dot, &a->arithmetic, DSV4_SUM_FP8, &variances[n]);
+    }
+    const struct dsv4_row to = {
+        OUT, gemm_row(&g->out, m, g->group) - (char *)g->out.data, 2, DSV4_AS_BF16, g->n, 1};
+    dsv4_admit(a, &to, balls, variances);
+}
+
+static void bound(const dsv4_call *call, struct dsv4_admission *a) {
+    struct gemm g = gemm_of(call, GEMM_RIGHT);
+    for (g.group = 0; g.group < (g.a.ndim == 3 ? g.a.shape[1] : 1); g.group++) {
+#pragma omp parallel
+        {
+            double *const variances = dsv4_alloc((size_t)(g.n + 1) * sizeof *variances);
+            struct dsv4_ball *const balls = dsv4_alloc((size_t)(g.n + 1) * sizeof *balls);
+#pragma omp for schedule(dynamic)
+            for (int64_t m = 0; m < g.m; m++) bound_row(&g, a, m, balls, variances);
+            dsv4_free(balls);
+            dsv4_free(variances);
+        }
+    }
 }
 
 static void trace(const struct dsv4_case *c, size_t slot, int64_t offset, char *line, size_t size) {
@@ -317,5 +359,8 @@ const struct dsv4_op dsv4_op_gemm_fp8_block = {
     .name = "gemm_fp8_block",
     .summary = "FP8 by FP8 with a scale per block of 128, exact partials, also grouped",
     .source = "DeepSeek fp8_gemm; DeepGEMM fp8_gemm_nt, fp8_einsum \"bhr,hdr->bhd\"",
+    .bound = bound,
+    .latitude =
+        "scales-in-turn added partial-fp32 one-chain descending partial-14-bits@TC13-PROMOTE128",
     DSV4_OP_PARTS,
 };
