@@ -231,6 +231,9 @@ void dsv4_unpack(void *data, const struct dsv4_case_tensor *t, const void *packe
 int64_t dsv4_storage_offset(const struct dsv4_case_tensor *t, int64_t packed_offset);
 int64_t dsv4_packed_offset(const struct dsv4_case_tensor *t, int64_t storage_offset);
 
+/* Where row `row` of a placed tensor lies in the arena, with a guard band of the gaps before and after it. */
+void dsv4_row_band(const struct dsv4_case_tensor *t, int64_t row, int64_t *first, int64_t *last);
+
 /* Parameters of a case by name; the name must be one of the op's (asserted). */
 int64_t dsv4_case_int(const struct dsv4_case *c, const char *name);
 float dsv4_case_float(const struct dsv4_case *c, const char *name);

@@ -30,6 +30,17 @@ void idx_logits_shape(struct dsv4_case *c, size_t q, size_t weights, size_t out,
     c->tensors[weights].align = c->tensors[out].align = 4;
 }
 
+void idx_logits_spread(struct dsv4_case *c, size_t out, const bool *written, bool sparse) {
+    const int64_t gap = dsv4_case_int(c, "row_gap"), rows = c->tensors[out].t.shape[0];
+    int64_t *const live = dsv4_case_alloc(c, (size_t)(rows + 1) * sizeof *live);
+    int64_t n = 0;
+    if (gap == 0 && !sparse) return;
+    for (int64_t r = 0; r < rows; r++)
+        if (written[r] || dsv4_case_int(c, "clean") != 0) live[n++] = r;
+    dsv4_widen(c, out, 0, 4 * gap);
+    dsv4_live_rows(c, out, live, n);
+}
+
 uint8_t idx_logits_code(const struct dsv4_case *c, uint64_t stream, int64_t row, int64_t dim) {
     static const float some[] = {0.0f, 1.0f, -1.5f, 2.0f};
     const char *const word = dsv4_case_word(c, "codes");

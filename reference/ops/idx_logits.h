@@ -51,6 +51,9 @@ enum idx_logits_wrong {
     IDX_OUT_WRAPS,
     IDX_TOKEN_BY_TOKEN,
     IDX_LAYOUT_MIXED,
+    IDX_END_UNCLAMPED,
+    IDX_NEGATIVE_WRAPS,
+    IDX_LIMIT_UNCLAMPED,
 };
 
 #define IDX_MUTANTS_OF_SCORES                                                                      \
@@ -73,7 +76,8 @@ enum idx_logits_wrong {
         {"clean-other", "columns without a key cleaned where they are not, or the reverse",        \
          IDX_CLEAN_OTHER},                                                                         \
         {"clean-zero", "columns without a key set to 0; they are -inf", IDX_CLEAN_ZERO},           \
-        {"out-dense", "rows of logits taken as contiguous; they have a stride", IDX_OUT_DENSE}, {  \
+        {"out-dense", "rows of logits taken as contiguous; they have a stride", IDX_OUT_DENSE},    \
+        {"out-wraps", "byte offset of a row of logits computed in 32 bits", IDX_OUT_WRAPS}, {      \
         "q-dense", "rows of q taken as contiguous; they have a stride", IDX_Q_DENSE                \
     }
 
@@ -86,6 +90,9 @@ enum idx_logits_wrong {
                         "key scales: powers of two, as writers make them; or any"),                \
         DSV4_PARAM_NAME("weights", INPUT, "normal", "normal positive negative zero",               \
                         "head weights"),                                                           \
+        DSV4_PARAM_INT("row_gap", INPUT, 0, 0, 1 << 30,                                            \
+                       "columns between the rows of out; rows that nothing is written to are "     \
+                       "not there at all then"),                                                   \
         KV_VIEW_PARAM
 
 /* Keys of one run: where key n's codes lie, 16 at a time, and its scale. */
@@ -110,6 +117,9 @@ int idx_logits_check_heads(const struct dsv4_case *c, struct dsv4_err *err);
 enum idx_logits_wrong idx_logits_wrong_of(const struct dsv4_op *op, int mutant);
 void idx_logits_shape(struct dsv4_case *c, size_t q, size_t weights, size_t out, int64_t rows,
                       int64_t columns);
+
+/* Puts the rows of out row_gap apart; then, or if `sparse`, only those that are written (or cleaned) are there. */
+void idx_logits_spread(struct dsv4_case *c, size_t out, const bool *written, bool sparse);
 void idx_logits_fill(const struct dsv4_case *c, size_t q, size_t weights);
 
 /* A finite code, and a scale. `dim` is the channel. */
