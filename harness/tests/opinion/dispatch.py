@@ -39,4 +39,38 @@ def moe_expert_count(call):
     return True
 
 
-OPS = {f.__name__: f for f in (moe_expert_count,)}
+def stretches(owner, experts, align):
+    """Where each expert's places begin and end, and its slots in their order."""
+    begin, found = 0, []
+    for e in range(experts):
+        slots = np.flatnonzero(owner == e)
+        end = begin + -(-len(slots) // align) * align
+        found.append((begin, end, slots))
+        begin = end
+    return found, begin
+
+
+def moe_align_block_size(call):
+    experts, block = call.int("experts"), call.int("block_size")
+    names = np.arange(experts)
+    owner = experts_of(call, experts)
+    if call.params["invalid"] == "marked" and call.get("expert_map") is not None:
+        names = call["expert_map"].at(np.arange(call["expert_map"].shape[0])).astype(np.int64)
+        ids = ids_of(call).ravel()
+        owner = np.where((ids >= 0) & (ids < len(names)), ids, -1)
+    found, total = stretches(owner, len(names), block)
+    places = np.full(call.outputs["sorted_token_ids"].shape[0], len(owner))
+    blocks = call.outputs["expert_ids"].shape[0]
+    owners = []
+    for e, (begin, end, slots) in enumerate(found):
+        places[begin:begin + len(slots)] = slots
+        owners += [names[e]] * ((end - begin) // block)
+    put_line(call, "sorted_token_ids", places)
+    put_line(call, "num_tokens_post_pad", [total])
+    if call.params["tail"] != "untouched":
+        owners += [-1 if call.params["tail"] == "minus_one" else names[0]] * (blocks - len(owners))
+    put_line(call, "expert_ids", owners)
+    return True
+
+
+OPS = {f.__name__: f for f in (moe_expert_count, moe_align_block_size)}
