@@ -522,6 +522,11 @@ test: ## run everything that needs no GPU
 bench: $(ARCH_BUILD) ## measure the implementation of ARCH beside this machine's copy bandwidth
 	$(Q)$(B)/dsv4cts bench --impl '$(IMPL)' $(FILTERS) $(if $(CASE),,--case '$(if $(filter cpu,$(ARCH)),host-*,device-*)') --report $(REPORTS)/$(ARCH) $(ARGS)
 
+STATED = $(REPORTS)/$(ARCH)/statement
+statement: $(ARCH_BUILD) ## run smoke and full of ARCH (or TIER=, PLUGIN=), and pack the results for `dsv4cts verify`; KEY=file
+	$(if $(filter hip,$(ARCH_IMPL)),+)$(Q)rm -rf $(STATED); $(CHECK) $(if $(TIER),,--tier smoke,full) --impl '$(or $(PLUGIN),$(IMPL))' --report $(STATED); \
+	for report in $(STATED)/*.json; do $(B)/dsv4cts statement --output $${report%.json}.zip $(if $(KEY),--key '$(KEY)') $$report || exit; done
+
 report: $(B)/dsv4cts ## merge the results under reports/ into reports/index.html
 	$(Q)$(B)/dsv4cts report --format html --output $(REPORTS)/index.html $(wildcard $(REPORTS)/*/*.json)
 
