@@ -82,6 +82,15 @@ $(O)/%.o: %.c $(O)/flags
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
 
+# The style and script of the HTML report, as arrays.
+PAGE_INC := $(patsubst %,$(O)/%.inc,$(wildcard harness/page/*))
+$(O)/harness/page/%.inc: harness/page/%
+	@mkdir -p $(@D)
+	$(Q)od -An -v -tu1 $< | sed 's/[0-9][0-9]*/&,/g' >$@.part && mv $@.part $@
+
+$(O)/harness/report_page.o: $(PAGE_INC)
+$(O)/harness/report_page.o: private CFLAGS_ALL += -I$(O)
+
 $(O)/libref.a: $(call obj,$(REF_SRC))
 	$(call say,AR,$@)
 	@rm -f $@
@@ -536,7 +545,12 @@ test: ## run everything that needs no GPU
 	+$(Q)harness/test.sh
 
 bench: $(ARCH_BUILD) ## measure the implementation of ARCH beside this machine's copy bandwidth
-	$(Q)$(B)/dsv4cts bench --impl '$(IMPL)' $(FILTERS) $(if $(CASE),,--case '$(if $(filter cpu,$(ARCH)),host-*,device-*)') $(ARGS)
+	$(Q)$(B)/dsv4cts bench --impl '$(IMPL)' $(FILTERS) $(if $(CASE),,--case '$(if $(filter cpu,$(ARCH)),host-*,device-*)') --report $(REPORTS)/$(ARCH) $(ARGS)
+
+STATED = $(REPORTS)/$(ARCH)/statement
+statement: $(ARCH_BUILD) ## run smoke and full of ARCH (or TIER=, PLUGIN=), and pack the results for `dsv4cts verify`; KEY=file
+	$(if $(filter hip,$(ARCH_IMPL)),+)$(Q)rm -rf $(STATED); $(CHECK) $(if $(TIER),,--tier smoke,full) --impl '$(or $(PLUGIN),$(IMPL))' --report $(STATED); \
+	for report in $(STATED)/*.json; do $(B)/dsv4cts statement --output $${report%.json}.zip $(if $(KEY),--key '$(KEY)') $$report || exit; done
 
 report: $(B)/dsv4cts ## merge the results under reports/ into reports/index.html
 	$(Q)$(B)/dsv4cts report --format html --output $(REPORTS)/index.html $(wildcard $(REPORTS)/*/*.json)

@@ -76,6 +76,7 @@ static void open_plugin(struct dsv4_session *w, const struct dsv4_request *reque
         return;
     }
     w->device->describe(info->describe, sizeof info->describe);
+    info->n_devices = w->device->count;
     info->emulated =
         strstr(info->describe, "emulated") != NULL || strstr(info->name, "emulated") != NULL;
     if (w->device->stream_create(&w->stream) != DSV4_OK) {

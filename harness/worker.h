@@ -52,6 +52,7 @@ struct dsv4_request {
 struct dsv4_plugin_info {
     char name[64], version[64], device[16];
     char describe[512]; /* the device, in words */
+    int n_devices;      /* of its kind in this machine */
     bool has_canary;
     int canary; /* DSV4_OK or DSV4_ERROR */
     char canary_line[512];

@@ -157,9 +157,9 @@ GPU_DEVICE void mhc_squares_streams(float &first, float &second, const struct mh
     while (begin < end) {
         const int j = mhc_stream_of(a, begin), stop = (j + 1) * a.hidden;
         const int steps = ((stop < end ? stop : end) - begin) / DOTS_PARTIALS;
-        const uint32_t *at = (const uint32_t *)(a.rows.data + row * a.rows.row +
-                                                j * a.rows.stream) +
-                             (begin - j * a.hidden) / 2 + gpu_lane();
+        const uint32_t *at =
+            (const uint32_t *)(a.rows.data + row * a.rows.row + j * a.rows.stream) +
+            (begin - j * a.hidden) / 2 + gpu_lane();
         begin += steps * DOTS_PARTIALS;
         DOTS_DEEP_UNROLL for (int i = 0; i < steps; i++) {
             const uint32_t codes = at[i * TEAM];

@@ -34,7 +34,8 @@ enum {
 struct mhc_few_args {
     struct mhc_dots a;
     int64_t tasks; /* blocks of the grid that have dots */
-    int blocks, each, slots, pitch; /* blocks of 128 of a part, of a rank, summed at once; floats of a row */
+    int blocks, each, slots,
+        pitch; /* blocks of 128 of a part, of a rank, summed at once; floats of a row */
 };
 
 /* First block of 128, how many; where they lie along k. */
@@ -198,8 +199,9 @@ __global__ void FEW_CLUSTER __launch_bounds__(FEW_THREADS)
     const int rank = (int)(gpu_block() % FEW_RANKS), per_tile = a.groups * a.splits;
     const int64_t task = gpu_block() / FEW_RANKS, tile = task / per_tile;
     const int rest = (int)(task - tile * per_tile), part = rest / a.groups;
-    struct mhc_few_place place = {tile * FEW_ROWS, rest % a.groups * 4 * ON, part * a.part,
-                                  (part + 1) * a.part, rank * f.each, (rank + 1) * f.each};
+    struct mhc_few_place place = {tile * FEW_ROWS, rest % a.groups * 4 * ON,
+                                  part * a.part,   (part + 1) * a.part,
+                                  rank * f.each,   (rank + 1) * f.each};
     if (place.last > f.blocks) place.last = f.blocks;
     mhc_few_sums<SOURCE, ON>(sums, x, x + FEW_ROWS * f.pitch, f, place);
     for (int i = (int)gpu_thread(); i < FEW_SUMS_ROWS * 4 * ON; i += FEW_THREADS) {
@@ -226,11 +228,10 @@ static bool mhc_few_launch(int *status, struct mhc_few_args f, gpu_stream stream
     f.pitch = f.slots * DOTS_BLOCK + 4;
     if (f.a.groups != 0) f.a.groups = OUTPUTS / (4 * ON);
     f.tasks = call_ceil(f.a.tokens, FEW_ROWS) * f.a.splits * f.a.groups * FEW_RANKS;
-    const int64_t squares = f.a.with_squares
-                                ? call_ceil(f.a.tokens * f.a.splits, FEW_RANKS) * FEW_RANKS
-                                : 0;
-    const int64_t dots = 4 * ((int64_t)FEW_SUMS_ROWS * f.blocks * 4 * ON +
-                              (int64_t)(FEW_ROWS + 4 * ON) * f.pitch);
+    const int64_t squares =
+        f.a.with_squares ? call_ceil(f.a.tokens * f.a.splits, FEW_RANKS) * FEW_RANKS : 0;
+    const int64_t dots =
+        4 * ((int64_t)FEW_SUMS_ROWS * f.blocks * 4 * ON + (int64_t)(FEW_ROWS + 4 * ON) * f.pitch);
     const int64_t bytes = f.a.with_squares && 4 * f.a.part > dots ? 4 * f.a.part : dots;
     if (bytes > gpu_shared_limit()) return false;
     *status = call_grid(&grid, f.tasks + squares, why);

@@ -15,8 +15,8 @@ enum {
     TILE_TEAMS = TILE_THREADS / TEAM,
     TILE_ROWS = 64, /* of a team */
     TILE_STEP = 32,
-    TILE_CHUNKS = TILE_STEP / MHC_UNIT,        /* of 16 bytes in a step of a row */
-    TILE_PITCH = 2 * TILE_STEP + 16,           /* an odd number of chunks: 8 lanes meet all banks */
+    TILE_CHUNKS = TILE_STEP / MHC_UNIT, /* of 16 bytes in a step of a row */
+    TILE_PITCH = 2 * TILE_STEP + 16,    /* an odd number of chunks: 8 lanes meet all banks */
     TILE_X = TILE_TEAMS * TILE_ROWS * TILE_PITCH,
     TILE_FN_PITCH = TILE_STEP + 4 /* floats */
 };
@@ -84,14 +84,14 @@ GPU_DEVICE void mhc_tile_make(char *stage, const struct mhc_dots &a,
     typedef struct mhc_tile_sizes<SLOTS, OUTPUTS> SIZES;
     const int thread = (int)gpu_thread(), chunk = thread % TILE_CHUNKS;
     if (SOURCE == MHC_NORMED) {
-        GPU_NO_UNROLL for (int i = 0; i < TILE_TEAMS * TILE_ROWS * TILE_CHUNKS / TILE_THREADS; i++) {
+        GPU_NO_UNROLL for (int i = 0; i < TILE_TEAMS * TILE_ROWS * TILE_CHUNKS / TILE_THREADS;
+                           i++) {
             const int r = thread / TILE_CHUNKS + i * (TILE_THREADS / TILE_CHUNKS);
             const int row = SLOTS == 1 ? r : r % TILE_ROWS;
             gpu_u4 *const at = (gpu_u4 *)(stage + r * TILE_PITCH + chunk * 16);
             float x[MHC_UNIT];
             if (row >= place.rows) continue;
-            const float factor =
-                *(const float *)(a.squares + (place.row + row) * a.squares_row);
+            const float factor = *(const float *)(a.squares + (place.row + row) * a.squares_row);
             mhc_unpack(x, *at);
             GPU_UNROLL for (int n = 0; n < MHC_UNIT; n++) x[n] *= factor;
             *at = mhc_pack(x);
@@ -101,8 +101,8 @@ GPU_DEVICE void mhc_tile_make(char *stage, const struct mhc_dots &a,
     GPU_NO_UNROLL for (int i = 0; i < SIZES::FN_EACH; i++) {
         const int c = thread + i * TILE_THREADS, line = c / (TILE_STEP / 4);
         if (c >= SIZES::FN_CHUNKS) continue;
-        gpu_f4 *const at = (gpu_f4 *)(stage + TILE_X) +
-                           line * (TILE_FN_PITCH / 4) + c % (TILE_STEP / 4);
+        gpu_f4 *const at =
+            (gpu_f4 *)(stage + TILE_X) + line * (TILE_FN_PITCH / 4) + c % (TILE_STEP / 4);
         gpu_f4 v = *at;
         v.x = mhc_fn_value(v.x, a.fn_kind);
         v.y = mhc_fn_value(v.y, a.fn_kind);
@@ -188,9 +188,9 @@ GPU_DEVICE void mhc_tile_dots(char *ring, const struct mhc_dots &a,
         gpu_barrier();
         const int ahead = at + RING - 2;
         if (step + RING - 1 < steps)
-            mhc_tile_load<SLOTS, OUTPUTS>(
-                ring + (ahead >= RING ? ahead - RING : ahead) * SIZES::STAGE, a, place,
-                step + RING - 1);
+            mhc_tile_load<SLOTS, OUTPUTS>(ring +
+                                              (ahead >= RING ? ahead - RING : ahead) * SIZES::STAGE,
+                                          a, place, step + RING - 1);
         mhc_copy_close();
         mhc_tile_step<SLOTS, OUTPUTS, ON>(acc, stage, place, step);
         if (step % STEPS != STEPS - 1) continue;
@@ -213,7 +213,8 @@ GPU_DEVICE void mhc_tile_dots(char *ring, const struct mhc_dots &a,
 }
 
 template <int SOURCE, int SLOTS, int OUTPUTS>
-__global__ void __launch_bounds__(TILE_THREADS, 3) mhc_tile_kernel(const struct mhc_tile_args args) {
+__global__ void __launch_bounds__(TILE_THREADS, 3)
+    mhc_tile_kernel(const struct mhc_tile_args args) {
     GPU_SHARED(ring);
     const struct mhc_dots &a = args.a;
     const int rows = SLOTS == 1 ? TILE_TEAMS * TILE_ROWS : TILE_ROWS;
@@ -226,8 +227,8 @@ __global__ void __launch_bounds__(TILE_THREADS, 3) mhc_tile_kernel(const struct 
     const int64_t tile = gpu_block() / a.splits;
     const int part = (int)(gpu_block() - tile * a.splits);
     const int64_t left = a.tokens - tile * rows;
-    const struct mhc_tile_place place = {tile * rows, left < rows ? (int)left : rows,
-                                         part * a.part, (part + 1) * a.part};
+    const struct mhc_tile_place place = {tile * rows, left < rows ? (int)left : rows, part * a.part,
+                                         (part + 1) * a.part};
     mhc_tile_dots<SOURCE, SLOTS, OUTPUTS>(ring, a, place, part);
 }
 

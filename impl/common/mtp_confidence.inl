@@ -16,7 +16,11 @@ enum { CONFIDENCE_ROWS = 1, CONFIDENCE_CHAINS = CALL_THREADS, CONFIDENCE_SUMS = 
 #define CONFIDENCE_LAUNCH(kernel, grid, bytes, stream, a)                                          \
     GPU_LAUNCH(kernel, grid, CALL_THREADS, stream, a)
 #else
-enum { CONFIDENCE_ROWS = 4, CONFIDENCE_CHAINS = CALL_THREADS / CONFIDENCE_ROWS, CONFIDENCE_SUMS = CALL_THREADS };
+enum {
+    CONFIDENCE_ROWS = 4,
+    CONFIDENCE_CHAINS = CALL_THREADS / CONFIDENCE_ROWS,
+    CONFIDENCE_SUMS = CALL_THREADS
+};
 #define CONFIDENCE_SHARED(name) GPU_SHARED(name)
 #define CONFIDENCE_LAUNCH(kernel, grid, bytes, stream, a)                                          \
     GPU_LAUNCH_SHARED(kernel, grid, CALL_THREADS, bytes, stream, a)

@@ -63,8 +63,8 @@ __global__ void __launch_bounds__(CALL_THREADS) quant_sf_kernel(const struct qua
     GPU_UNROLL for (int i = 0; i < QUANT_SF_WRITES; i++) {
         const int w = gpu_team() + i * CALL_TEAMS;
         if (first_word + w >= a.words) continue;
-        GPU_UNROLL for (int r = gpu_lane(); r < QUANT_SF_ROWS; r += TEAM)
-            if (first + r < a.padded) out[(first_word + w) * a.padded + first + r] = tile[r][w];
+        GPU_UNROLL for (int r = gpu_lane(); r < QUANT_SF_ROWS; r += TEAM) if (first + r < a.padded)
+            out[(first_word + w) * a.padded + first + r] = tile[r][w];
     }
 }
 
