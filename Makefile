@@ -101,6 +101,17 @@ $(B)/cpu/ref.so: $(O)/harness/ref_plugin.o $(O)/libref.a
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS_ALL) -shared -Wl,--exclude-libs,ALL -o $@ $^ -lm
 
+# Ports in Python: the worker as a library, and the package that loads it, beside dsv4cts.
+PYTHON_SRC := $(wildcard harness/python/dsv4cts/*.py)
+PYTHON_BUILD := $(B)/libdsv4cts.so $(PYTHON_SRC:harness/%=$(B)/%)
+$(B)/libdsv4cts.so: $(O)/harness/embed.o $(O)/libharness.a $(O)/libref.a harness/embed.map
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS_ALL) -shared -Wl,--version-script=harness/embed.map -Wl,--as-needed -o $@ $(filter-out %.map,$^) $(LIBS)
+
+$(B)/python/%.py: harness/python/%.py
+	@mkdir -p $(@D)
+	@cp $< $@
+
 $(B)/tests/unit: $(call obj,$(UNIT_SRC) $(ORACLE_SRC)) $(O)/libharness.a $(O)/libref.a
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
@@ -361,7 +372,7 @@ $(eval $(call EMULATED_RULES,contracted,-ffp-contract=fast))
 $(foreach arch,$(CUDA_ARCHES),$(eval $(call CUDA_RULES,$(arch))))
 $(foreach arch,$(HIP_ARCHES),$(eval $(call HIP_RULES,$(arch))))
 
-CPU_BUILD := $(B)/dsv4cts $(B)/cpu/ref.so
+CPU_BUILD := $(B)/dsv4cts $(B)/cpu/ref.so $(PYTHON_BUILD)
 ifneq ($(filter $(ARCH),$(CUDA_ARCHES)),)
 ARCH_IMPL := cuda
 else ifneq ($(filter $(ARCH),$(HIP_ARCHES)),)

@@ -47,7 +47,7 @@ struct check {
 static int read_options(struct check *k, int argc, char **argv) {
     const struct dsv4_option options[] = {
         {"--impl",    DSV4_OPTION_TEXTS,  &k->names,        "IMPL",
-         "ref, cuda, hip or a plug-in's path; may be repeated"                                           },
+         "ref, cuda, hip or the path of a plug-in, .so or .py; may be repeated"                                           },
         {"--layer",   DSV4_OPTION_TEXT,   &k->layer,        "GLOB",
          "whole layers in place of cases: suites/layers/GLOB.yaml"                                       },
         {"--format",  DSV4_OPTION_TEXT,   &k->format,       "FORM",
@@ -65,7 +65,7 @@ static int read_options(struct check *k, int argc, char **argv) {
         {"--timeout", DSV4_OPTION_NUMBER, &k->timeout,      "S",    "seconds that one case may take (60)"},
         {"--poison",  DSV4_OPTION_NUMBER, &k->poison,       "SEED", "what untouched bytes hold"          },
         {"--vectors", DSV4_OPTION_TEXT,   &k->vectors,      "DIR",
-         "where the golden vectors are (vectors)"                                                        },
+         "where the golden vectors are (vectors, or those installed)"                                                        },
         {"--fresh",   DSV4_OPTION_FLAG,   &k->fresh,        NULL,
          "make all answers now; read neither vectors nor MANIFEST"                                       },
         {"--verbose", DSV4_OPTION_FLAG,   &k->verbose,      NULL,   "a line for every case"              },
@@ -101,12 +101,13 @@ static int read_options(struct check *k, int argc, char **argv) {
     return -1;
 }
 
-/* acme.so -> acme */
+/* acme.so, acme.py -> acme */
 static void set_stem(struct dsv4_report *report) {
     const char *const slash = strrchr(report->path, '/');
     snprintf(report->impl, sizeof report->impl, "%.120s", slash != NULL ? slash + 1 : report->path);
     char *const dot = strrchr(report->impl, '.');
-    if (dot != NULL && dot != report->impl && strcmp(dot, ".so") == 0) *dot = '\0';
+    if (dot != NULL && dot != report->impl && (strcmp(dot, ".so") == 0 || strcmp(dot, ".py") == 0))
+        *dot = '\0';
 }
 
 static int start_impl(struct check *k, struct impl *impl, const char *name) {
@@ -419,7 +420,7 @@ int dsv4_verb_check(int argc, char **argv) {
     struct check k = {
         .filter = DSV4_FILTER,
         .format = "text",
-        .vectors = "vectors",
+        .vectors = dsv4_vectors_home(),
         .mode = "eager",
         .timeout = 60,
         .poison = 1,

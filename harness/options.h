@@ -4,6 +4,7 @@
 #ifndef DSV4_OPTIONS_H
 #define DSV4_OPTIONS_H
 
+#include "home.h"
 #include "suite.h"
 
 #define DSV4_GENERATOR "dsv4cts 0.1.0"
@@ -20,7 +21,7 @@ struct dsv4_filter {
     unsigned tiers;      /* bit set of enum dsv4_tier; 0: all of them */
     int64_t shard_index, n_shards;
 };
-#define DSV4_FILTER ((struct dsv4_filter){.suites = "suites"})
+#define DSV4_FILTER ((struct dsv4_filter){.suites = dsv4_suites_home()})
 
 enum { DSV4_MAX_TEXTS = 64 };
 
