@@ -239,6 +239,14 @@ def load_module(path):
     spec.loader.exec_module(module)
 
 
+def trimmed(error, path):
+    """The traceback from the port file on, if that was reached."""
+    at = error.__traceback__
+    while at is not None and at.tb_frame.f_code.co_filename != path:
+        at = at.tb_next
+    return at
+
+
 def sentence(error, path):
     """file:line: Type: message, where the port file was last."""
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]

@@ -47,7 +47,7 @@ class Tensor:
     def __init__(self, c, device, index):
         self.name, self.layout = c.name.decode(), c.layout.decode()
         self.code, self.bits = c.dtype & 0xff, c.dtype >> 8 & 0xff
-        self.dtype = DTYPES[self.code, self.bits]
+        self.dtype = DTYPES.get((self.code, self.bits))  # None: absent
         self.shape, self.strides = tuple(c.shape[:c.ndim]), tuple(c.stride[:c.ndim])
         self.pointer, self.device, self.index = c.data, device, index
         self._views = []  # one function for each view: is it still alive?

@@ -27,7 +27,7 @@ class Worker:
         except ports.Refused as refused:
             status, text = abi.REFUSED, str(refused) or "the port refuses this input"
         except BaseException as error:  # SystemExit too: only os._exit() ends a worker
-            traceback.print_exc()
+            traceback.print_exception(type(error), error, ports.trimmed(error, self.path))
             status, text = abi.ERROR, ports.sentence(error, self.path)
         if text:
             abi.say(why, size, text)
