@@ -47,7 +47,7 @@ struct check {
 static int read_options(struct check *k, int argc, char **argv) {
     const struct dsv4_option options[] = {
         {"--impl",    DSV4_OPTION_TEXTS,  &k->names,        "IMPL",
-         "ref, cuda, hip or the path of a plug-in, .so or .py; may be repeated"                                           },
+         "ref, cuda, hip or the path of a plug-in, .so or .py; may be repeated"                          },
         {"--layer",   DSV4_OPTION_TEXT,   &k->layer,        "GLOB",
          "whole layers in place of cases: suites/layers/GLOB.yaml"                                       },
         {"--format",  DSV4_OPTION_TEXT,   &k->format,       "FORM",
@@ -65,7 +65,7 @@ static int read_options(struct check *k, int argc, char **argv) {
         {"--timeout", DSV4_OPTION_NUMBER, &k->timeout,      "S",    "seconds that one case may take (60)"},
         {"--poison",  DSV4_OPTION_NUMBER, &k->poison,       "SEED", "what untouched bytes hold"          },
         {"--vectors", DSV4_OPTION_TEXT,   &k->vectors,      "DIR",
-         "where the golden vectors are (vectors, or those installed)"                                                        },
+         "where the golden vectors are (vectors, or those installed)"                                    },
         {"--fresh",   DSV4_OPTION_FLAG,   &k->fresh,        NULL,
          "make all answers now; read neither vectors nor MANIFEST"                                       },
         {"--verbose", DSV4_OPTION_FLAG,   &k->verbose,      NULL,   "a line for every case"              },

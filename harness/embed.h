@@ -17,7 +17,8 @@ int dsv4_embed_serve(int socket, dsv4_worker_open *open);
 /* What the registry knows, so that a slip in a name is told when a plug-in is opened: ops by number, tensors and
  * parameters of an op by number. NULL and false after the last, or if there is no such op. */
 struct dsv4_embed_param {
-    const char *name, *initial, *names; /* names: the allowed words, separated by spaces; NULL: any */
+    const char *name, *initial,
+        *names; /* names: the allowed words, separated by spaces; NULL: any */
     int is_dialect;
 };
 const char *dsv4_embed_op(size_t i);

@@ -20,7 +20,8 @@ static void filter_options(struct dsv4_filter *filter, struct dsv4_option *optio
          "smoke, full, stress, bench, or several with commas"                                         },
         {"--dialect", DSV4_OPTION_TEXT, &filter->dialect, "NAME",  "only cases of this dialect"       },
         {"--shard",   DSV4_OPTION_TEXT, &filter->shard,   "I/N",   "only part I of N"                 },
-        {"--suites",  DSV4_OPTION_TEXT, &filter->suites,  "DIR",   "where the suites are (suites, or those installed)"    },
+        {"--suites",  DSV4_OPTION_TEXT, &filter->suites,  "DIR",
+         "where the suites are (suites, or those installed)"                                          },
     };
     memcpy(options, rows, sizeof rows);
 }

@@ -204,8 +204,7 @@ static void bench_case(struct dsv4_session *w, const struct dsv4_request *reques
 }
 
 int dsv4_worker_main(int socket, dsv4_worker_open *open) {
-    struct dsv4_session w = {
-        .socket = socket, .pid = getpid(), .open = open, .held.arena.fd = -1};
+    struct dsv4_session w = {.socket = socket, .pid = getpid(), .open = open, .held.arena.fd = -1};
     struct dsv4_request request;
     struct dsv4_reply reply;
     int fd = -1;

@@ -20,6 +20,7 @@ ROOT = HERE.parents[2]
 BUILD = pathlib.Path(os.environ.get("DSV4_BUILD", ROOT / "build")).resolve()
 ENVIRONMENT = {**os.environ, "DSV4_PYTHON": sys.executable, "PYTHONDONTWRITEBYTECODE": "1"}
 HAS_TORCH = importlib.util.find_spec("torch") is not None
+HAS_GPU = HAS_TORCH and importlib.import_module("torch").cuda.is_available()
 CASE = "mtp_concat_aux/coarse"
 
 GOOD = """import os, sys, ctypes, time
@@ -74,6 +75,22 @@ BAD_FILES = {
                 r"@port\('mtp_concat_aux'\): there is no dialect 'ocp'; its dialects are none"),
     "device": ("from dsv4cts import plugin\nplugin(device='tpu')\n", r"port.py:2: plugin\(device='tpu'\): known are cpu, cuda, hip"),
     "arrays": ("from dsv4cts import plugin\nplugin(device='cuda', arrays='numpy')\n", r"port.py:2: .*numpy has no arrays there"),
+}
+
+# The same on a GPU, with torch: body, options, exit code, what is said.
+GPU = GOOD.replace("import numpy as np", "import torch").replace('arrays="numpy"', 'device="cuda"')
+GPU_RIGHT = "out.copy_(torch.cat([first, second, third], dim=1))"
+GPU_CALLS = {
+    "eager": (GPU_RIGHT, "eager", 0, "port: 1 passed"),
+    "captured": (GPU_RIGHT, "graph", 0, "port: 1 passed"),
+    "leaks": (GPU_RIGHT + "; KEPT.append(torch.empty(256, device='cuda'))", "graph", 1,
+              r"port.py: the port leaks device memory: 1024 bytes more after this call"),
+    "workspace": (GPU_RIGHT + "; KEPT or KEPT.append(torch.empty(256, device='cuda'))", "graph", 0, "port: 1 passed"),
+    "keeps": (GPU_RIGHT + "; KEPT.append(out[1:])", "eager", 1, r"concat\(\) keeps out beyond the call"),
+    "reads": (GPU_RIGHT + "; first[0, 0].item()", "graph", 1, r"run\(\) cannot be captured into a graph"),
+    "synchronises": (GPU_RIGHT + "; torch.cuda.synchronize()", "graph", 1, r"run\(\) cannot be captured into a graph"),
+    "other-stream": ("torch.cuda.set_stream(torch.cuda.Stream()); " + GPU_RIGHT, "graph", 1, r"nothing was captured"),
+    "beyond": ("first[torch.full((1,), 1 << 40, device='cuda')]; " + GPU_RIGHT, "eager", 1, r"CRASH .*\n.*the device"),
 }
 
 
@@ -207,6 +224,25 @@ class Torch(Harness):
             self.assertRegex(printed, r"port_torch: 1\d\d passed, \d+ unsupported")
             results = json.loads((self.folder / "port_torch.json").read_text())["results"]
             self.assertEqual({r["op"] for r in results if r["verdict"] == "PASS"}, set(names))
+
+
+@unittest.skipUnless(HAS_GPU, "no GPU that torch can use")
+class Gpu(Harness):
+    """Tensors on the device, the harness's stream, and graphs that it captures."""
+
+    def test_calls(self):
+        for name, (body, mode, code, says) in GPU_CALLS.items():
+            with self.subTest(name):
+                self.assertRegex(self.check(self.write(GPU.format(body=body)), code, "--case", CASE, "--mode", mode), says)
+
+    def test_triton(self):
+        names = re.findall(r'^@port\("(\w+)"', (HERE / "port_triton.py").read_text(), re.M)
+        for mode in ("eager", "graph"):
+            printed = self.check(HERE / "port_triton.py", 0, "--op", f"@({'|'.join(names)})", "--mode", mode, "--report", self.folder)
+            self.assertRegex(printed, r"port_triton: \d+ passed, \d+ unsupported")
+            results = json.loads((self.folder / "port_triton.json").read_text())["results"]
+            self.assertEqual({r["op"] for r in results if r["verdict"] == "PASS"}, set(names))
+            print(f"triton, {mode}: {sum(r['verdict'] == 'PASS' for r in results)} cases passed", file=sys.stderr)
 
 
 if __name__ == "__main__":
