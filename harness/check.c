@@ -86,7 +86,7 @@ static int check_options(struct check *k, struct dsv4_err *err) {
 static int read_options(struct check *k, int argc, char **argv) {
     const struct dsv4_option options[] = {
         {"--impl",    DSV4_OPTION_TEXTS,  &k->names,        "IMPL",
-         "ref, cuda, hip or a plug-in's path; may be repeated"                                            },
+         "ref, cuda, hip or the path of a plug-in, .so or .py; may be repeated"                           },
         {"--layer",   DSV4_OPTION_TEXT,   &k->layer,        "GLOB",
          "whole layers in place of cases: suites/layers/GLOB.yaml"                                        },
         {"--format",  DSV4_OPTION_TEXT,   &k->format,       "FORM",
@@ -108,7 +108,7 @@ static int read_options(struct check *k, int argc, char **argv) {
         {"--timeout", DSV4_OPTION_NUMBER, &k->timeout,      "S",     "seconds that one case may take (60)"},
         {"--poison",  DSV4_OPTION_NUMBER, &k->poison,       "SEED",  "what untouched bytes hold"          },
         {"--vectors", DSV4_OPTION_TEXT,   &k->vectors,      "DIR",
-         "where the golden vectors are (vectors)"                                                         },
+         "where the golden vectors are (vectors, or those installed)"                                     },
         {"--seeds",   DSV4_OPTION_NUMBER, &k->seeds,        "N",
          "run each case with N inputs of its recipe, all made now; no sequences"                          },
         {"--fresh",   DSV4_OPTION_FLAG,   &k->fresh,        NULL,
@@ -133,12 +133,13 @@ static int read_options(struct check *k, int argc, char **argv) {
     return -1;
 }
 
-/* acme.so -> acme */
+/* acme.so, acme.py -> acme */
 static void set_stem(struct dsv4_report *report) {
     const char *const slash = strrchr(report->path, '/');
     snprintf(report->impl, sizeof report->impl, "%.120s", slash != NULL ? slash + 1 : report->path);
     char *const dot = strrchr(report->impl, '.');
-    if (dot != NULL && dot != report->impl && strcmp(dot, ".so") == 0) *dot = '\0';
+    if (dot != NULL && dot != report->impl && (strcmp(dot, ".so") == 0 || strcmp(dot, ".py") == 0))
+        *dot = '\0';
 }
 
 /* What a report says about the run besides its results. */
@@ -726,7 +727,7 @@ int dsv4_verb_check(int argc, char **argv) {
     struct check k = {
         .filter = DSV4_FILTER,
         .format = "text",
-        .vectors = "vectors",
+        .vectors = dsv4_vectors_home(),
         .mode = "eager",
         .timeout = 60,
         .poison = 1,

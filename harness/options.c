@@ -22,7 +22,8 @@ static void filter_options(struct dsv4_filter *filter, struct dsv4_option *optio
         {"--dialect", DSV4_OPTION_TEXT, &filter->dialect, "NAME",  "only cases of this dialect"       },
         {"--shard",   DSV4_OPTION_TEXT, &filter->shard,   "I/N",
          "only part I of N; env: as Slurm, MPI, Bazel or GitLab say"                                  },
-        {"--suites",  DSV4_OPTION_TEXT, &filter->suites,  "DIR",   "where the suites are (suites)"    },
+        {"--suites",  DSV4_OPTION_TEXT, &filter->suites,  "DIR",
+         "where the suites are (suites, or those installed)"                                          },
     };
     memcpy(options, rows, sizeof rows);
 }

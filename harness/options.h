@@ -4,6 +4,7 @@
 #ifndef DSV4_OPTIONS_H
 #define DSV4_OPTIONS_H
 
+#include "home.h"
 #include "suite.h"
 
 #define DSV4_GENERATOR "dsv4cts 0.1.0"
@@ -21,7 +22,7 @@ struct dsv4_filter {
     int64_t shard_index, n_shards; /* from 1; n_shards 0: all */
     char shard_from[128];          /* the variables behind "env" */
 };
-#define DSV4_FILTER ((struct dsv4_filter){.suites = "suites"})
+#define DSV4_FILTER ((struct dsv4_filter){.suites = dsv4_suites_home()})
 
 enum { DSV4_MAX_TEXTS = 1024 };
 

@@ -314,7 +314,7 @@ static int run_selftest(struct selftest *t, struct dsv4_err *err) {
 
 int dsv4_verb_selftest(int argc, char **argv) {
     char directory[4000], plugins[4100];
-    struct selftest t = {.filter = DSV4_FILTER, .vectors = "vectors"};
+    struct selftest t = {.filter = DSV4_FILTER, .vectors = dsv4_vectors_home()};
     const struct dsv4_option options[] = {
         {"--fresh",   DSV4_OPTION_FLAG, &t.fresh,   NULL,
          "make all answers now; read neither vectors nor MANIFEST"},
