@@ -13,6 +13,7 @@
 #ifndef DSV4_IDX_LOGITS_H
 #define DSV4_IDX_LOGITS_H
 
+#include "../bound/admit.h"
 #include "../layout/indexer_page.h"
 #include "kv_family.h"
 
@@ -88,7 +89,7 @@ enum idx_logits_wrong {
                         "about N(0, 1); all finite codes; of 4 values; pairs that nearly cancel"), \
         DSV4_PARAM_NAME("scales", INPUT, "pow2", "pow2 free",                                      \
                         "key scales: powers of two, as writers make them; or any"),                \
-        DSV4_PARAM_NAME("weights", INPUT, "normal", "normal positive negative zero",               \
+        DSV4_PARAM_NAME("weights", INPUT, "normal", "normal positive negative zero one",              \
                         "head weights"),                                                           \
         DSV4_PARAM_INT("row_gap", INPUT, 0, 0, 1 << 30,                                            \
                        "columns between the rows of out; rows that nothing is written to are "     \
@@ -132,5 +133,13 @@ void idx_logits_open(struct idx_logits *logits, const dsv4_call *call, const dsv
 
 /* Scores all rows. Rows of one block of IDX_BLOCK that belong to one group share their keys. */
 void idx_logits_run(const struct idx_logits *logits, const struct idx_logits_row *rows, int64_t n);
+
+/*
+ * The bound of what it writes, as output `slot`. Dots of 128 exact products in the declared class; relu; terms w * relu,
+ * added in binary32 in any order; the key's scale before or after the sum, a product and a rounding more.
+ */
+void idx_logits_bound(const struct idx_logits *logits, const struct idx_logits_row *rows, int64_t n,
+                      struct dsv4_admission *a, size_t slot);
+#define IDX_LOGITS_LATITUDE "kscale-first dot-fp32 one-chain dot-14-bits@TC13-PROMOTE128"
 
 #endif

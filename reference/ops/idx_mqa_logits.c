@@ -128,8 +128,9 @@ static void key_of(const struct idx_logits *logits, int64_t group, int64_t n, ui
 
 const struct dsv4_op dsv4_op_idx_mqa_logits;
 
-static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
-    const enum idx_logits_wrong wrong = idx_logits_wrong_of(&dsv4_op_idx_mqa_logits, mutant);
+/* Scores the rows, or with an admission judges them. */
+static int visit(const dsv4_call *call, enum idx_logits_wrong wrong, struct dsv4_admission *a,
+                 struct dsv4_err *err) {
     const dsv4_tensor *const tensors = call->tensors;
     const bool compressed = (dsv4_int(call, "compressed", 0) != 0) != (wrong == IDX_COLUMN_OTHER);
     const int64_t rows = tensors[Q].shape[0], keys = tensors[K].shape[0];
@@ -147,9 +148,21 @@ static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
         if (end > most) end = most;
         list[m] = (struct idx_logits_row){0, start, end, compressed ? start : 0};
     }
-    idx_logits_run(&logits, list, rows);
+    if (a != NULL)
+        idx_logits_bound(&logits, list, rows, a, OUT);
+    else
+        idx_logits_run(&logits, list, rows);
     dsv4_free(list);
     return DSV4_OK;
+}
+
+static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
+    return visit(call, idx_logits_wrong_of(&dsv4_op_idx_mqa_logits, mutant), NULL, err);
+}
+
+static void bound(const dsv4_call *call, struct dsv4_admission *a) {
+    struct dsv4_err err;
+    visit(call, IDX_LOGITS_RIGHT, a, &err);
 }
 
 static void trace(const struct dsv4_case *c, size_t slot, int64_t offset, char *line, size_t size) {
@@ -177,5 +190,7 @@ const struct dsv4_op dsv4_op_idx_mqa_logits = {
     .name = "idx_mqa_logits",
     .summary = "scores of keys for rows of prefill queries, exact FP8 dots",
     .source = "DeepGEMM fp8_mqa_logits; aiter and vllm rocm fp8_mqa_logits",
+    .bound = bound,
+    .latitude = IDX_LOGITS_LATITUDE,
     DSV4_OP_PARTS,
 };

@@ -218,9 +218,10 @@ static int64_t limit_of(const dsv4_call *call, int64_t request, int64_t j,
 
 const struct dsv4_op dsv4_op_idx_paged_mqa_logits;
 
-static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
+/* Scores the rows, or with an admission judges them. */
+static int visit(const dsv4_call *call, enum idx_logits_wrong wrong, struct dsv4_admission *a,
+                 struct dsv4_err *err) {
     const dsv4_tensor *const tensors = call->tensors;
-    const enum idx_logits_wrong wrong = idx_logits_wrong_of(&dsv4_op_idx_paged_mqa_logits, mutant);
     const int64_t rows = tensors[Q].shape[0], next_n = dsv4_int(call, "next_n", 1);
     const struct pages pages = {&tensors[CACHE], &tensors[BLOCK_TABLE],
                                 dsv4_int(call, "block_size", 64),
@@ -240,9 +241,21 @@ static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
         const int64_t request = r / next_n, limit = limit_of(call, request, r % next_n, wrong);
         list[r] = (struct idx_logits_row){request, 0, limit, 0};
     }
-    idx_logits_run(&logits, list, rows);
+    if (a != NULL)
+        idx_logits_bound(&logits, list, rows, a, OUT);
+    else
+        idx_logits_run(&logits, list, rows);
     dsv4_free(list);
     return DSV4_OK;
+}
+
+static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
+    return visit(call, idx_logits_wrong_of(&dsv4_op_idx_paged_mqa_logits, mutant), NULL, err);
+}
+
+static void bound(const dsv4_call *call, struct dsv4_admission *a) {
+    struct dsv4_err err;
+    visit(call, IDX_LOGITS_RIGHT, a, &err);
 }
 
 static void trace(const struct dsv4_case *c, size_t slot, int64_t offset, char *line, size_t size) {
@@ -273,5 +286,7 @@ const struct dsv4_op dsv4_op_idx_paged_mqa_logits = {
     .name = "idx_paged_mqa_logits",
     .summary = "scores of paged keys for decode rows, exact FP8 dots",
     .source = "DeepGEMM fp8_paged_mqa_logits; vllm rocm, aiter deepgemm_fp8_paged_mqa_logits",
+    .bound = bound,
+    .latitude = IDX_LOGITS_LATITUDE,
     DSV4_OP_PARTS,
 };
