@@ -89,7 +89,7 @@ enum idx_logits_wrong {
                         "about N(0, 1); all finite codes; of 4 values; pairs that nearly cancel"), \
         DSV4_PARAM_NAME("scales", INPUT, "pow2", "pow2 free",                                      \
                         "key scales: powers of two, as writers make them; or any"),                \
-        DSV4_PARAM_NAME("weights", INPUT, "normal", "normal positive negative zero one",              \
+        DSV4_PARAM_NAME("weights", INPUT, "normal", "normal positive negative zero one",           \
                         "head weights"),                                                           \
         DSV4_PARAM_INT("row_gap", INPUT, 0, 0, 1 << 30,                                            \
                        "columns between the rows of out; rows that nothing is written to are "     \
