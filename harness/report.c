@@ -77,7 +77,9 @@ bool dsv4_report_gaps(const struct dsv4_report *report, char *text, size_t size)
     int64_t missing = 0;
     size_t n = 0;
     if (size > 0) text[0] = '\0';
-    for (int64_t shard = 1; shard <= report->n_shards && report->n_parts > 0; shard++) {
+    if (report->n_parts == 0) return false;
+    /* As many as are named: a report may claim any number of shards. */
+    for (int64_t shard = 1; shard <= report->n_shards && missing <= NAMED; shard++) {
         if (has_shard(report, shard)) continue;
         if (missing++ < NAMED && n < size)
             n += (size_t)snprintf(text + n, size - n, "%s%lld",
