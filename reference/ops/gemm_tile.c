@@ -33,14 +33,8 @@ void gemm_chain(float *restrict sum, const float *restrict a, const float *restr
 }
 
 void gemm_turn(float *restrict to, const float *rows, int64_t columns, int64_t n) {
-    float sixteen[GEMM_BLOCK * DSV4_TURN_ROWS];
-    for (int64_t j = 0; j < columns; j += DSV4_TURN_ROWS) {
-        dsv4_turn(sixteen, rows + j * GEMM_BLOCK, GEMM_BLOCK, n);
-        for (int64_t k = 0; k < n; k++)
-#pragma omp simd
-            for (int t = 0; t < DSV4_TURN_ROWS; t++)
-                to[k * columns + j + t] = sixteen[k * DSV4_TURN_ROWS + t];
-    }
+    for (int64_t j = 0; j < columns; j += DSV4_TURN_ROWS)
+        dsv4_turn_into(to + j, columns, rows + j * GEMM_BLOCK, GEMM_BLOCK, n);
 }
 
 double gemm_wrong_sum(double exact, const double *a, const double *b, int64_t n, int i, int j,
