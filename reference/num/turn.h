@@ -31,4 +31,15 @@ static inline void dsv4_turn(float *to, const float *rows, int64_t stride, int64
     dsv4_interleave(to, two, two + 8 * n, 8 * n);
 }
 
+/* The same with columns that lie `width` apart: to[width * k + t]. */
+static inline void dsv4_turn_into(float *to, int64_t width, const float *rows, int64_t stride,
+                                  int64_t n) {
+    float columns[DSV4_TURN_ROWS * DSV4_TURN_MOST];
+    dsv4_turn(columns, rows, stride, n);
+    for (int64_t k = 0; k < n; k++)
+#pragma omp simd
+        for (int t = 0; t < DSV4_TURN_ROWS; t++)
+            to[k * width + t] = columns[k * DSV4_TURN_ROWS + t];
+}
+
 #endif

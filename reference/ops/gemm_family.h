@@ -161,6 +161,9 @@ void gemm_exact(double *restrict sum, const double *restrict a, const double *re
 /* Chains of fma from +0, k ascending: [8][48] of a [k][8] and b [k][48]. */
 void gemm_chain(float *restrict sum, const float *restrict a, const float *restrict b, int64_t n);
 
+/* to[k * columns + j] = rows[j * GEMM_BLOCK + k], k < n <= GEMM_BLOCK; columns is a multiple of 16. */
+void gemm_turn(float *restrict to, const float *rows, int64_t columns, int64_t n);
+
 /* The exact sum as wrong kernels have it. */
 double gemm_wrong_sum(double exact, const double *a, const double *b, int64_t n, int i, int j,
                       enum gemm_wrong wrong);

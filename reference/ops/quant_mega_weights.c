@@ -135,12 +135,15 @@ static void copy_rows(const dsv4_call *call, int64_t g, int wrong) {
     const int64_t rows = w->shape[1], bytes = w->shape[2];
     const int64_t row = wrong == STRIDES_DENSE ? bytes : w->stride[1];
     const int64_t expert = wrong == STRIDES_DENSE ? rows * bytes : w->stride[0];
+    /* Rows that stay neighbours go in one piece where they lie so. */
+    const bool dense = wrong == RIGHT && row == bytes && to->stride[1] == bytes;
+    const int64_t piece = dense ? g : 1;
 #pragma omp parallel for schedule(static) collapse(2)
     for (int64_t e = 0; e < w->shape[0]; e++)
-        for (int64_t r = 0; r < rows; r++)
+        for (int64_t r = 0; r < rows; r += piece)
             memcpy((char *)to->data + e * to->stride[0] + r * to->stride[1],
                    (const char *)w->data + e * expert + interleaved(r, rows, g, wrong) * row,
-                   (size_t)bytes);
+                   (size_t)(piece * bytes));
 }
 
 /* Places first .. first + 127 of every word of an expert. */
