@@ -143,4 +143,68 @@ def moe_unpermute(call):
     return True
 
 
-OPS = {f.__name__: f for f in (moe_expert_count, moe_align_block_size, moe_permute, moe_unpermute)}
+def moe_eplb_map(call):
+    ids, choice = ids_of(call), call.params["choice"]
+    tokens, topk = ids.shape
+    experts, loads = call["replica_count"].shape[0], call["load"].shape[0]
+    load = call["load"].at(np.arange(loads)).astype(np.int64)
+    limit = int(call["n_tokens"].at(0)) if call.get("n_tokens") is not None else tokens
+    physical = np.full(ids.shape, -1)
+    for t in range(tokens):
+        for k in range(topk):
+            e = int(ids[t, k])
+            if not 0 <= e < experts:
+                continue
+            n = max(int(call["replica_count"].at(e)), 1)
+            number = {"hash": 2654435769 * t % 2 ** 32, "position": t * topk + k,
+                      "rank": call.int("rank") + 23333 * t}[choice]
+            p = int(call["replicas"].at(e, number % n))
+            physical[t, k] = p
+            if int(call["record"].at(0)) and t < limit and 0 <= p < loads:
+                load[p] += 1
+    put_rows(call, "physical", physical)
+    put_line(call, "load", load)
+    return True
+
+
+def put_rows(call, name, values):
+    """A whole tensor of two dimensions, of 4 or 8 bytes an element."""
+    dtype = "<i8" if call.outputs[name].item == 8 else "<i4"
+    call.outputs[name].put(np.arange(len(values)), 0, values.astype(dtype))
+
+
+def moe_mask_indices_by_tp(call):
+    ids = ids_of(call)
+    each = call.int("experts") // call.int("ep_ranks")
+    owner = ids // each
+    here = (ids >= 0) & (owner % call.int("tp_ranks") == call.int("tp_rank"))
+    place = owner // call.int("tp_ranks") * each + ids - owner * each
+    put_rows(call, "masked", np.where(here, place, -1))
+    return True
+
+
+def moe_unique_group_indices(call):
+    groups = ids_of(call, "groups")
+    for row in groups:
+        seen = set()
+        for k, group in enumerate(row.tolist()):
+            if group >= 0 and group in seen:
+                row[k] = -1
+            seen.add(group)
+    put_rows(call, "groups", groups)
+    return True
+
+
+def moe_normalize_weight(call):
+    tokens, topk = call["weights"].shape
+    weights = call["weights"].at(np.arange(tokens)).reshape(tokens, topk).astype(F32)
+    total = np.full(tokens, 1e-20, F32)
+    for k in range(topk):
+        total = total + weights[:, k]
+    put_line(call, "denominators", total, "<f4")
+    call.outputs["normalized"].put(np.arange(tokens), 0, (weights / total[:, None]).astype("<f4"))
+    return True
+
+
+OPS = {f.__name__: f for f in (moe_expert_count, moe_align_block_size, moe_permute, moe_unpermute, moe_eplb_map,
+                               moe_mask_indices_by_tp, moe_unique_group_indices, moe_normalize_weight)}
