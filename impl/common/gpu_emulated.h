@@ -188,6 +188,8 @@ static inline void gpu_barrier(void) {
     emulated_exchange((uint32_t)(x), (int)(emulated_thread % EMULATED_TEAM) ^ (mask))
 static inline uint32_t team_read_u32(uint32_t x, int lane) { return emulated_exchange(x, lane); }
 
+static inline void team_barrier(void) { emulated_exchange(0, -1); }
+
 static inline uint32_t team_ballot(bool yes) {
     uint32_t mask = 0;
     for (int lane = 0; lane < EMULATED_TEAM; lane++)
