@@ -177,6 +177,8 @@ GPU_DEVICE float gpu_divide_float(float a, float b) { return a / b; }
 GPU_DEVICE uint32_t team_read_u32(uint32_t x, int lane) {
     return __shfl_sync(0xFFFFFFFFu, x, lane);
 }
+/* Stores to shared memory before it are seen by the team's loads after it. */
+GPU_DEVICE void team_barrier(void) { __syncwarp(); }
 GPU_DEVICE uint32_t team_ballot(bool yes) { return __ballot_sync(0xFFFFFFFFu, yes); }
 /* Greatest of the team's values. */
 GPU_DEVICE uint32_t team_max_u32(uint32_t x) { return __reduce_max_sync(0xFFFFFFFFu, x); }
@@ -193,6 +195,12 @@ GPU_DEVICE uint32_t team_ballot(bool yes) {
 #else
     return (uint32_t)(__builtin_amdgcn_ballot_w64(yes) >> (gpu_thread() & 32u));
 #endif
+}
+/* A wave runs in step and its accesses to shared memory stay in order: only the compiler must keep them so. */
+GPU_DEVICE void team_barrier(void) {
+    __builtin_amdgcn_fence(__ATOMIC_RELEASE, "wavefront");
+    __builtin_amdgcn_wave_barrier();
+    __builtin_amdgcn_fence(__ATOMIC_ACQUIRE, "wavefront");
 }
 GPU_DEVICE uint32_t gpu_max_u32(uint32_t a, uint32_t b) { return a > b ? a : b; }
 GPU_DEVICE uint32_t team_max_u32(uint32_t x) {

@@ -195,6 +195,8 @@ static inline const uint32_t *emulated_gather(uint32_t value) {
     return &emulated.values[turn][emulated_thread / EMULATED_TEAM * EMULATED_TEAM];
 }
 
+static inline void team_barrier(void) { emulated_exchange(0, -1); }
+
 static inline uint32_t team_ballot(bool yes) {
     const uint32_t *const lanes = emulated_gather(yes);
     uint32_t mask = 0;
