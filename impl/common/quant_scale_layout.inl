@@ -21,11 +21,11 @@ struct quant_sf_args {
     int groups, words, shift;        /* 2^shift rows share a scale */
 };
 
-/* Four scale bytes of a row; those behind the last are zero. */
+/* Four scale bytes of a row; those behind the last are zero. WIDE: aligned, and there are whole words of them. */
 template <bool BYTES, bool WIDE>
 GPU_DEVICE uint32_t quant_sf_word(const char *row, int word, int groups) {
-    if (WIDE && BYTES && 4 * word + 4 <= groups) return ((const uint32_t *)row)[word];
-    if (WIDE && !BYTES && 4 * word + 4 <= groups) {
+    if (WIDE && BYTES) return ((const uint32_t *)row)[word];
+    if (WIDE && !BYTES) {
         const gpu_u4 v = ((const gpu_u4 *)row)[word];
         return (v.x >> 23 & 0xFFu) | (v.y >> 23 & 0xFFu) << 8 | (v.z >> 23 & 0xFFu) << 16 |
                (v.w >> 23 & 0xFFu) << 24;
@@ -101,7 +101,7 @@ static int run(const dsv4_call *call, struct call_why why) {
     const int64_t blocks = out->shape[0] * a.across.value * a.down.value;
     const int status = call_grid(&grid, blocks, why);
     if (status != DSV4_OK) return status;
-    const bool wide = call_aligned(scales, bytes ? 4 : 16);
+    const bool wide = call_aligned(scales, bytes ? 4 : 16) && a.groups % 4 == 0;
     if (bytes && wide)
         GPU_LAUNCH((quant_sf_kernel<true, true>), grid, CALL_THREADS, stream, a);
     else if (bytes)
