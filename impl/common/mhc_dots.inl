@@ -159,9 +159,9 @@ GPU_DEVICE void mhc_squares_streams(float &first, float &second, const struct mh
     while (begin < end) {
         const int j = mhc_stream_of(a, begin), stop = (j + 1) * a.hidden;
         const int steps = ((stop < end ? stop : end) - begin) / DOTS_PARTIALS;
-        const uint32_t *at = (const uint32_t *)(a.rows.data + row * a.rows.row +
-                                                j * a.rows.stream) +
-                             (begin - j * a.hidden) / 2 + gpu_lane();
+        const uint32_t *at =
+            (const uint32_t *)(a.rows.data + row * a.rows.row + j * a.rows.stream) +
+            (begin - j * a.hidden) / 2 + gpu_lane();
         begin += steps * DOTS_PARTIALS;
         DOTS_DEEP_UNROLL for (int i = 0; i < steps; i++) {
             const uint32_t codes = at[i * TEAM];
@@ -419,7 +419,10 @@ template <int SOURCE, int OUTPUTS>
 static inline bool mhc_dots_fast(int *status, const struct mhc_dots &a, bool wide,
                                  gpu_stream stream, struct call_why why) {
     if (SOURCE >= MHC_POSTED && wide) return false;
-    if (!wide) return mhc_few_run<SOURCE, OUTPUTS>(status, a, stream, why);
+    /* More rows, or unrounded streams, which every group of outputs makes again: the general kernel is faster. */
+    const bool few = a.tokens * a.splits <= 2 * (int64_t)GPU_BUSY_BLOCKS &&
+                     (SOURCE != MHC_POSTED_UNROUNDED || a.tokens <= FEW_ROWS);
+    if (!wide) return few && mhc_few_run<SOURCE, OUTPUTS>(status, a, stream, why);
     enum { FROM = SOURCE == MHC_NORMED ? MHC_NORMED : MHC_ROWS };
     /* Tiles of 256 rows only if there are enough; four outputs are too few to wait for. */
     const bool four =

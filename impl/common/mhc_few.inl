@@ -31,11 +31,7 @@ template <int RANKS> GPU_DEVICE void mhc_few_barrier(void) { gpu_barrier(); }
 template <int RANKS> GPU_DEVICE float *mhc_few_of(float *at, int) { return at; }
 #endif
 
-enum {
-    FEW_THREADS = 128,
-    FEW_ROWS = 8,
-    FEW_SLOTS = FEW_THREADS / 8
-};
+enum { FEW_THREADS = 128, FEW_ROWS = 8, FEW_SLOTS = FEW_THREADS / 8 };
 
 /* Rows in shared memory: as codes, or as values that are no codes. */
 template <int SOURCE> struct mhc_few_element { typedef uint16_t type; };
@@ -74,7 +70,7 @@ GPU_DEVICE void mhc_few_row(T *to, const struct mhc_dots &a, int64_t row, int k,
 
 struct mhc_few_args {
     struct mhc_dots a;
-    int64_t tasks; /* blocks of the grid that have dots */
+    int64_t tasks;           /* blocks of the grid that have dots */
     int blocks, each, slots; /* blocks of 128 of a part, of a rank, summed at once */
     int pitch, fn_pitch;     /* elements from row to row in shared memory */
 };
@@ -124,7 +120,8 @@ GPU_DEVICE void mhc_few_block(float (*acc)[ON], const T *x, const float *fn, int
     DOTS_FEW_UNROLL for (int k = 0; k < length; k += 4) {
         float v[4][4], w[ON][4];
         GPU_UNROLL for (int t = 0; t < 4; t++) mhc_few_get4(v[t], x + t * pitch + k);
-        GPU_UNROLL for (int o = 0; o < ON; o++) mhc_load4(w[o], (const char *)(fn + o * fn_pitch + k));
+        GPU_UNROLL for (int o = 0; o < ON; o++)
+            mhc_load4(w[o], (const char *)(fn + o * fn_pitch + k));
         GPU_UNROLL for (int i = 0; i < 4; i++) GPU_UNROLL for (int t = 0; t < 4; t++)
             GPU_UNROLL for (int o = 0; o < ON; o++) acc[t][o] =
                 gpu_fma(v[t][i], w[o][i], acc[t][o]);
@@ -153,8 +150,8 @@ GPU_DEVICE void mhc_few_sums(float *sums, T *x, float *fn, const struct mhc_few_
         gpu_barrier();
         if (slot < f.slots && mine > 0)
             mhc_few_block<ON>(acc, x + 4 * sub * f.pitch + slot * DOTS_BLOCK,
-                              fn + out * ON * f.fn_pitch + slot * DOTS_BLOCK, f.pitch,
-                              f.fn_pitch, mine < DOTS_BLOCK ? mine : DOTS_BLOCK);
+                              fn + out * ON * f.fn_pitch + slot * DOTS_BLOCK, f.pitch, f.fn_pitch,
+                              mine < DOTS_BLOCK ? mine : DOTS_BLOCK);
         if (!entered) mhc_few_barrier<RANKS>(); /* the others' shared memory is there */
         entered = true;
         if (slot >= f.slots || mine <= 0) continue;
@@ -220,8 +217,9 @@ GPU_DEVICE void mhc_few_body(char *shared, const struct mhc_few_args &f) {
     const int rank = (int)(gpu_block() % RANKS), per_tile = a.groups * a.splits;
     const int64_t task = gpu_block() / RANKS, tile = task / per_tile;
     const int rest = (int)(task - tile * per_tile), part = rest / a.groups;
-    struct mhc_few_place place = {tile * FEW_ROWS, rest % a.groups * 4 * ON, part * a.part,
-                                  (part + 1) * a.part, rank * f.each, (rank + 1) * f.each};
+    struct mhc_few_place place = {tile * FEW_ROWS, rest % a.groups * 4 * ON,
+                                  part * a.part,   (part + 1) * a.part,
+                                  rank * f.each,   (rank + 1) * f.each};
     if (place.last > f.blocks) place.last = f.blocks;
     mhc_few_sums<SOURCE, ON, RANKS>(sums, (T *)(fn + 4 * ON * f.fn_pitch), fn, f, place);
     for (int i = (int)gpu_thread(); i < FEW_ROWS / RANKS * 4 * ON; i += FEW_THREADS) {

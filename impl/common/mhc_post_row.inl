@@ -19,8 +19,8 @@ GPU_DEVICE void mhc_post_weights(float *post, float *comb, const struct mhc_post
         GPU_UNROLL for (int j = 0; j < MHC_STREAMS; j++)
             mhc_load4(comb + 4 * j, a.comb.data + row * a.comb.row + 16 * j);
     } else {
-        GPU_UNROLL for (int i = 0; i < 16; i++) comb[i] = *(
-            const float *)(a.comb.data + row * a.comb.row + i / 4 * a.comb.stream + i % 4 * 4);
+        GPU_UNROLL for (int i = 0; i < 16; i++) comb[i] =
+            *(const float *)(a.comb.data + row * a.comb.row + i / 4 * a.comb.stream + i % 4 * 4);
         GPU_UNROLL for (int k = 0; k < MHC_STREAMS; k++) post[k] =
             *(const float *)(a.post.data + row * a.post.row + k * a.post.stream);
     }

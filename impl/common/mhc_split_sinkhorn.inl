@@ -71,8 +71,8 @@ __global__ void __launch_bounds__(CALL_THREADS)
         mhc_sum_splits(mixes + 4 * (8 + i), raw.mixes_split, m.splits) * r * m.scale[2] +
         m.base[8 + i];
     sinkhorn_lane(c, m.hc_eps, m.iterations);
-    GPU_UNROLL for (int i = 0; i < 16; i++)
-        *(float *)(a.comb.data + row * a.comb.row + i / 4 * a.comb.stream + 4 * (i % 4)) = c[i];
+    GPU_UNROLL for (int i = 0; i < 16; i++) *
+        (float *)(a.comb.data + row * a.comb.row + i / 4 * a.comb.stream + 4 * (i % 4)) = c[i];
 }
 
 static int supports(const dsv4_call *call, struct call_why why) {

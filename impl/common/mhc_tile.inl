@@ -16,11 +16,12 @@ enum {
     TILE_TEAMS = TILE_THREADS / TEAM,
     TILE_ROWS = 64, /* of a team */
     TILE_STEP = 32,
-    TILE_CHUNKS = TILE_STEP / MHC_UNIT,        /* of 16 bytes in a step of a row */
-    TILE_PITCH = 2 * TILE_STEP + 16,           /* an odd number of chunks: 8 lanes meet all banks */
+    TILE_CHUNKS = TILE_STEP / MHC_UNIT, /* of 16 bytes in a step of a row */
+    TILE_PITCH = 2 * TILE_STEP + 16,    /* an odd number of chunks: 8 lanes meet all banks */
     TILE_X = TILE_TEAMS * TILE_ROWS * TILE_PITCH,
-    TILE_FN_PITCH = TILE_STEP + 4,             /* floats */
-    TILE_EACH = TILE_TEAMS * TILE_ROWS * TILE_CHUNKS / TILE_THREADS /* chunks that a thread copies */
+    TILE_FN_PITCH = TILE_STEP + 4, /* floats */
+    TILE_EACH =
+        TILE_TEAMS * TILE_ROWS * TILE_CHUNKS / TILE_THREADS /* chunks that a thread copies */
 };
 
 template <int SLOTS, int OUTPUTS> struct mhc_tile_sizes {
@@ -104,8 +105,8 @@ GPU_DEVICE void mhc_tile_make(char *stage, const struct mhc_dots &a, const float
     GPU_NO_UNROLL for (int i = 0; i < SIZES::FN_EACH; i++) {
         const int c = thread + i * TILE_THREADS, line = c / (TILE_STEP / 4);
         if (c >= SIZES::FN_CHUNKS) continue;
-        gpu_f4 *const at = (gpu_f4 *)(stage + TILE_X) +
-                           line * (TILE_FN_PITCH / 4) + c % (TILE_STEP / 4);
+        gpu_f4 *const at =
+            (gpu_f4 *)(stage + TILE_X) + line * (TILE_FN_PITCH / 4) + c % (TILE_STEP / 4);
         gpu_f4 v = *at;
         v.x = mhc_fn_value(v.x, a.fn_kind);
         v.y = mhc_fn_value(v.y, a.fn_kind);
@@ -197,9 +198,9 @@ GPU_DEVICE void mhc_tile_dots(float *total, char *ring, const struct mhc_dots &a
         gpu_barrier_of<TILE_THREADS>();
         const int ahead = at + RING - 2;
         if (step + RING - 1 < steps)
-            mhc_tile_load<SLOTS, OUTPUTS>(
-                ring + (ahead >= RING ? ahead - RING : ahead) * SIZES::STAGE, a, place,
-                step + RING - 1);
+            mhc_tile_load<SLOTS, OUTPUTS>(ring +
+                                              (ahead >= RING ? ahead - RING : ahead) * SIZES::STAGE,
+                                          a, place, step + RING - 1);
         mhc_copy_close();
         mhc_tile_step<SLOTS, OUTPUTS, ON>(acc, stage, place, step);
         if (step % STEPS != STEPS - 1) continue;
@@ -237,8 +238,8 @@ __global__ void __launch_bounds__(2 * TILE_THREADS, 2) mhc_tile_kernel(const str
     const int rows = SLOTS == 1 ? TILE_TEAMS * TILE_ROWS : TILE_ROWS;
     const int64_t tile = gpu_block() / a.splits, left = a.tokens - tile * rows;
     const int part = (int)(gpu_block() - tile * a.splits);
-    const struct mhc_tile_place place = {tile * rows, left < rows ? (int)left : rows,
-                                         part * a.part, (part + 1) * a.part};
+    const struct mhc_tile_place place = {tile * rows, left < rows ? (int)left : rows, part * a.part,
+                                         (part + 1) * a.part};
     if (gpu_thread() < TILE_THREADS)
         mhc_tile_sums<SOURCE, SLOTS, OUTPUTS>(ring, a, place, part);
     else if (a.with_squares)

@@ -171,8 +171,7 @@ GPU_DEVICE void moe_topk_some(struct moe_topk_slots &slots, const struct moe_top
 #endif
 
 template <int SLOTS, int SOFTPLUS>
-__global__ void __launch_bounds__(CALL_THREADS, SLOTS > 8 ? 2 : 4)
-    moe_topk_kernel(const struct moe_topk_args a) {
+__global__ void __launch_bounds__(CALL_THREADS) moe_topk_kernel(const struct moe_topk_args a) {
     const int64_t t = gpu_block() * CALL_TEAMS + gpu_team();
     const int lane = gpu_lane(), topk = a.r.topk;
     if (t >= a.r.tokens) return;

@@ -76,8 +76,7 @@ static int run(const dsv4_call *call, struct call_why why) {
         a.n[i] = (int)x->shape[1];
         a.units = 2 * x->shape[0];
         aligned = aligned && call_aligned(x, 16) && call_aligned(out, 16) &&
-                  call_aligned(weight, 16) && a.n[i] % ROW_VECTOR == 0 &&
-                  norm_vectors(a.n[i]) == 1;
+                  call_aligned(weight, 16) && a.n[i] % ROW_VECTOR == 0 && norm_vectors(a.n[i]) == 1;
         wide = wide && call_aligned(x, 4) && call_aligned(out, 4) && call_aligned(weight, 8);
     }
     a.eps = dsv4_float(call, "eps", 1e-6f);

@@ -29,7 +29,7 @@ GPU_DEVICE float quant_block_amax(float amax) {
 }
 
 template <bool F32, int FORMAT, bool WIDE>
-__global__ void __launch_bounds__(CALL_THREADS, F32 || !WIDE ? 2 : 4)
+__global__ void __launch_bounds__(CALL_THREADS)
     quant_block_kernel(const struct quant_block_args a) {
     const int64_t i = gpu_quotient(gpu_block(), a.across), j = gpu_block() - i * a.across.value;
     const int column = (int)j * BLOCK_SIDE + (int)gpu_thread() % 16 * 8;
