@@ -140,6 +140,10 @@ static inline int64_t gpu_shared_limit(void) { return GPU_SHARED_BYTES; }
 GPU_DEVICE uint32_t gpu_thread(void) { return threadIdx.x; }
 GPU_DEVICE int64_t gpu_block(void) { return blockIdx.x; }
 GPU_DEVICE void gpu_barrier(void) { __syncthreads(); }
+/* Of the first N threads of the block, a multiple of 32. Not on AMD. */
+template <int N> GPU_DEVICE void gpu_barrier_of(void) {
+    asm volatile("bar.sync 1, %0;" ::"n"(N) : "memory");
+}
 #else
 GPU_DEVICE uint32_t gpu_thread(void) { return __builtin_amdgcn_workitem_id_x(); }
 GPU_DEVICE int64_t gpu_block(void) { return __builtin_amdgcn_workgroup_id_x(); }
