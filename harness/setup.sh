@@ -12,6 +12,7 @@ packages=(
     llvm-19-dev libelf-dev libdw-dev libmsgpack-dev libzstd-dev     # the gfx942 emulator
     qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross           # the aarch64 run
     python3 python3-numpy clang-format-14 git                       # lint, docs, numpy.load
+    python3-jsonschema python3-yaml libxml2-utils                   # schemas of reports, CI recipes
 )
 
 if [[ ${1-} == --list ]]; then

@@ -133,7 +133,7 @@ def main():
                 chromium(browser, folder, f"--window-size={max(width, 500)},2400", f"--screenshot={shot}",
                          *(["--blink-settings=preferredColorScheme=0"] if dark else []), f"file://{folder}/wrapper-{width}-{dark}.html")
         planted = {"too wide": ("<div class=\"top\">", "<div style=\"width:3000px\">.</div><div class=\"top\">"),
-                   "asked for": ("<link rel=\"icon\" href=\"data:,\">", "<link rel=\"stylesheet\" href=\"other.css\">"),
+                   "asked for": ("<link rel=\"icon\" href=\"data:,\">", "<link rel=\"stylesheet\" href=\"http://example.invalid/other.css\">"),
                    "the search": ("row.hidden = ", "row.hiden = ")}
         for word, (old, new) in planted.items():
             page = text.replace(old, new)

@@ -45,22 +45,22 @@ Test(shard, the_environment_names_a_part) {
         const char *settings;
         int64_t index, n;
     } rows[] = {
-        {"TEST_SHARD_INDEX=0 TEST_TOTAL_SHARDS=4",                                1,       4                                                                      },
-        {"CI_NODE_INDEX=4 CI_NODE_TOTAL=4",                                       4,       4                                                                      },
-        {"SLURM_ARRAY_TASK_ID=3 SLURM_ARRAY_TASK_COUNT=4 SLURM_ARRAY_TASK_MIN=1", 3,       4                                                                      },
+        {"TEST_SHARD_INDEX=0 TEST_TOTAL_SHARDS=4",                                       1, 4},
+        {"CI_NODE_INDEX=4 CI_NODE_TOTAL=4",                                              4, 4},
+        {"SLURM_ARRAY_TASK_ID=3 SLURM_ARRAY_TASK_COUNT=4 SLURM_ARRAY_TASK_MIN=1",        3, 4},
         {"SLURM_ARRAY_TASK_ID=8 SLURM_ARRAY_TASK_COUNT=4 SLURM_ARRAY_TASK_MIN=2 "
-         "SLURM_ARRAY_TASK_STEP=2",                                                                        4,                                                        4                                                      },
-        {"OMPI_COMM_WORLD_RANK=1 OMPI_COMM_WORLD_SIZE=2",                                                                       2,                                2},
-        {"PMI_RANK=0 PMI_SIZE=1",                                                                       1,                                                        1                                                                              },
-        {"SLURM_PROCID=5 SLURM_NTASKS=8 SLURM_STEP_ID=0",                                                                       6,                                8},
+         "SLURM_ARRAY_TASK_STEP=2",                                             4, 4},
+        {"OMPI_COMM_WORLD_RANK=1 OMPI_COMM_WORLD_SIZE=2",                                2, 2},
+        {"PMI_RANK=0 PMI_SIZE=1",                                                        1, 1},
+        {"SLURM_PROCID=5 SLURM_NTASKS=8 SLURM_STEP_ID=0",                                6, 8},
  /* a batch script has SLURM_PROCID too, and runs once */
-        {"SLURM_PROCID=0 SLURM_NTASKS=8 SLURM_ARRAY_TASK_ID=1 SLURM_ARRAY_TASK_COUNT=2",                                                                       2, 2                                               },
+        {"SLURM_PROCID=0 SLURM_NTASKS=8 SLURM_ARRAY_TASK_ID=1 SLURM_ARRAY_TASK_COUNT=2", 2, 2},
  /* an array of steps with tasks each */
         {"SLURM_ARRAY_TASK_ID=1 SLURM_ARRAY_TASK_COUNT=2 SLURM_PROCID=2 SLURM_NTASKS=4 "
-         "SLURM_STEP_ID=0",                                                                       7,                                                                               8                                                                                                                                        },
+         "SLURM_STEP_ID=0",                                                     7, 8},
  /* mpirun inside of a Slurm step: its own ranks */
         {"OMPI_COMM_WORLD_RANK=3 OMPI_COMM_WORLD_SIZE=4 SLURM_PROCID=0 SLURM_NTASKS=1 "
-         "SLURM_STEP_ID=0",                                                                      4,4},
+         "SLURM_STEP_ID=0",                                                     4, 4},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct dsv4_shard shard;
@@ -77,28 +77,28 @@ Test(shard, garbage_in_the_environment_is_one_sentence) {
     static const struct {
         const char *settings, *sentence;
     } rows[] = {
-        {"",                                                                      "the environment names no part"       },
-        {"SLURM_PROCID=0 SLURM_NTASKS=8",                                         "the environment names no part"       },
-        {"CI_NODE_INDEX=1",                                                       "CI_NODE_TOTAL is not set beside"     },
-        {"TEST_TOTAL_SHARDS=2",                                                   "TEST_SHARD_INDEX is not set beside"  },
-        {"CI_NODE_INDEX=0 CI_NODE_TOTAL=4",                                       "CI_NODE_INDEX is 0, which is none of"},
-        {"CI_NODE_INDEX=5 CI_NODE_TOTAL=4",                                       "CI_NODE_INDEX is 5, which is none of"},
-        {"TEST_SHARD_INDEX=2 TEST_TOTAL_SHARDS=2",                                "TEST_TOTAL_SHARDS=2 parts from 0"    },
-        {"PMI_RANK=0 PMI_SIZE=0",                                                 "PMI_SIZE=0 parts"                    },
-        {"PMI_RANK=-1 PMI_SIZE=2",                                                "'-1', not a whole number"            },
-        {"PMI_RANK=1x PMI_SIZE=2",                                                "'1x', not a whole number"            },
-        {"PMI_RANK= PMI_SIZE=2",                                                  "'', not a whole number"              },
-        {"PMI_RANK=1 PMI_SIZE=99999999999999999999",                              "not a whole number"                  },
-        {"PMI_RANK=1 PMI_SIZE=2147483647 CI_NODE_INDEX=1 CI_NODE_TOTAL=9",        "too many parts"                      },
+        {"",                                                                                "the environment names no part"       },
+        {"SLURM_PROCID=0 SLURM_NTASKS=8",                                                   "the environment names no part"       },
+        {"CI_NODE_INDEX=1",                                                                 "CI_NODE_TOTAL is not set beside"     },
+        {"TEST_TOTAL_SHARDS=2",                                                             "TEST_SHARD_INDEX is not set beside"  },
+        {"CI_NODE_INDEX=0 CI_NODE_TOTAL=4",                                                 "CI_NODE_INDEX is 0, which is none of"},
+        {"CI_NODE_INDEX=5 CI_NODE_TOTAL=4",                                                 "CI_NODE_INDEX is 5, which is none of"},
+        {"TEST_SHARD_INDEX=2 TEST_TOTAL_SHARDS=2",                                          "TEST_TOTAL_SHARDS=2 parts from 0"    },
+        {"PMI_RANK=0 PMI_SIZE=0",                                                           "PMI_SIZE=0 parts"                    },
+        {"PMI_RANK=-1 PMI_SIZE=2",                                                          "'-1', not a whole number"            },
+        {"PMI_RANK=1x PMI_SIZE=2",                                                          "'1x', not a whole number"            },
+        {"PMI_RANK= PMI_SIZE=2",                                                            "'', not a whole number"              },
+        {"PMI_RANK=1 PMI_SIZE=99999999999999999999",                                        "not a whole number"                  },
+        {"PMI_RANK=1 PMI_SIZE=2147483647 CI_NODE_INDEX=1 CI_NODE_TOTAL=9",                  "too many parts"                      },
  /* not a range: the parts would not meet */
         {"SLURM_ARRAY_TASK_ID=9 SLURM_ARRAY_TASK_COUNT=3 SLURM_ARRAY_TASK_MIN=1",
-         "SLURM_ARRAY_TASK_ID is 9"                                                                                     },
+         "SLURM_ARRAY_TASK_ID is 9"                                                                                               },
         {"SLURM_ARRAY_TASK_ID=2 SLURM_ARRAY_TASK_COUNT=3 SLURM_ARRAY_TASK_MIN=1 "
-         "SLURM_ARRAY_TASK_STEP=2",                                                                        "in steps of 2"                                                                                      },
+         "SLURM_ARRAY_TASK_STEP=2",                                                "in steps of 2"                       },
         {"SLURM_ARRAY_TASK_ID=2 SLURM_ARRAY_TASK_COUNT=3 SLURM_ARRAY_TASK_STEP=0",
-         "SLURM_ARRAY_TASK_STEP is 0"},
+         "SLURM_ARRAY_TASK_STEP is 0"                                                                                             },
         {"TEST_SHARD_INDEX=0 TEST_TOTAL_SHARDS=1 TEST_SHARD_STATUS_FILE=/nonexistent/file",
-         "No such file"                                                                             },
+         "No such file"                                                                                                           },
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct dsv4_shard shard;
