@@ -82,6 +82,15 @@ $(O)/%.o: %.c $(O)/flags
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
 
+# The style and script of the HTML report, as arrays.
+PAGE_INC := $(patsubst %,$(O)/%.inc,$(wildcard harness/page/*))
+$(O)/harness/page/%.inc: harness/page/%
+	@mkdir -p $(@D)
+	$(Q)od -An -v -tu1 $< | sed 's/[0-9][0-9]*/&,/g' >$@.part && mv $@.part $@
+
+$(O)/harness/report_page.o: $(PAGE_INC)
+$(O)/harness/report_page.o: private CFLAGS_ALL += -I$(O)
+
 $(O)/libref.a: $(call obj,$(REF_SRC))
 	$(call say,AR,$@)
 	@rm -f $@
@@ -119,10 +128,29 @@ $(B)/tests/unit: $(call obj,$(UNIT_SRC) $(ORACLE_SRC)) $(O)/libharness.a $(O)/li
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS_ALL) -o $@ $^ $(LIBS) -lcriterion -lmpfr -lgmp
 
-$(B)/tests/planted/%.so: harness/tests/planted/%.c harness/tests/planted/insert.h harness/tests/planted/wrap.h harness/include/dsv4_plugin.h $(O)/flags
+$(B)/tests/planted/%.so: harness/tests/planted/%.c harness/tests/planted/insert.h harness/tests/planted/wrap.h harness/tests/planted/bounds.h harness/include/dsv4_plugin.h $(O)/flags
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS_ALL) -shared -o $@ $< -ldl
+
+# The reference in other arithmetic, each variant with its class: harness/tests/variants/NAME.h stands before its ops.
+VARIANT_CLASS_contracted := F32-ANY
+VARIANT_CLASS_rounded := F32-ANY
+VARIANT_CLASS_ulp := F32-ANY exp=2 log=2 rsqrt=2 divide=0.5
+VARIANT_CLASS_truncated := TC25-RZ
+VARIANTS := $(patsubst harness/tests/variants/%.h,%,$(filter-out %/numbers.h,$(wildcard harness/tests/variants/*.h)))
+define VARIANT
+$(O)/variants/$(1)/%.o: %.c harness/tests/variants/$(1).h harness/tests/variants/numbers.h $(O)/flags
+	$$(call say,CC,$$< as $(1))
+	@mkdir -p $$(@D)
+	$$(Q)$$(CC) $$(CFLAGS_ALL) -O1 $(if $(filter contracted,$(1)),-ffp-contract=fast) -include harness/tests/variants/$(1).h \
+	-D'VARIANT_CLASS="$(VARIANT_CLASS_$(1))"' -MMD -MP -c -o $$@ $$<
+$(B)/tests/variants/$(1).so: $(patsubst %.c,$(O)/variants/$(1)/%.o,$(wildcard reference/ops/*.c) harness/tests/variants/plugin.c) $(O)/libref.a
+	$$(call say,LD,$$@)
+	@mkdir -p $$(@D)
+	$$(Q)$$(CC) $$(CFLAGS_ALL) -shared -Wl,--exclude-libs,ALL -o $$@ $$^ -lm
+endef
+$(foreach variant,$(VARIANTS),$(eval $(call VARIANT,$(variant))))
 
 # A HIP runtime and a HIP plug-in without a GPU, for the tests of the device path.
 FAKE := $(B)/tests/fake/lib/libamdhip64.so.7 $(B)/tests/fake/hip_plugin.so
@@ -485,6 +513,12 @@ check-python: $(CPU_BUILD) ## run ports in Python, good and bad, through the har
 selftest: $(CPU_BUILD) $(if $(OP),,$(PLANTED)) ## catch every mutant and, without OP=, every planted plug-in
 	$(Q)$(B)/dsv4cts selftest $(if $(OP),--op '$(OP)',--planted harness/tests/planted/EXPECTED)
 
+# Every variant must pass; --seeds makes fresh inputs. Then every mutant must fail by bounds too, or be right by them.
+bounds: $(CPU_BUILD) $(VARIANTS:%=$(B)/tests/variants/%.so) ## prove the bounds: right variants pass (SEEDS= inputs each), wrong references fail
+	$(Q)$(B)/dsv4cts check $(foreach variant,$(VARIANTS),--impl $(B)/tests/variants/$(variant).so) $(FILTERS) --seeds $(or $(SEEDS),3) --report $(REPORTS)/bounds
+	$(Q)for class in F32-ANY TC25-RZ TC13-PROMOTE128 CDNA3-FLOOR24; do $(B)/dsv4cts selftest --class $$class $(if $(OP),--op '$(OP)') >$(REPORTS)/bounds/$$class.txt || \
+	{ grep -v 'killed by' $(REPORTS)/bounds/$$class.txt; exit 1; }; echo "$$class: $$(tail -n 1 $(REPORTS)/bounds/$$class.txt)"; done
+
 vectors: $(CPU_BUILD) ## write the golden vectors and MANIFEST
 	$(Q)$(B)/dsv4cts gen $(FILTERS) $(LAYERS)
 
@@ -553,7 +587,12 @@ test: ## run everything that needs no GPU
 	+$(Q)harness/test.sh
 
 bench: $(ARCH_BUILD) ## measure the implementation of ARCH beside this machine's copy bandwidth
-	$(Q)$(B)/dsv4cts bench --impl '$(IMPL)' $(FILTERS) $(if $(CASE),,--case '$(if $(filter cpu,$(ARCH)),host-*,device-*)') $(ARGS)
+	$(Q)$(B)/dsv4cts bench --impl '$(IMPL)' $(FILTERS) $(if $(CASE),,--case '$(if $(filter cpu,$(ARCH)),host-*,device-*)') --report $(REPORTS)/$(ARCH) $(ARGS)
+
+STATED = $(REPORTS)/$(ARCH)/statement
+statement: $(ARCH_BUILD) ## run smoke and full of ARCH (or TIER=, PLUGIN=), and pack the results for `dsv4cts verify`; KEY=file
+	$(if $(filter hip,$(ARCH_IMPL)),+)$(Q)rm -rf $(STATED); $(CHECK) $(if $(TIER),,--tier smoke,full) --impl '$(or $(PLUGIN),$(IMPL))' --report $(STATED); \
+	for report in $(STATED)/*.json; do $(B)/dsv4cts statement --output $${report%.json}.zip $(if $(KEY),--key '$(KEY)') $$report || exit; done
 
 report: $(B)/dsv4cts ## merge the results under reports/ into reports/index.html
 	$(Q)$(B)/dsv4cts report --format html --output $(REPORTS)/index.html $(wildcard $(REPORTS)/*/*.json)

@@ -29,6 +29,8 @@ struct dsv4_mismatch {
 struct dsv4_comparison {
     const struct dsv4_vector *v;
     const struct dsv4_arena *got, *want;
+    /* What was got before elements within their bounds gave way to the expected ones; NULL: got. */
+    const struct dsv4_arena *raw;
 };
 
 /* The first difference at or after `from`; false: there is none. */

@@ -37,7 +37,7 @@ void dsv4_note_trace(struct dsv4_notes *notes, const struct dsv4_comparison *com
  * wrong is explained, and n bytes would be wrong besides. */
 static int64_t explains(const struct search *search) {
     const struct dsv4_comparison *const compare = search->compare;
-    const struct dsv4_comparison to_got = {compare->v, compare->got, &search->arena};
+    const struct dsv4_comparison to_got = {compare->v, compare->got, &search->arena, NULL};
     int64_t extra = 0, at = -1;
     while ((at = dsv4_compare_at(&to_got, at + 1)) >= 0) {
         if (compare->got->base[at] != compare->want->base[at]) return -1;
@@ -118,8 +118,10 @@ static void try_unwritten(struct search *search) {
 
 void dsv4_note_hints(struct dsv4_notes *notes, const struct dsv4_comparison *compare,
                      uint64_t poison, struct dsv4_runner *suspects, double seconds) {
+    const struct dsv4_comparison raw = {
+        compare->v, compare->raw != NULL ? compare->raw : compare->got, compare->want, NULL};
     struct search search = {.notes = notes,
-                            .compare = compare,
+                            .compare = &raw,
                             .suspects = suspects,
                             .poison = poison,
                             .limit = now() + seconds};

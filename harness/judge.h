@@ -13,8 +13,10 @@ struct dsv4_judge {
     int64_t repeat;               /* runs of each case */
     struct dsv4_runner *suspects; /* a runner without a plug-in: explains failures; NULL: do not */
     double hint_seconds;          /* how long a failure may search for what explains it */
-    const char *dump;             /* directory for wrong outputs; NULL: none */
-    bool graph;                   /* capture run() once and replay it; on the CPU it is called */
+    const dsv4_arithmetic
+        *arithmetic;   /* what calls are judged by; NULL: what the plug-in declares */
+    const char *dump;  /* directory for wrong outputs; NULL: none */
+    bool graph;        /* capture run() once and replay it; on the CPU it is called */
     const char *again; /* options that choose the case again; NULL: --case and --tier do */
     /* Sees what the first run left, before it is compared, if run() came back. NULL: nobody does. */
     void (*take)(void *context, const struct dsv4_arena *got);

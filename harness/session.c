@@ -42,6 +42,26 @@ double dsv4_session_now(void) {
     return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
 }
 
+bool dsv4_session_declares(const dsv4_plugin *plugin) {
+    return plugin->size >= offsetof(dsv4_plugin, declare) + sizeof plugin->declare &&
+           plugin->declare != NULL;
+}
+
+/* Asks what the kernel's arithmetic is. false: nothing that can be judged. */
+static bool declared(struct dsv4_session *w, const dsv4_call *call, struct dsv4_reply *reply) {
+    const dsv4_plugin *const plugin = w->plugin;
+    struct dsv4_err err = {0};
+    reply->arithmetic = dsv4_arithmetic_canon();
+    if (!dsv4_session_declares(plugin)) return true;
+    const int status = plugin->declare(call, &reply->arithmetic);
+    dsv4_session_leave_if_forked(w);
+    if (status != DSV4_OK)
+        dsv4_session_refuse(reply, DSV4_ERROR, "declare() returned %d", status);
+    else if (dsv4_arithmetic_check(&reply->arithmetic, &err) != 0)
+        dsv4_session_refuse(reply, DSV4_ERROR, "declare(): %s", err.text);
+    return reply->status == DSV4_OK;
+}
+
 bool dsv4_session_supports(struct dsv4_session *w, const struct dsv4_case *c,
                            struct dsv4_reply *reply) {
     dsv4_call call;
@@ -52,7 +72,7 @@ bool dsv4_session_supports(struct dsv4_session *w, const struct dsv4_case *c,
     dsv4_announce(w, DSV4_STAGE_SUPPORTS);
     reply->status = w->plugin->supports(&call, reply->text, sizeof reply->text);
     dsv4_session_leave_if_forked(w);
-    return reply->status == DSV4_OK;
+    return reply->status == DSV4_OK && declared(w, &call, reply);
 }
 
 void dsv4_session_declare(struct dsv4_session *w, const struct dsv4_case *c) {

@@ -47,6 +47,8 @@ void dsv4_session_leave_if_forked(const struct dsv4_session *w);
 
 /* Tells a device that watches where kernels read and write what the bound tensors are. */
 void dsv4_session_declare(struct dsv4_session *w, const struct dsv4_case *c);
+/* Whether a plug-in says what its arithmetic is. */
+bool dsv4_session_declares(const dsv4_plugin *plugin);
 /* Asks supports(). true: run() may be called. */
 bool dsv4_session_supports(struct dsv4_session *w, const struct dsv4_case *c,
                            struct dsv4_reply *reply);

@@ -49,3 +49,10 @@ const char *dsv4_next_word(char *word, size_t size, const char *list) {
     word[length] = '\0';
     return list + length;
 }
+
+bool dsv4_has_word(const char *list, const char *word) {
+    char one[DSV4_WORD_SIZE];
+    while ((list = dsv4_next_word(one, sizeof one, list)) != NULL)
+        if (strcmp(one, word) == 0) return true;
+    return false;
+}

@@ -16,7 +16,8 @@ int dsv4_suspect_run(struct dsv4_runner *r, struct dsv4_arena *a, const struct d
 bool dsv4_suspect_dialect(struct dsv4_case *variant, const struct dsv4_case *c, size_t param,
                           const char *word);
 
-/* The next word of a space-separated list; NULL at its end. */
+/* Space-separated lists, which may be NULL: whether a word is in it; the next word, NULL at its end. */
+bool dsv4_has_word(const char *list, const char *word);
 const char *dsv4_next_word(char *word, size_t size, const char *list);
 
 #endif

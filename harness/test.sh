@@ -65,6 +65,7 @@ part ports run check-install check-python
 part check-san run check ARCH=cpu "${san[@]}" REPORTS=build/san/reports
 part check-full run check ARCH=cpu TIER=smoke,full REPORTS=build/reports-full
 part selftest run selftest
+part bounds run bounds SEEDS=2
 part verify-vectors run verify-vectors
 part matrix run matrix
 part verify-numpy run verify-numpy

@@ -78,6 +78,7 @@ static void open_plugin(struct dsv4_session *w, const struct dsv4_request *reque
     snprintf(info->name, sizeof info->name, "%s", w->plugin->name);
     snprintf(info->version, sizeof info->version, "%s", w->plugin->version);
     snprintf(info->device, sizeof info->device, "%s", w->plugin->device);
+    info->declares = dsv4_session_declares(w->plugin);
     if (request->device == DSV4_NO_DEVICE) return;
     if (open_device(w, w->plugin->device, request->device, reply) != 0) return;
     if (w->device->accepts != NULL && w->device->accepts() != DSV4_OK) {
@@ -85,13 +86,15 @@ static void open_plugin(struct dsv4_session *w, const struct dsv4_request *reque
         return;
     }
     w->device->describe(info->describe, sizeof info->describe);
+    info->n_devices = w->device->count;
     info->emulated =
         strstr(info->describe, "emulated") != NULL || strstr(info->name, "emulated") != NULL;
     if (w->device->stream_create(&w->stream) != DSV4_OK) {
         dsv4_session_failed(w, reply, "cannot make a stream");
         return;
     }
-    info->has_canary = w->plugin->size >= sizeof *w->plugin && w->plugin->canary != NULL;
+    info->has_canary =
+        w->plugin->size >= offsetof(dsv4_plugin, declare) && w->plugin->canary != NULL;
     if (info->has_canary) {
         dsv4_announce(w, DSV4_STAGE_CANARY);
         info->canary = w->plugin->canary(info->canary_line, sizeof info->canary_line);

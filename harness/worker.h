@@ -6,7 +6,7 @@
 #ifndef DSV4_WORKER_H
 #define DSV4_WORKER_H
 
-#include "../reference/op.h"
+#include "../reference/bound/arithmetic.h"
 
 enum { DSV4_NO_DEVICE = -1 };
 enum { DSV4_WORKER_CUT = 93 }; /* exit code of a worker that lost its connection */
@@ -52,9 +52,11 @@ struct dsv4_request {
 struct dsv4_plugin_info {
     char name[64], version[64], device[16];
     char describe[512]; /* the device, in words */
+    int n_devices;      /* of its kind in this machine */
     bool has_canary;
     int canary; /* DSV4_OK or DSV4_ERROR */
     char canary_line[512];
+    bool declares; /* its arithmetic, for each call */
     bool emulated; /* the device or the plug-in calls itself so; every line of a report then does */
 };
 
@@ -76,6 +78,7 @@ struct dsv4_reply {
     int status; /* enum dsv4_status, or what the plug-in returned in its place */
     bool fatal; /* this process should not be used any more */
     double seconds;
+    dsv4_arithmetic arithmetic;   /* RUN, STEP: what the plug-in declares for this call */
     char text[1024];              /* why, when status is not DSV4_OK */
     struct dsv4_plugin_info info; /* OPEN */
     struct dsv4_timing timing;    /* BENCH */

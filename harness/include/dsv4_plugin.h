@@ -72,6 +72,27 @@ typedef struct dsv4_call {
         stream; /* cudaStream_t / hipStream_t; NULL on the CPU. Work may be left in flight on it. */
 } dsv4_call;
 
+/*
+ * How a kernel adds up. One that keeps the canon's order and roundings is judged bit by bit. One that does not names
+ * its class, and its floats are held to the bound that follows from it.
+ */
+enum dsv4_accumulation {
+    DSV4_CANON = 0,
+    DSV4_F32_SEQ = 1,         /* binary32 additions or fma, one after the other */
+    DSV4_F32_ANY = 2,         /* binary32 additions or fma in any tree */
+    DSV4_TC25_RZ = 3,         /* matrix units that cut aligned addends to 25 bits: Hopper's bf16 */
+    DSV4_TC13_PROMOTE128 = 4, /* Hopper's FP8: 13 bits, added in binary32 after every 128 terms */
+    DSV4_CDNA3_FLOOR24 = 5    /* gfx942's matrix units */
+};
+
+/* What a kernel promises for one call. Errors are in units in the last place; 0.5 is correctly rounded. */
+typedef struct dsv4_arithmetic {
+    uint32_t size;         /* sizeof(dsv4_arithmetic) of the harness; later versions only append */
+    uint32_t accumulation; /* enum dsv4_accumulation */
+    float exp_ulp, log_ulp, rsqrt_ulp,
+        divide_ulp; /* of exp and exp2, log and log2, rsqrt and sqrt, / */
+} dsv4_arithmetic;
+
 enum dsv4_status {
     DSV4_OK = 0,
     DSV4_REFUSED = 1,     /* the op's contract refuses this input; nothing was written */
@@ -96,6 +117,10 @@ typedef struct dsv4_plugin {
     /* Optional, may be NULL: checks on the device that this build keeps the canon's arithmetic (no
      * contraction, subnormals kept, ties to even) and writes one line. DSV4_OK or DSV4_ERROR. */
     int (*canary)(char *line, size_t line_size);
+
+    /* Optional, may be NULL: the arithmetic of the kernel that run() would use for this call. `arithmetic` comes in as
+     * the canon's, correctly rounded; data pointers may be NULL. DSV4_OK or DSV4_ERROR. */
+    int (*declare)(const dsv4_call *call, dsv4_arithmetic *arithmetic);
 } dsv4_plugin;
 
 const dsv4_plugin *dsv4_plugin_v1(void);

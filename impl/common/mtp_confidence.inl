@@ -1,13 +1,35 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * mtp_confidence: a block takes rows by turns. The weight lies in shared memory as fp32, once per block, and so does a
- * row; thread b then runs block b of 128, and one thread adds the blocks up. Places are skewed by one per block, so that
+ * mtp_confidence: a block takes some rows by turns. The weight lies in shared memory as fp32, once per block, and so do
+ * the rows; a thread of each then runs block b of 128, and one adds the blocks up. Places are skewed by one per block, so that
  * chains that walk in step meet different banks.
  */
 #include "call.h"
 #include "num.inl"
 
 enum { CONFIDENCE_BLOCK = 128, CONFIDENCE_MAX = 59 * CONFIDENCE_BLOCK, CONFIDENCE_GRID = 1024 };
+/* Rows at a time, threads of each. */
+#if GPU_HIP
+enum { CONFIDENCE_ROWS = 1, CONFIDENCE_CHAINS = CALL_THREADS, CONFIDENCE_SUMS = 64 };
+#define CONFIDENCE_SHARED(name)                                                                    \
+    __shared__ __attribute__((aligned(16))) char name[confidence_bytes(CONFIDENCE_MAX)]
+#define CONFIDENCE_LAUNCH(kernel, grid, bytes, stream, a)                                          \
+    GPU_LAUNCH(kernel, grid, CALL_THREADS, stream, a)
+#else
+enum {
+    CONFIDENCE_ROWS = 4,
+    CONFIDENCE_CHAINS = CALL_THREADS / CONFIDENCE_ROWS,
+    CONFIDENCE_SUMS = CALL_THREADS
+};
+#define CONFIDENCE_SHARED(name) GPU_SHARED(name)
+#define CONFIDENCE_LAUNCH(kernel, grid, bytes, stream, a)                                          \
+    GPU_LAUNCH_SHARED(kernel, grid, CALL_THREADS, bytes, stream, a)
+#endif
+#if GPU_EMULATED
+#define CONFIDENCE_UNROLL
+#else
+#define CONFIDENCE_UNROLL _Pragma("unroll 8")
+#endif
 
 struct confidence_args {
     const char *hidden, *embed, *weight;
@@ -17,12 +39,21 @@ struct confidence_args {
 };
 
 struct confidence_shared {
-    float weight[CONFIDENCE_MAX + CONFIDENCE_MAX / CONFIDENCE_BLOCK];
-    uint16_t row[CONFIDENCE_MAX + 2 * (CONFIDENCE_MAX / CONFIDENCE_BLOCK)];
-    float sums[CONFIDENCE_MAX / CONFIDENCE_BLOCK];
+    float *weight, *sums;
+    uint16_t *row;
+    int pitch; /* elements between rows */
 };
 
-GPU_DEVICE void confidence_load_weight(struct confidence_shared &s,
+/* Places of n elements that are skewed by `skew` per block, a multiple of 4. */
+GPU_HOST_DEVICE constexpr int confidence_places(int n, int skew) {
+    return (n + skew * (n / CONFIDENCE_BLOCK) + 3) & ~3;
+}
+GPU_HOST_DEVICE constexpr int confidence_bytes(int n) {
+    return 4 * confidence_places(n, 1) + 4 * CONFIDENCE_SUMS +
+           2 * CONFIDENCE_ROWS * confidence_places(n, 2);
+}
+
+GPU_DEVICE void confidence_load_weight(const struct confidence_shared &s,
                                        const struct confidence_args &a) {
     for (int i = (int)gpu_thread(); i < a.n; i += CALL_THREADS)
         s.weight[i + i / CONFIDENCE_BLOCK] = a.weight_bf16
@@ -51,47 +82,66 @@ GPU_DEVICE void confidence_load_vectors(uint16_t *to, const char *from, int firs
     }
 }
 
-GPU_DEVICE void confidence_chain(struct confidence_shared &s, int n) {
-    const int b = (int)gpu_thread(), first = b * CONFIDENCE_BLOCK;
+/* Block b of row r of those in shared memory. */
+GPU_DEVICE void confidence_chain(const struct confidence_shared &s, int r, int b, int n) {
+    const int first = b * CONFIDENCE_BLOCK;
     if (first >= n) return;
     const float *const w = s.weight + first + b;
-    const uint16_t *const x = s.row + first + 2 * b;
+    const uint16_t *const x = s.row + r * s.pitch + first + 2 * b;
     const int end = n - first < CONFIDENCE_BLOCK ? n - first : CONFIDENCE_BLOCK;
     float sum = 0.0f;
     int k = 0;
     for (; k + 8 <= end; k += 8) {
         float a[8], y[8];
-        GPU_UNROLL for (int i = 0; i < 8; i++) {
+        GPU_UNROLL for (int i = 0; i < 8; i += 2) {
+            const uint32_t pair = *(const uint32_t *)(x + k + i);
             a[i] = w[k + i];
-            y[i] = num_bf16_low(x[k + i]);
+            a[i + 1] = w[k + i + 1];
+            y[i] = num_bf16_low(pair);
+            y[i + 1] = num_bf16_high(pair);
         }
         GPU_UNROLL for (int i = 0; i < 8; i++) sum = gpu_fma(y[i], a[i], sum);
     }
     for (; k < end; k++) sum = gpu_fma(num_bf16_low(x[k]), w[k], sum);
-    s.sums[b] = sum;
+    s.sums[r * CONFIDENCE_CHAINS + b] = sum;
+}
+
+GPU_DEVICE float confidence_total(const float *sums, int blocks) {
+    float total = sums[0];
+    CONFIDENCE_UNROLL for (int b = 1; b < blocks; b++) total += sums[b];
+    return gpu_divide_float(1.0f, 1.0f + elementary_exp(-total));
 }
 
 template <bool WIDE>
 __global__ void __launch_bounds__(CALL_THREADS) confidence_kernel(const struct confidence_args a) {
-    __shared__ struct confidence_shared s;
+    CONFIDENCE_SHARED(memory);
     const int blocks = (a.n + CONFIDENCE_BLOCK - 1) / CONFIDENCE_BLOCK;
+    const int r = (int)gpu_thread() / CONFIDENCE_CHAINS, b = (int)gpu_thread() % CONFIDENCE_CHAINS;
+    struct confidence_shared s;
+    s.pitch = confidence_places(a.n, 2);
+    s.weight = (float *)memory;
+    s.sums = s.weight + confidence_places(a.n, 1);
+    s.row = (uint16_t *)(s.sums + CONFIDENCE_SUMS);
     confidence_load_weight(s, a);
-    for (int64_t t = gpu_block(); t < a.rows; t += a.grid) {
-        if (WIDE) {
-            confidence_load_vectors(s.row, a.hidden + t * a.hidden_row, 0, a.width);
-            confidence_load_vectors(s.row, a.embed + t * a.embed_row, a.width, a.n - a.width);
-        } else {
-            confidence_load_row(s.row, a.hidden + t * a.hidden_row, 0, a.width);
-            confidence_load_row(s.row, a.embed + t * a.embed_row, a.width, a.n - a.width);
+    for (int64_t t = gpu_block() * CONFIDENCE_ROWS; t < a.rows; t += a.grid * CONFIDENCE_ROWS) {
+        GPU_UNROLL for (int i = 0; i < CONFIDENCE_ROWS; i++) {
+            const char *const hidden = a.hidden + (t + i) * a.hidden_row;
+            const char *const embed = a.embed + (t + i) * a.embed_row;
+            if (t + i >= a.rows) continue;
+            if (WIDE) {
+                confidence_load_vectors(s.row + i * s.pitch, hidden, 0, a.width);
+                confidence_load_vectors(s.row + i * s.pitch, embed, a.width, a.n - a.width);
+            } else {
+                confidence_load_row(s.row + i * s.pitch, hidden, 0, a.width);
+                confidence_load_row(s.row + i * s.pitch, embed, a.width, a.n - a.width);
+            }
         }
         gpu_barrier();
-        confidence_chain(s, a.n);
+        if (t + r < a.rows) confidence_chain(s, r, b, a.n);
         gpu_barrier();
-        /* The others go on to the next row, and wait for this thread before they change the sums. */
-        if (gpu_thread() != 0) continue;
-        float total = s.sums[0];
-        for (int b = 1; b < blocks; b++) total += s.sums[b];
-        a.out[t] = gpu_divide_float(1.0f, 1.0f + elementary_exp(-total));
+        /* The others go on to the next rows, and wait for this thread before they change the sums. */
+        if (b == 0 && t + r < a.rows)
+            a.out[t + r] = confidence_total(s.sums + r * CONFIDENCE_CHAINS, blocks);
     }
 }
 
@@ -126,14 +176,16 @@ static int run(const dsv4_call *call, struct call_why why) {
     a.rows = hidden->shape[0];
     a.width = (int)hidden->shape[1];
     a.n = a.width + (int)embed->shape[1];
-    a.grid = call_min(a.rows, CONFIDENCE_GRID);
+    a.grid = call_min(call_ceil(a.rows, CONFIDENCE_ROWS), CONFIDENCE_GRID);
     if (a.rows == 0) return DSV4_OK;
     const int status = call_grid(&grid, a.grid, why);
     if (status != DSV4_OK) return status;
+    const int bytes = confidence_bytes(a.n);
+    (void)bytes;
     if (call_aligned(hidden, 16) && call_aligned(embed, 16) && a.width % 8 == 0 && a.n % 8 == 0)
-        GPU_LAUNCH(confidence_kernel<true>, grid, CALL_THREADS, stream, a);
+        CONFIDENCE_LAUNCH(confidence_kernel<true>, grid, bytes, stream, a);
     else
-        GPU_LAUNCH(confidence_kernel<false>, grid, CALL_THREADS, stream, a);
+        CONFIDENCE_LAUNCH(confidence_kernel<false>, grid, bytes, stream, a);
     return call_launched(why);
 }
 

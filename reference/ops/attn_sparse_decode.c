@@ -19,7 +19,7 @@
  * and sum in the matrix unit's order; o and lse then differ in the last bits. What no kernel may change: which entries
  * count, P in bf16, l from unrounded weights, the sink outside of the softmax, the values of empty rows.
  */
-#include "attn_family.h"
+#include "attn_bound.h"
 
 enum {
     Q,
@@ -135,6 +135,35 @@ static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
     return DSV4_OK;
 }
 
+/* attn_bound.c */
+static void bound(const dsv4_call *call, struct dsv4_admission *a) {
+    const dsv4_tensor *const tensors = call->tensors;
+    const struct attn_bound what = {call,
+                                    a,
+                                    Q,
+                                    O,
+                                    LSE,
+                                    SIZE_MAX,
+                                    dsv4_float(call, "scale", 0.0f),
+                                    attn_sink_of(&tensors[SINK])};
+    struct attn_source main, extra;
+    attn_source_open(&main, call, "", "cache", ATTN_RIGHT);
+    attn_source_open(&extra, call, "extra_", "cache", ATTN_RIGHT);
+#pragma omp parallel
+    {
+        struct attn_token token;
+        attn_token_start(&token, dsv4_int(call, "heads", 1), ATTN_RIGHT);
+#pragma omp for schedule(dynamic)
+        for (int64_t t = 0; t < tensors[Q].shape[0]; t++) {
+            attn_token_clear(&token);
+            attn_token_append(&token, &main, attn_list_of(&main, t));
+            attn_token_append(&token, &extra, attn_list_of(&extra, t));
+            attn_token_bound(&what, &token, t);
+        }
+        attn_token_free(&token);
+    }
+}
+
 static void trace(const struct dsv4_case *c, size_t slot, int64_t offset, char *line, size_t size) {
     attn_trace(c, slot, offset, SINK, line, size);
 }
@@ -149,5 +178,7 @@ const struct dsv4_op dsv4_op_attn_sparse_decode = {
     .name = "attn_sparse_decode",
     .summary = "attends listed rows of one or two FP8 caches, with sinks",
     .source = "vllm rocm_aiter_mla_sparse.py, FlashMLA sparse decode",
+    .bound = bound,
+    .latitude = ATTN_LATITUDE " extra-first",
     DSV4_OP_PARTS,
 };

@@ -16,7 +16,7 @@
  * Latitude: conforming kernels tile keys by 16, 32 or 64, merge sums of even and odd tiles at the end, take exp2 of scores
  * times log2 e, and sum in the matrix unit's order. OPUS refuses lists with an entry that names no row.
  */
-#include "attn_family.h"
+#include "attn_bound.h"
 
 enum { Q, KV, INDICES, LENS, INDPTR, SINK, O, MAX_LOGITS, LSE };
 
@@ -103,6 +103,33 @@ static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
     return DSV4_OK;
 }
 
+/* attn_bound.c */
+static void bound(const dsv4_call *call, struct dsv4_admission *a) {
+    const dsv4_tensor *const tensors = call->tensors;
+    const struct attn_bound what = {call,
+                                    a,
+                                    Q,
+                                    O,
+                                    LSE,
+                                    MAX_LOGITS,
+                                    dsv4_float(call, "scale", 0.0f),
+                                    attn_sink_of(&tensors[SINK])};
+    struct attn_source rows;
+    attn_source_open(&rows, call, "", "kv", ATTN_RIGHT);
+#pragma omp parallel
+    {
+        struct attn_token token;
+        attn_token_start(&token, dsv4_int(call, "heads", 1), ATTN_RIGHT);
+#pragma omp for schedule(dynamic)
+        for (int64_t t = 0; t < tensors[Q].shape[0]; t++) {
+            attn_token_clear(&token);
+            attn_token_append(&token, &rows, attn_list_of(&rows, t));
+            attn_token_bound(&what, &token, t);
+        }
+        attn_token_free(&token);
+    }
+}
+
 static void trace(const struct dsv4_case *c, size_t slot, int64_t offset, char *line, size_t size) {
     attn_trace(c, slot, offset, SINK, line, size);
 }
@@ -117,5 +144,7 @@ const struct dsv4_op dsv4_op_attn_sparse_prefill = {
     .name = "attn_sparse_prefill",
     .summary = "attends listed rows of a bf16 workspace, with sinks",
     .source = "FlashMLA sparse prefill, vllm rocm_aiter_mla_sparse.py",
+    .bound = bound,
+    .latitude = ATTN_LATITUDE,
     DSV4_OP_PARTS,
 };

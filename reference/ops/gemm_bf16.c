@@ -16,6 +16,7 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "../bound/admit.h"
 #include "../memory.h"
 #include "gemm_family.h"
 
@@ -151,6 +152,26 @@ static void load_a(const struct gemm *g, float *to, int64_t first, int64_t tiles
 
 static void load_b(const struct gemm *g, float *b, int64_t column, int64_t block) {
     const int64_t begin = block * GEMM_BLOCK, n = block_size(g, block);
+    float rows[GEMM_CHAINS * GEMM_BLOCK];
+    for (int64_t j = 0; j < GEMM_CHAINS; j++) {
+        float *const row = rows + j * GEMM_BLOCK;
+        if (column + j >= g->n) {
+            for (int64_t k = 0; k < n; k++) row[k] = 0.0f;
+            continue;
+        }
+        const void *const from = gemm_weight(&g->b, column + j, g->group);
+        const uint16_t *const codes = (const uint16_t *)from + begin;
+        if (g->b.dtype == DSV4_BF16)
+#pragma omp simd
+            for (int64_t k = 0; k < n; k++) row[k] = dsv4_bf16_to_f32(codes[k]);
+        else
+            memcpy(row, (const float *)from + begin, (size_t)n * sizeof *row);
+    }
+    gemm_turn(b, rows, GEMM_CHAINS, n);
+}
+
+static void wrong_load_b(const struct gemm *g, float *b, int64_t column, int64_t block) {
+    const int64_t begin = block * GEMM_BLOCK, n = block_size(g, block);
     const int64_t group = g->wrong == GEMM_GROUP_SHARED ? 0 : g->group;
     for (int64_t j = 0; j < GEMM_CHAINS; j++) {
         const bool there = column + j < g->n;
@@ -228,7 +249,10 @@ static void columns(const struct gemm *g, const float *a, int64_t first, int64_t
     for (int64_t i = 0; i < blocks; i++) {
         const int64_t block = wrong == GEMM_DESCENDING ? blocks - 1 - i : i;
         const int64_t n = block_size(g, block);
-        load_b(g, t->b, column, block);
+        if (wrong == GEMM_RIGHT)
+            load_b(g, t->b, column, block);
+        else
+            wrong_load_b(g, t->b, column, block);
         for (int64_t r = 0; r < tiles; r++) {
             const float *const from = a + (block * tiles + r) * GEMM_BLOCK * GEMM_ROWS;
             float *const to = acc + r * GEMM_ROWS * GEMM_CHAINS;
@@ -266,12 +290,10 @@ static void multiply(const struct gemm *g) {
 
 const struct dsv4_op dsv4_op_gemm_bf16;
 
-static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
+static struct gemm gemm_of(const dsv4_call *call, enum gemm_wrong wrong) {
     const dsv4_tensor *const tensors = call->tensors;
-    const enum gemm_wrong wrong = gemm_wrong_of(&dsv4_op_gemm_bf16, mutant);
     const int last = tensors[A].ndim - 1;
     struct gemm g = {.a = tensors[A], .b = tensors[B], .out = tensors[OUT], .wrong = wrong};
-    (void)err;
     if (wrong == GEMM_A_DENSE) g.a = gemm_dense(&g.a);
     if (wrong == GEMM_B_DENSE) g.b = gemm_dense(&g.b);
     if (wrong == GEMM_OUT_DENSE) g.out = gemm_dense(&g.out);
@@ -280,8 +302,59 @@ static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
     g.k = g.a.shape[last];
     g.blocks = gemm_ceil(g.k, GEMM_BLOCK);
     g.rounded = (dsv4_is(call, "rounding", "bf16") != 0) != (wrong == GEMM_ROUNDING_OTHER);
-    for (g.group = 0; g.group < (last == 2 ? g.a.shape[1] : 1); g.group++) multiply(&g);
+    return g;
+}
+
+static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
+    struct gemm g = gemm_of(call, gemm_wrong_of(&dsv4_op_gemm_bf16, mutant));
+    (void)err;
+    for (g.group = 0; g.group < (g.a.ndim == 3 ? g.a.shape[1] : 1); g.group++) multiply(&g);
     return DSV4_OK;
+}
+
+/*
+ * Bound: the exact products are the terms of one sum in the declared class; `rounding: bf16` rounds it on the way. Errors
+ * of different outputs are independent, so that the whole tensor is checked too.
+ */
+static void bound_row(const struct gemm *g, struct dsv4_admission *a, int64_t m, double *row,
+                      struct dsv4_ball *balls, double *variances) {
+    const char *const from = gemm_row(&g->a, m, g->group);
+    for (int64_t k = 0; k < g->k; k++) row[k] = (double)factor(g, &g->a, from, k);
+    for (int64_t n = 0; n < g->n; n++) {
+        const char *const weight = gemm_weight(&g->b, n, g->group);
+        struct dsv4_terms terms = {0};
+        for (int64_t k = 0; k < g->k; k++)
+            dsv4_terms_add(&terms, row[k] * (double)factor(g, &g->b, weight, k), 0);
+        balls[n] = dsv4_ball_sum(&a->arithmetic, DSV4_SUM_DOT, &terms);
+        variances[n] = dsv4_sum_variance(&a->arithmetic, DSV4_SUM_DOT, &terms);
+        if (g->rounded) balls[n] = dsv4_ball_bf16(balls[n]);
+        if (g->rounded) variances[n] = 0;
+    }
+    const struct dsv4_row to = {OUT,
+                                gemm_row(&g->out, m, g->group) - (char *)g->out.data,
+                                dsv4_dtype_bytes(g->out.dtype),
+                                dsv4_form_of(a, OUT),
+                                g->n,
+                                1};
+    dsv4_admit(a, &to, balls, variances);
+}
+
+static void bound(const dsv4_call *call, struct dsv4_admission *a) {
+    struct gemm g = gemm_of(call, GEMM_RIGHT);
+    const int64_t groups = g.a.ndim == 3 ? g.a.shape[1] : 1;
+    for (g.group = 0; g.group < groups; g.group++) {
+#pragma omp parallel
+        {
+            double *const row = dsv4_alloc((size_t)(g.k + 1) * sizeof *row);
+            double *const variances = dsv4_alloc((size_t)(g.n + 1) * sizeof *variances);
+            struct dsv4_ball *const balls = dsv4_alloc((size_t)(g.n + 1) * sizeof *balls);
+#pragma omp for schedule(dynamic)
+            for (int64_t m = 0; m < g.m; m++) bound_row(&g, a, m, row, balls, variances);
+            dsv4_free(balls);
+            dsv4_free(variances);
+            dsv4_free(row);
+        }
+    }
 }
 
 static void trace(const struct dsv4_case *c, size_t slot, int64_t offset, char *line, size_t size) {
@@ -301,5 +374,7 @@ const struct dsv4_op dsv4_op_gemm_bf16 = {
     .name = "gemm_bf16",
     .summary = "bf16 or fp32 by bf16 or fp32 in blocks of 128, also grouped",
     .source = "DeepSeek inference/model.py; vLLM GateLinear, rocm_inv_rope_einsum",
+    .bound = bound,
+    .latitude = "one-chain blocks-of-64 descending products-rounded summed-exactly",
     DSV4_OP_PARTS,
 };

@@ -123,6 +123,23 @@ void moe_activate(const struct moe_activation *activation, float *out, int64_t r
     for (int i = 0; i < n; i++) out[i] = out[i] * activation->weights[row];
 }
 
+void moe_activate_ball(const struct moe_activation *activation, const dsv4_arithmetic *a,
+                       struct dsv4_ball *out, int64_t row, int64_t first, int n) {
+    const uint16_t *const x =
+        (const void *)((const char *)activation->x->data + row * activation->x->stride[0]);
+    float gate[128], up[128];
+    for (int i = 0; i < n; i++) gate[i] = dsv4_bf16_to_f32(x[first + i]);
+    for (int i = 0; i < n; i++) up[i] = dsv4_bf16_to_f32(x[activation->width + first + i]);
+    if (activation->limited) clamp(activation, gate, up, n);
+    for (int i = 0; i < n; i++) {
+        struct dsv4_ball silu = dsv4_ball_silu(a, (double)gate[i]);
+        if (activation->silu_rounded) silu = dsv4_ball_bf16(silu);
+        out[i] = dsv4_ball_mul(silu, dsv4_ball_of((double)up[i]));
+        if (activation->weights != NULL)
+            out[i] = dsv4_ball_mul(out[i], dsv4_ball_of((double)activation->weights[row]));
+    }
+}
+
 void moe_activation_trace(const struct dsv4_case *c, size_t slot, int64_t offset, char *line,
                           size_t size) {
     const dsv4_tensor *const x = &c->tensors[MOE_GATE_UP].t, *const out = &c->tensors[slot].t;

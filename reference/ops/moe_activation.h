@@ -3,6 +3,7 @@
 #ifndef DSV4_MOE_ACTIVATION_H
 #define DSV4_MOE_ACTIVATION_H
 
+#include "../bound/admit.h"
 #include "../input/input.h"
 
 enum { MOE_GATE_UP, MOE_ROW_WEIGHTS, MOE_N_ROWS, MOE_ACTIVATION_OUT };
@@ -75,6 +76,9 @@ void moe_activation_open(struct moe_activation *activation, const dsv4_call *cal
 /* Columns first .. first + n - 1 of a row. */
 void moe_activate(const struct moe_activation *activation, float *out, int64_t row, int64_t first,
                   int n);
+/* What other arithmetic may make of them. */
+void moe_activate_ball(const struct moe_activation *activation, const dsv4_arithmetic *a,
+                       struct dsv4_ball *out, int64_t row, int64_t first, int n);
 void moe_activation_trace(const struct dsv4_case *c, size_t slot, int64_t offset, char *line,
                           size_t size);
 

@@ -76,6 +76,28 @@ static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
     return DSV4_OK;
 }
 
+/*
+ * Bound: gate and up are exact, clamped or not; sigmoid from exp, sum and division as declared; g times it (or g over the
+ * sum) and times up, a rounding each; and what the recipe rounds to bf16 on the way.
+ */
+static void bound(const dsv4_call *call, struct dsv4_admission *a) {
+    const bool two = dsv4_is(call, "recipe", "two_rounding");
+    const dsv4_tensor *const y = &call->tensors[MOE_ACTIVATION_OUT];
+    struct moe_activation activation;
+    moe_activation_open(&activation, call, two, two, MOE_ACT_RIGHT);
+    if (two) activation.weights = NULL;
+#pragma omp parallel for schedule(static)
+    for (int64_t t = 0; t < activation.rows; t++)
+        for (int64_t first = 0; first < activation.width; first += 128) {
+            struct dsv4_ball balls[128];
+            const int64_t left = activation.width - first, n = left < 128 ? left : 128;
+            const struct dsv4_row row = {
+                MOE_ACTIVATION_OUT, t * y->stride[0] + 2 * first, 2, DSV4_AS_BF16, n, 1};
+            moe_activate_ball(&activation, &a->arithmetic, balls, t, first, (int)n);
+            dsv4_admit(a, &row, balls, NULL);
+        }
+}
+
 static void trace(const struct dsv4_case *c, size_t slot, int64_t offset, char *line, size_t size) {
     moe_activation_trace(c, slot, offset, line, size);
 }
@@ -89,5 +111,6 @@ const struct dsv4_op dsv4_op_moe_swiglu = {
     .name = "moe_swiglu",
     .summary = "SwiGLU with a clamp: silu of the gate times up, to bf16",
     .source = "DeepSeek Expert.forward, vllm silu_and_mul_with_clamp",
+    .bound = bound,
     DSV4_OP_PARTS,
 };

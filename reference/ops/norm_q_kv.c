@@ -9,7 +9,7 @@
  * Source: vllm fused_q_kv_rmsnorm (fused_qk_rmsnorm.py).
  * Latitude: norm_row.c.
  */
-#include "norm_family.h"
+#include "norm_bound.h"
 
 enum { QR, KV, Q_WEIGHT, KV_WEIGHT, Q_OUT, KV_OUT };
 
@@ -108,6 +108,20 @@ static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
     return DSV4_OK;
 }
 
+static void bound(const dsv4_call *call, struct dsv4_admission *a) {
+    const float eps = dsv4_float(call, "eps", 1e-6f);
+    for (size_t part = 0; part < 2; part++) { /* q, then kv: the slots run alike */
+        const dsv4_tensor *const x = &call->tensors[QR + part];
+        const dsv4_tensor *const out = &call->tensors[Q_OUT + part];
+        float weight[NORM_MAX_WIDTH];
+        kv_load_weight(weight, &call->tensors[Q_WEIGHT + part]);
+#pragma omp parallel for schedule(static)
+        for (int64_t t = 0; t < x->shape[0]; t++)
+            norm_row_bound(a, Q_OUT + part, t * out->stride[0], norm_row_at(x, t), x->shape[1], eps,
+                           weight);
+    }
+}
+
 static void trace(const struct dsv4_case *c, size_t slot, int64_t offset, char *line, size_t size) {
     norm_trace(c, slot == Q_OUT ? QR : KV, slot, offset, line, size);
 }
@@ -121,5 +135,7 @@ const struct dsv4_op dsv4_op_norm_q_kv = {
     .name = "norm_q_kv",
     .summary = "RMSNorm of a token's q and kv latents, slices of one projection",
     .source = "vllm fused_q_kv_rmsnorm",
+    .bound = bound,
+    .latitude = NORM_LATITUDE,
     DSV4_OP_PARTS,
 };

@@ -8,7 +8,7 @@
  * Source: DeepSeek inference/model.py RMSNorm; vllm RMSNorm without a residual.
  * Latitude: norm_row.c.
  */
-#include "norm_family.h"
+#include "norm_bound.h"
 
 enum { X, WEIGHT, OUT };
 
@@ -72,6 +72,16 @@ static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
     return DSV4_OK;
 }
 
+static void bound(const dsv4_call *call, struct dsv4_admission *a) {
+    const dsv4_tensor *const x = &call->tensors[X], *const out = &call->tensors[OUT];
+    float weight[NORM_MAX_WIDTH];
+    kv_load_weight(weight, &call->tensors[WEIGHT]);
+#pragma omp parallel for schedule(static)
+    for (int64_t t = 0; t < x->shape[0]; t++)
+        norm_row_bound(a, OUT, t * out->stride[0], norm_row_at(x, t), x->shape[1],
+                       dsv4_float(call, "eps", 1e-6f), weight);
+}
+
 static void trace(const struct dsv4_case *c, size_t slot, int64_t offset, char *line, size_t size) {
     norm_trace(c, X, slot, offset, line, size);
 }
@@ -85,5 +95,7 @@ const struct dsv4_op dsv4_op_norm_rms = {
     .name = "norm_rms",
     .summary = "RMSNorm of bf16 rows of any width",
     .source = "DeepSeek inference/model.py RMSNorm",
+    .bound = bound,
+    .latitude = NORM_LATITUDE,
     DSV4_OP_PARTS,
 };

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Bounds of attention. Rows and q are exact, and so are their products:
+ *   s     a dot of 512 terms in the declared class, times the scale; no class rounds q * scale to bf16
+ *   p     exp(s - m): a difference and an exp. Which maximum m is used cancels: online softmax and splits rescale by
+ *         exp(m - m'), an exp and a product more for every tile of 16 keys at most
+ *   acc   terms p * v in the declared class, p being rounded to bf16 or not, relative to whatever maximum was current
+ *   l     terms p, added in binary32, likewise
+ *   o     acc * a / (l * a + exp(sink - M)), a = exp(m - M), M = max(m, sink): products, sum, division, stored rounding
+ *   lse   m + log(l), two roundings more where it was in base 2
+ * Rows without a key, and those that an infinite sink empties, are zeros to all and compared as bits.
+ */
+#include "attn_bound.h"
+
+#include <math.h>
+
+#include "../memory.h"
+
+struct head {
+    struct dsv4_ball *s; /* of every key */
+    struct dsv4_ball *p;
+    struct dsv4_ball most, l;
+    double m; /* what p is relative to */
+};
+
+static void find_scores(struct head *head, const struct attn_bound *bound,
+                        const struct attn_token *token, const uint16_t *q) {
+    double row[KV_HEAD];
+    bool any = false;
+    for (int d = 0; d < KV_HEAD; d++) row[d] = (double)dsv4_bf16_to_f32(q[d]);
+    for (int64_t i = 0; i < token->n; i++) {
+        const float *const k = token->k + i * ATTN_STRIDE;
+        struct dsv4_terms terms = {0};
+        if (!token->valid[i]) continue;
+        for (int d = 0; d < KV_HEAD; d++) dsv4_terms_add(&terms, row[d] * (double)k[d], 0);
+        head->s[i] = dsv4_ball_mul(dsv4_ball_sum(&bound->a->arithmetic, DSV4_SUM_DOT, &terms),
+                                   dsv4_ball_of((double)bound->scale));
+        head->most = any ? dsv4_ball_max(head->most, head->s[i]) : head->s[i];
+        any = true;
+    }
+    head->m = any ? head->most.v : -INFINITY;
+}
+
+static void find_weights(struct head *head, const dsv4_arithmetic *a,
+                         const struct attn_token *token) {
+    const double tiles = (double)(token->n / 16 + 2);
+    const double rescaling = tiles * 2 * ((double)a->exp_ulp + 0.5) * DSV4_BALL_U;
+    struct dsv4_terms terms = {0};
+    for (int64_t i = 0; i < token->n; i++) {
+        if (!token->valid[i]) continue;
+        struct dsv4_ball p = dsv4_ball_exp(a, dsv4_ball_sub(head->s[i], dsv4_ball_of(head->m)));
+        p.r += rescaling * p.v;
+        head->p[i] = dsv4_ball_perhaps_bf16(p);
+        dsv4_terms_add(&terms, p.v, head->p[i].r);
+    }
+    head->l = dsv4_ball_sum(a, DSV4_SUM_ROW, &terms);
+}
+
+static void admit_output(const struct head *head, const struct attn_bound *bound,
+                         const struct attn_token *token, int64_t offset, double sink) {
+    const dsv4_arithmetic *const a = &bound->a->arithmetic;
+    const struct dsv4_row row = {bound->o, offset, 2, DSV4_AS_BF16, KV_HEAD, 1};
+    const struct dsv4_ball m = dsv4_ball_of(head->m), top = dsv4_ball_of(fmax(head->m, sink));
+    const struct dsv4_ball share = dsv4_ball_exp(a, dsv4_ball_sub(m, top));
+    struct dsv4_ball balls[KV_HEAD], den = dsv4_ball_mul(head->l, share);
+    if (sink > -INFINITY)
+        den = dsv4_ball_add(den, dsv4_ball_exp(a, dsv4_ball_sub(dsv4_ball_of(sink), top)));
+    for (int d = 0; d < KV_HEAD; d++) {
+        struct dsv4_terms terms = {0};
+        for (int64_t i = 0; i < token->n; i++) {
+            if (!token->valid[i]) continue;
+            const double v = (double)token->k[i * ATTN_STRIDE + d];
+            dsv4_terms_add(&terms, head->p[i].v * v, head->p[i].r * fabs(v));
+        }
+        const struct dsv4_ball acc = dsv4_ball_sum(a, DSV4_SUM_DOT, &terms);
+        balls[d] = dsv4_ball_div(a, dsv4_ball_mul(acc, share), den);
+    }
+    dsv4_admit(bound->a, &row, balls, NULL);
+}
+
+static void admit_number(const struct attn_bound *bound, size_t slot, int64_t t, int64_t h,
+                         struct dsv4_ball ball) {
+    const dsv4_tensor *const tensor = &bound->call->tensors[slot];
+    if (slot >= bound->call->n_tensors || attn_absent(tensor)) return;
+    const struct dsv4_row row = {
+        slot, t * tensor->stride[0] + h * tensor->stride[1], 4, DSV4_AS_F32, 1, 1};
+    dsv4_admit(bound->a, &row, &ball, NULL);
+}
+
+void attn_token_bound(const struct attn_bound *bound, const struct attn_token *token, int64_t t) {
+    const dsv4_arithmetic *const a = &bound->a->arithmetic;
+    const dsv4_tensor *const q = &bound->call->tensors[bound->q];
+    const dsv4_tensor *const o = &bound->call->tensors[bound->o];
+    struct head head = {0};
+    head.s = dsv4_alloc((size_t)(token->n + 1) * sizeof *head.s);
+    head.p = dsv4_alloc((size_t)(token->n + 1) * sizeof *head.p);
+    for (int64_t h = 0; h < token->heads; h++) {
+        const double sink = bound->sink != NULL ? (double)bound->sink[h] : -INFINITY;
+        find_scores(&head, bound, token,
+                    (const void *)((const char *)q->data + t * q->stride[0] + h * q->stride[1]));
+        if (head.m == -INFINITY) continue;
+        find_weights(&head, a, token);
+        if (sink < INFINITY)
+            admit_output(&head, bound, token, t * o->stride[0] + h * o->stride[1], sink);
+        const struct dsv4_ball lse = dsv4_ball_add(dsv4_ball_of(head.m), dsv4_ball_log(a, head.l));
+        admit_number(bound, bound->lse, t, h, dsv4_ball_rounded(dsv4_ball_rounded(lse)));
+        admit_number(bound, bound->max_logits, t, h, head.most);
+    }
+    dsv4_free(head.p);
+    dsv4_free(head.s);
+}

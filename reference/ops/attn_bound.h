@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Bounds of the ops that attend listed rows. */
+#ifndef DSV4_ATTN_BOUND_H
+#define DSV4_ATTN_BOUND_H
+
+#include "../bound/admit.h"
+#include "attn_family.h"
+
+/* Other orders of sums, other places of the maximum and of what is rounded to bf16. */
+#define ATTN_LATITUDE                                                                              \
+    "exp-base-2 p-unrounded l-from-rounded dot-one-chain sum-one-chain pv-one-chain"
+
+/* The slots of the outputs; an output that is absent in the call is passed over. */
+struct attn_bound {
+    const dsv4_call *call;
+    struct dsv4_admission *a;
+    size_t q, o, lse, max_logits;
+    float scale;
+    const float *sink; /* or NULL */
+};
+
+/* What attn_token_attend() and attn_token_store() may give for token t, whose rows have been appended. */
+void attn_token_bound(const struct attn_bound *bound, const struct attn_token *token, int64_t t);
+
+#endif

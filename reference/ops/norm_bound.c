@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Bounds of RMSNorm. From the bf16 row, exactly: the squares, which are terms of a sum in the declared class; their mean
+ * by one division or product with 1/n (no more than divide_ulp); eps added; rsqrt within rsqrt_ulp; x * r and the product
+ * with the weight rounded in either order, three roundings at most (x * r, r * weight or y * weight, and the stored one).
+ */
+#include "norm_bound.h"
+
+struct dsv4_ball norm_factor_ball(const dsv4_arithmetic *a, const float *x, int64_t n, float eps) {
+    struct dsv4_terms terms = {0};
+    for (int64_t i = 0; i < n; i++) dsv4_terms_add(&terms, (double)x[i] * (double)x[i], 0);
+    const struct dsv4_ball sum = dsv4_ball_sum(a, DSV4_SUM_ROW, &terms),
+                           count = dsv4_ball_of((double)n);
+    const struct dsv4_ball mean = dsv4_ball_div(a, sum, count);
+    return dsv4_ball_rsqrt(a, dsv4_ball_add(mean, dsv4_ball_of((double)eps)));
+}
+
+void norm_row_bound(struct dsv4_admission *a, size_t slot, int64_t offset, const uint16_t *x,
+                    int64_t n, float eps, const float *weight) {
+    float values[NORM_MAX_WIDTH];
+    struct dsv4_ball balls[NORM_MAX_WIDTH];
+    const struct dsv4_row row = {slot, offset, 2, DSV4_AS_BF16, n, 1};
+    values[0] = 0.0f;
+    kv_load_bf16(values, x, (int)n);
+    const struct dsv4_ball r = norm_factor_ball(&a->arithmetic, values, n, eps);
+    for (int64_t i = 0; i < n; i++) {
+        balls[i] = dsv4_ball_mul(dsv4_ball_of((double)values[i]), r);
+        if (weight != NULL)
+            balls[i] = dsv4_ball_rounded(dsv4_ball_mul(balls[i], dsv4_ball_of((double)weight[i])));
+    }
+    dsv4_admit(a, &row, balls, NULL);
+}
