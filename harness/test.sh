@@ -61,7 +61,7 @@ part graph-gfx942 run check ARCH=gfx942 DSV4_EMULATE=1 MODE=graph REPORTS=build/
 # A quarter of it: the whole takes a quarter of an hour.
 part full-gfx942 run check ARCH=gfx942 DSV4_EMULATE=1 TIER=full ARGS='--shard 1/4' REPORTS=build/reports-gfx942-full
 part found harness/tests/found/run.sh
-part ports run check-python check-install
+part ports run check-install check-python
 part check-san run check ARCH=cpu "${san[@]}" REPORTS=build/san/reports
 part check-full run check ARCH=cpu TIER=smoke,full REPORTS=build/reports-full
 part selftest run selftest

@@ -245,5 +245,13 @@ class Gpu(Harness):
             print(f"triton, {mode}: {sum(r['verdict'] == 'PASS' for r in results)} cases passed", file=sys.stderr)
 
 
+def main():
+    result = unittest.main(exit=False).result
+    torch = f"torch {importlib.import_module('torch').__version__}" if HAS_TORCH else "without torch, whose ports were not run"
+    print(f"ports: {result.testsRun - len(result.skipped)} tests, {len(result.failures) + len(result.errors)} failed; numpy, {torch}, "
+          f"{'a GPU' if HAS_GPU else 'no GPU'}")
+    return 0 if result.wasSuccessful() else 1
+
+
 if __name__ == "__main__":
-    unittest.main()
+    sys.exit(main())
