@@ -227,10 +227,11 @@ void dsv4_scale_bytes(const struct dsv4_admission *a, const struct dsv4_scale *s
     *low = 255;
     *high = -1;
     if (isnan(amax.v - amax.r) || isnan(amax.v + amax.r)) return;
-    if (scale->log2 && a->arithmetic.log_ulp > 0.5f && first > 0) {
+    if (scale->log2 && first > 0) {
         const double exponent = fabs(log2((double)first)), ulp = (double)a->arithmetic.log_ulp;
         const double unit = exponent > 0 ? ldexp(1.0, ilogb(exponent) - 23) : 0;
-        first = (float)((double)first * exp2(-(ulp * unit + 4 * DSV4_BALL_U)));
+        const double near_1 = ulp > 0.5 ? 4 * DSV4_BALL_U : 0; /* as dsv4_ball_log */
+        first = (float)((double)first * exp2(-(ulp * unit + near_1)));
     }
     *low = byte_of(scale, first);
     *high = byte_of(scale, last);
