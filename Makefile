@@ -82,6 +82,15 @@ $(O)/%.o: %.c $(O)/flags
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
 
+# The style and script of the HTML report, as arrays.
+PAGE_INC := $(patsubst %,$(O)/%.inc,$(wildcard harness/page/*))
+$(O)/harness/page/%.inc: harness/page/%
+	@mkdir -p $(@D)
+	$(Q)od -An -v -tu1 $< | sed 's/[0-9][0-9]*/&,/g' >$@.part && mv $@.part $@
+
+$(O)/harness/report_page.o: $(PAGE_INC)
+$(O)/harness/report_page.o: private CFLAGS_ALL += -I$(O)
+
 $(O)/libref.a: $(call obj,$(REF_SRC))
 	$(call say,AR,$@)
 	@rm -f $@
@@ -92,21 +101,34 @@ $(O)/libharness.a: $(call obj,$(HARNESS_SRC))
 	@rm -f $@
 	$(Q)ar rcs $@ $^
 
+# Carried to another machine, a build may have the libraries that it needs in lib/ beside it.
+CARRIED := -Wl,--disable-new-dtags,-rpath,'$$ORIGIN/lib'
 $(B)/dsv4cts: $(O)/harness/main.o $(O)/libharness.a $(O)/libref.a
 	$(call say,LD,$@)
-	$(Q)$(CC) $(CFLAGS_ALL) -o $@ $^ $(LIBS)
+	$(Q)$(CC) $(CFLAGS_ALL) -o $@ $^ $(LIBS) $(CARRIED)
 
 $(B)/cpu/ref.so: $(O)/harness/ref_plugin.o $(O)/libref.a
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS_ALL) -shared -Wl,--exclude-libs,ALL -o $@ $^ -lm
 
+# Ports in Python: the worker as a library, and the package that loads it, beside dsv4cts.
+PYTHON_SRC := $(wildcard harness/python/dsv4cts/*.py)
+PYTHON_BUILD := $(B)/libdsv4cts.so $(PYTHON_SRC:harness/%=$(B)/%)
+$(B)/libdsv4cts.so: $(O)/harness/embed.o $(O)/libharness.a $(O)/libref.a harness/embed.map
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS_ALL) -shared -Wl,--version-script=harness/embed.map -Wl,--as-needed -o $@ $(filter-out %.map,$^) $(LIBS) $(CARRIED)
+
+$(B)/python/%.py: harness/python/%.py
+	@mkdir -p $(@D)
+	@cp $< $@
+
 $(B)/tests/unit: $(call obj,$(UNIT_SRC) $(ORACLE_SRC)) $(O)/libharness.a $(O)/libref.a
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS_ALL) -o $@ $^ $(LIBS) -lcriterion -lmpfr -lgmp
 
-$(B)/tests/planted/%.so: harness/tests/planted/%.c harness/tests/planted/insert.h harness/tests/planted/wrap.h harness/include/dsv4_plugin.h $(O)/flags
+$(B)/tests/planted/%.so: harness/tests/planted/%.c harness/tests/planted/insert.h harness/tests/planted/wrap.h harness/tests/planted/bounds.h harness/include/dsv4_plugin.h $(O)/flags
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS_ALL) -shared -o $@ $< -ldl
@@ -380,7 +402,8 @@ $(eval $(call EMULATED_RULES,contracted,-ffp-contract=fast))
 $(foreach arch,$(CUDA_ARCHES),$(eval $(call CUDA_RULES,$(arch))))
 $(foreach arch,$(HIP_ARCHES),$(eval $(call HIP_RULES,$(arch))))
 
-CPU_BUILD := $(B)/dsv4cts $(B)/cpu/ref.so
+# The plug-in is the last: it is what `make check` takes.
+CPU_BUILD := $(PYTHON_BUILD) $(B)/dsv4cts $(B)/cpu/ref.so
 ifneq ($(filter $(ARCH),$(CUDA_ARCHES)),)
 ARCH_IMPL := cuda
 else ifneq ($(filter $(ARCH),$(HIP_ARCHES)),)
@@ -419,6 +442,8 @@ help: ## print the targets
 
 setup: ## install what is missing (Debian, Ubuntu)
 	@harness/setup.sh
+
+python-package: $(PYTHON_BUILD)
 
 build: $(ARCH_BUILD) ## build dsv4cts and the plug-in of ARCH
 
@@ -459,13 +484,39 @@ check-plugin: $(DEVICE_BUILD) ## replay the smoke cases against PLUGIN=path.so (
 	@test -n '$(PLUGIN)' || { echo 'say which plug-in: make check-plugin PLUGIN=path.so' >&2; exit 2; }
 	$(Q)$(CHECK) --impl '$(PLUGIN)' --report $(REPORTS)/plugin
 
+# An installed tree: the program and what it finds beside itself in lib/dsv4cts, data in share/dsv4cts, no path inside.
+PREFIX ?= /usr/local
+INSTALLED = $(DESTDIR)$(PREFIX)
+BACK_ENDS := $(B)/device_hip.so $(if $(wildcard $(CUDA_HOME)/include/cuda_runtime_api.h),$(B)/device_cuda.so)
+install: $(CPU_BUILD) $(BACK_ENDS) ## install dsv4cts, its data and dsv4_plugin.h below PREFIX=/usr/local and DESTDIR
+	$(call say,INST,$(INSTALLED))
+	$(Q)install -d $(INSTALLED)/{bin,include,lib/pkgconfig,lib/dsv4cts/{cpu,python/dsv4cts},share/dsv4cts}
+	$(Q)install -m 644 harness/include/dsv4_plugin.h $(INSTALLED)/include
+	$(Q)sed 's/@VERSION@/$(shell sed -n 's/.*DSV4_GENERATOR "dsv4cts \(.*\)"/\1/p' harness/options.h)/' harness/dsv4-cts.pc >$(INSTALLED)/lib/pkgconfig/dsv4-cts.pc
+	$(Q)install $(B)/dsv4cts $(B)/libdsv4cts.so $(BACK_ENDS) $(INSTALLED)/lib/dsv4cts
+	$(Q)install $(B)/cpu/ref.so $(INSTALLED)/lib/dsv4cts/cpu
+	$(Q)install -m 644 $(PYTHON_SRC) $(INSTALLED)/lib/dsv4cts/python/dsv4cts
+	$(Q)$(if $(wildcard $(EMU)),cp -RP --parents $(wildcard $(EMU:$(B)/%=$(B)/./%)) $(INSTALLED)/lib/dsv4cts)
+	$(Q)rm -rf $(INSTALLED)/share/dsv4cts/{suites,vectors,example}
+	$(Q)cp -R suites vectors harness/example $(INSTALLED)/share/dsv4cts
+	$(Q)ln -sfn ../../share/dsv4cts $(INSTALLED)/lib/dsv4cts/share
+	$(Q)ln -sfn ../lib/dsv4cts/dsv4cts $(INSTALLED)/bin/dsv4cts
+
+check-install: $(CPU_BUILD) $(BACK_ENDS) ## install into a temporary folder; build and check the example from another
+	$(Q)harness/tests/install.sh $(B)
+
+# A Python with numpy, and with torch where its ports are to be run.
+PYTHON ?= /usr/bin/python3
+check-python: $(CPU_BUILD) ## run ports in Python, good and bad, through the harness
+	$(Q)DSV4_BUILD=$(B) $(PYTHON) harness/tests/python/test_ports.py
+
 selftest: $(CPU_BUILD) $(if $(OP),,$(PLANTED)) ## catch every mutant and, without OP=, every planted plug-in
 	$(Q)$(B)/dsv4cts selftest $(if $(OP),--op '$(OP)',--planted harness/tests/planted/EXPECTED)
 
 # Every variant must pass; --seeds makes fresh inputs. Then every mutant must fail by bounds too, or be right by them.
 bounds: $(CPU_BUILD) $(VARIANTS:%=$(B)/tests/variants/%.so) ## prove the bounds: right variants pass (SEEDS= inputs each), wrong references fail
 	$(Q)$(B)/dsv4cts check $(foreach variant,$(VARIANTS),--impl $(B)/tests/variants/$(variant).so) $(FILTERS) --seeds $(or $(SEEDS),3) --report $(REPORTS)/bounds
-	$(Q)for class in F32-ANY TC25-RZ CDNA3-FLOOR24; do $(B)/dsv4cts selftest --class $$class $(if $(OP),--op '$(OP)') >$(REPORTS)/bounds/$$class.txt || \
+	$(Q)for class in F32-ANY TC25-RZ TC13-PROMOTE128 CDNA3-FLOOR24; do $(B)/dsv4cts selftest --class $$class $(if $(OP),--op '$(OP)') >$(REPORTS)/bounds/$$class.txt || \
 	{ grep -v 'killed by' $(REPORTS)/bounds/$$class.txt; exit 1; }; echo "$$class: $$(tail -n 1 $(REPORTS)/bounds/$$class.txt)"; done
 
 vectors: $(CPU_BUILD) ## write the golden vectors and MANIFEST
@@ -536,7 +587,12 @@ test: ## run everything that needs no GPU
 	+$(Q)harness/test.sh
 
 bench: $(ARCH_BUILD) ## measure the implementation of ARCH beside this machine's copy bandwidth
-	$(Q)$(B)/dsv4cts bench --impl '$(IMPL)' $(FILTERS) $(if $(CASE),,--case '$(if $(filter cpu,$(ARCH)),host-*,device-*)') $(ARGS)
+	$(Q)$(B)/dsv4cts bench --impl '$(IMPL)' $(FILTERS) $(if $(CASE),,--case '$(if $(filter cpu,$(ARCH)),host-*,device-*)') --report $(REPORTS)/$(ARCH) $(ARGS)
+
+STATED = $(REPORTS)/$(ARCH)/statement
+statement: $(ARCH_BUILD) ## run smoke and full of ARCH (or TIER=, PLUGIN=), and pack the results for `dsv4cts verify`; KEY=file
+	$(if $(filter hip,$(ARCH_IMPL)),+)$(Q)rm -rf $(STATED); $(CHECK) $(if $(TIER),,--tier smoke,full) --impl '$(or $(PLUGIN),$(IMPL))' --report $(STATED); \
+	for report in $(STATED)/*.json; do $(B)/dsv4cts statement --output $${report%.json}.zip $(if $(KEY),--key '$(KEY)') $$report || exit; done
 
 report: $(B)/dsv4cts ## merge the results under reports/ into reports/index.html
 	$(Q)$(B)/dsv4cts report --format html --output $(REPORTS)/index.html $(wildcard $(REPORTS)/*/*.json)

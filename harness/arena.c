@@ -19,27 +19,30 @@ static void add(struct dsv4_arena *a, int64_t start, int64_t end) {
     a->segments[a->n_segments++] = (struct dsv4_segment){start, end - start};
 }
 
-/* Everything is a segment but rows that are neither live nor next to a live row. A neighbour is the row that a kernel
- * with an index off by one writes, perhaps with zeros, so it must not be zero itself. */
+/* Everything is a segment but what lies between live rows and their neighbours. A neighbour is the row that a kernel with
+ * an index off by one writes, perhaps with zeros, so it must not be zero itself; the gaps of rows that lie far apart need
+ * be no more than a guard band. */
 static void find_segments(struct dsv4_arena *a, const struct dsv4_case *c) {
     int64_t start = 0;
     for (size_t s = 0; s < c->op->n_slots; s++) {
         const struct dsv4_case_tensor *t = &c->tensors[s];
         if (t->rows == NULL || t->span == 0) continue;
-        int64_t end = t->offset;
-        for (int64_t i = 0; i < t->n_rows; i++) {
-            const int64_t stride = t->t.stride[0];
-            const int64_t first = t->rows[i] > 0 ? (t->rows[i] - 1) * stride : 0;
-            const int64_t last = (t->rows[i] + 2) * stride;
-            if (t->offset + first > end) {
-                add(a, start, end);
-                start = t->offset + first;
+        const int64_t end = t->offset + t->span;
+        int64_t at = t->offset;
+        for (int64_t i = 0; i < t->n_rows; i++)
+            for (int64_t row = t->rows[i] - 1; row <= t->rows[i] + 1; row++) {
+                int64_t first, last;
+                dsv4_row_band(t, row, &first, &last);
+                if (row < 0 || row >= t->t.shape[0] || last <= at) continue;
+                if (first > at) {
+                    add(a, start, at);
+                    start = first;
+                }
+                at = last;
             }
-            end = t->offset + (last < t->span ? last : t->span);
-        }
-        if (end < t->offset + t->span) {
-            add(a, start, end);
-            start = t->offset + t->span;
+        if (at < end) {
+            add(a, start, at);
+            start = end;
         }
     }
     add(a, start, c->arena_bytes);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "../reference/memory.h"
+#include "file.h"
 #include "judge.h"
 #include "options.h"
 #include "plugin.h"
@@ -13,7 +14,8 @@
 struct bench {
     struct dsv4_filter filter;
     struct dsv4_texts names;
-    const char *format;
+    const char *format, *directory;
+    bool json; /* standard output is JSON */
     int64_t device, milliseconds, timeout;
     bool verify;
     struct dsv4_suite suite;
@@ -27,6 +29,8 @@ static int read_options(struct bench *b, int argc, char **argv) {
         {"--impl",    DSV4_OPTION_TEXTS,  &b->names,        "IMPL",
          "ref, cuda, hip or a plug-in's path; may be repeated"                                            },
         {"--format",  DSV4_OPTION_TEXT,   &b->format,       "FORM", "text or json"                        },
+        {"--report",  DSV4_OPTION_TEXT,   &b->directory,    "DIR",
+         "also write DIR/<impl>.bench.json, which `report` shows beside the results"                      },
         {"--device",  DSV4_OPTION_NUMBER, &b->device,       "N",    "which device"                        },
         {"--time",    DSV4_OPTION_NUMBER, &b->milliseconds, "MS",
          "milliseconds to measure each case (1000)"                                                       },
@@ -108,8 +112,7 @@ static const char *verify(struct bench *b, struct dsv4_runner *r, const struct d
     }
     const char *const word = result.verdict == DSV4_PASS ? " exact" : " WRONG";
     dsv4_vector_free(&v);
-    dsv4_free(result.message);
-    dsv4_notes_free(&result.notes);
+    dsv4_result_free(&result);
     return word;
 }
 
@@ -159,10 +162,8 @@ static void bench_case(struct bench *b, struct dsv4_runner *r, const char *impl,
     b->n_measured++;
     b->last = reply.timing;
     const char *const verified = b->verify ? verify(b, r, s) : "";
-    if (b->rows != NULL)
-        add_row(b, &r->info, impl, name, &work, &reply.timing, b->verify ? verified + 1 : "no");
-    else
-        print_row(&r->info, name, &work, &reply.timing, verified);
+    add_row(b, &r->info, impl, name, &work, &reply.timing, b->verify ? verified + 1 : "no");
+    if (!b->json) print_row(&r->info, name, &work, &reply.timing, verified);
     fflush(stdout);
 done:
     dsv4_case_free(&c);
@@ -202,14 +203,14 @@ static int bench_impl(struct bench *b, const char *name, const struct dsv4_suite
     const int status = dsv4_runner_start(r, &err);
     if (status == DSV4_UNSUPPORTED) code = DSV4_EXIT_NOTHING;
     if (status != DSV4_OK) goto done;
-    FILE *const out = b->rows != NULL ? stderr : stdout;
+    FILE *const out = b->json ? stderr : stdout;
     print_head(r, out);
-    if (b->rows == NULL)
+    if (!b->json)
         printf("%-44s %14s %6s %13s %14s %7s %8s %9s %4s\n", "case", "median", "spread", "traffic",
                "rate", "of copy", "exp+fma", "empty", "sets");
     const size_t before = b->n_measured;
     for (size_t i = 0; i < n; i++) bench_case(b, r, name, cases[i]);
-    if (b->rows == NULL) print_yardsticks(b, r);
+    if (!b->json) print_yardsticks(b, r);
     code = b->n_measured > before ? DSV4_EXIT_PASS : DSV4_EXIT_NOTHING;
     if (code == DSV4_EXIT_NOTHING) dsv4_fail(&err, "%s: nothing was measured", name);
 done:
@@ -217,6 +218,27 @@ done:
     dsv4_runner_stop(r);
     dsv4_free(r);
     return code;
+}
+
+/* DIR/<impl>.bench.json: the rows of one implementation. */
+static int save_rows(const struct bench *b, const char *name, struct dsv4_err *err) {
+    char path[4600];
+    const char *const slash = strrchr(name, '/'), *const stem = slash != NULL ? slash + 1 : name;
+    const size_t length = strlen(stem);
+    const bool is_file = length > 3 && strcmp(stem + length - 3, ".so") == 0;
+    json_t *const rows = json_array(), *row;
+    size_t i;
+    json_array_foreach(b->rows, i, row) if (strcmp(json_string_value(json_object_get(row, "impl")),
+                                                   name) == 0) json_array_append(rows, row);
+    char *const text = json_dumps(rows, JSON_INDENT(1));
+    snprintf(path, sizeof path, "%s/%.*s.bench.json", b->directory,
+             (int)(is_file ? length - 3 : length), stem);
+    const int status = dsv4_directory_make(b->directory, err) == 0
+                           ? dsv4_file_write(path, text, strlen(text), err)
+                           : -1;
+    free(text);
+    json_decref(rows);
+    return status;
 }
 
 int dsv4_verb_bench(int argc, char **argv) {
@@ -230,7 +252,8 @@ int dsv4_verb_bench(int argc, char **argv) {
         dsv4_suite_free(&b.suite);
         return dsv4_err_print(&err);
     }
-    if (strcmp(b.format, "json") == 0) b.rows = json_array();
+    b.json = strcmp(b.format, "json") == 0;
+    b.rows = json_array();
     const struct dsv4_suite_case **const cases = dsv4_filter_select(&b.filter, &b.suite, &n);
     code = DSV4_EXIT_PASS;
     for (size_t i = 0; i < b.names.n; i++) {
@@ -239,11 +262,13 @@ int dsv4_verb_bench(int argc, char **argv) {
         static const int rank[] = {0, 2, 3, 1};
         if (rank[status] > rank[code]) code = status;
     }
-    if (b.rows != NULL) {
+    if (b.json) {
         json_dumpf(b.rows, stdout, JSON_INDENT(1));
         printf("\n");
-        json_decref(b.rows);
     }
+    for (size_t i = 0; i < b.names.n && b.directory != NULL; i++)
+        if (save_rows(&b, b.names.at[i], &err) != 0) code = dsv4_err_print(&err);
+    json_decref(b.rows);
     dsv4_free(cases);
     dsv4_suite_free(&b.suite);
     if (code != DSV4_EXIT_ERROR && b.n_failed > 0) code = DSV4_EXIT_DIFFERENT;

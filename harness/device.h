@@ -57,6 +57,7 @@ struct dsv4_device {
     /* Peaks of this device measured now, for ops that are not bound by memory; 0 where not measured. */
     int64_t
         cache_bytes; /* set by open(): the last-level cache, so that `bench` can step beyond it */
+    int count;       /* set by open(): devices of this kind in this machine */
 };
 
 extern const struct dsv4_device dsv4_device_host;

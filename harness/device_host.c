@@ -69,6 +69,7 @@ const struct dsv4_device dsv4_device_host = {
     .stream_create = host_stream_create,
     .stream_destroy = host_stream,
     .stream_sync = host_stream,
+    .count = 1,
 };
 
 const struct dsv4_device *dsv4_device_find(const char *name, const char *directory,

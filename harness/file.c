@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "../reference/memory.h"
+#include "hash.h"
 #include "options.h"
 
 static int read_open(int file, unsigned char **bytes, size_t *size, size_t limit,
@@ -49,6 +50,19 @@ int dsv4_file_read(unsigned char **bytes, size_t *size, const char *path, size_t
     const int status = read_open(file, bytes, size, limit, err);
     close(file);
     return status == 0 ? 0 : dsv4_err_at(err, path, 0);
+}
+
+int dsv4_file_hash(const char *path, char hex[65], struct dsv4_err *err) {
+    const size_t limit = (size_t)1 << 34;
+    unsigned char *bytes;
+    size_t size;
+    hex[0] = '\0';
+    if (dsv4_file_read(&bytes, &size, path, limit, err) != 0) return -1;
+    struct dsv4_hash *const hash = dsv4_hash_start();
+    dsv4_hash_add(hash, bytes, size);
+    dsv4_hash_finish(hash, hex);
+    dsv4_free(bytes);
+    return 0;
 }
 
 static int write_all(int file, const unsigned char *bytes, size_t size) {

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # Everything that an NVIDIA GPU machine is asked: harness/h200.sh LOGDIR [STEP...]
-# Steps: build machine peaks canary numbers smoke full stress graph memcheck racecheck initcheck bench. Each has its log in
+# Steps: build machine peaks canary numbers smoke full stress graph python memcheck racecheck initcheck bench. Each has its log in
 # LOGDIR; standard output is one line per step and ends with a count. What is already built is used as it is, so
 # that a tree with build/dsv4cts (its libraries in build/lib) needs no more than nvcc here, or not even that.
 set -uo pipefail
@@ -20,6 +20,7 @@ impl=build/$arch/cuda.so
 passed=0 failed=0
 mkdir -p "$logs"
 export PATH=${CUDA_HOME:-/usr/local/cuda}/bin:$PATH
+original=${LD_LIBRARY_PATH:-}
 export LD_LIBRARY_PATH=$PWD/build/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
 
 limited() { timeout "$limit" "$@"; }
@@ -85,6 +86,13 @@ graph() {
     limited "$cts" check --impl "$impl" --tier smoke,full --mode graph --timeout 300 --report "$logs/report-graph"
 }
 
+# Ports in Python, on the CPU and on the GPU: what they can do wrong, and Triton's kernels, eager and captured.
+python() {
+    [[ -e build/libdsv4cts.so && -e build/python/dsv4cts/worker.py ]] || make ARCH="$arch" build/libdsv4cts.so python-package || return 1
+    # Without build/lib: Python has its own OpenSSL. dsv4cts finds its libraries in any case.
+    LD_LIBRARY_PATH=$original limited python3 harness/tests/python/test_ports.py -v
+}
+
 # sanitize TOOL [CHECK-OPTION...]: a finding must not hide behind a case that passes
 sanitize() {
     local tool=$1 status=0
@@ -115,6 +123,7 @@ step smoke replay smoke
 step full replay full
 step stress replay stress
 step graph graph
+step python python
 step memcheck sanitize memcheck
 step racecheck sanitize racecheck
 # Its shadow of every byte does not fit the arenas of 17 GiB.

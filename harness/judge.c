@@ -22,7 +22,7 @@ struct trial {
 
 /* What the plug-in printed last, when that may explain an end without words. */
 static void note_printed(struct dsv4_notes *notes, const struct dsv4_runner *r) {
-    enum { LINES = 8 };
+    enum { LINES = 16 };
     size_t start = r->tail_bytes, lines = 0;
     char text[sizeof r->tail + 1];
     while (start > 0 && !(r->tail[start - 1] == '\n' && start < r->tail_bytes && ++lines == LINES))

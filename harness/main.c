@@ -14,17 +14,19 @@ struct verb {
 };
 
 static const struct verb verbs[] = {
-    {"list",           dsv4_verb_list,     "ops, cases, dialects and layouts"                 },
-    {"gen",            dsv4_verb_gen,      "write golden vectors and MANIFEST"                },
+    {"list",           dsv4_verb_list,             "ops, cases, dialects and layouts"                 },
+    {"gen",            dsv4_verb_gen,              "write golden vectors and MANIFEST"                },
     {"verify-vectors", dsv4_verb_verify,
-     "regenerate every case and compare with MANIFEST and the files"                          },
-    {"show",           dsv4_verb_show,     "decode a vector, or one element or byte of it"    },
-    {"diff",           dsv4_verb_diff,     "compare two vectors"                              },
-    {"check",          dsv4_verb_check,    "replay cases against implementations"             },
-    {"selftest",       dsv4_verb_selftest, "prove that every mutant and planted bug is caught"},
-    {"bench",          dsv4_verb_bench,    "time implementations"                             },
-    {"report",         dsv4_verb_report,   "merge and render JSON reports"                    },
-    {"worker",         dsv4_verb_worker,   NULL                                               },
+     "regenerate every case and compare with MANIFEST and the files"                                  },
+    {"show",           dsv4_verb_show,             "decode a vector, or one element or byte of it"    },
+    {"diff",           dsv4_verb_diff,             "compare two vectors"                              },
+    {"check",          dsv4_verb_check,            "replay cases against implementations"             },
+    {"selftest",       dsv4_verb_selftest,         "prove that every mutant and planted bug is caught"},
+    {"bench",          dsv4_verb_bench,            "time implementations"                             },
+    {"report",         dsv4_verb_report,           "merge and render JSON reports"                    },
+    {"statement",      dsv4_verb_statement,        "pack a report as a conformance statement"         },
+    {"verify",         dsv4_verb_verify_statement, "check a statement, and refuse a changed one"      },
+    {"worker",         dsv4_verb_worker,           NULL                                               },
 };
 
 static void usage(FILE *out) {

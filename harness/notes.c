@@ -14,6 +14,10 @@ void dsv4_notes_add(struct dsv4_notes *notes, const char *key, const char *forma
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
+    dsv4_notes_put(notes, key, text);
+}
+
+void dsv4_notes_put(struct dsv4_notes *notes, const char *key, const char *text) {
     size_t i = 0;
     while (i < notes->n && strcmp(notes->at[i].key, key) != 0) i++;
     struct dsv4_note *const note = &notes->at[i];

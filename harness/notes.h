@@ -19,6 +19,8 @@ struct dsv4_notes {
 
 void dsv4_notes_add(struct dsv4_notes *notes, const char *key, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+/* The same with a text of any length, as it is. */
+void dsv4_notes_put(struct dsv4_notes *notes, const char *key, const char *text);
 void dsv4_notes_free(struct dsv4_notes *notes);
 
 #endif

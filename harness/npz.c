@@ -120,6 +120,11 @@ void dsv4_npz_add_bytes(struct dsv4_npz_writer *w, const char *name, const void 
     add(w, name, block, size);
 }
 
+void dsv4_npz_comment(struct dsv4_npz_writer *w, const char *text) {
+    if (!w->failed && zip_set_archive_comment(w->zip, text, (zip_uint16_t)strlen(text)) != 0)
+        writer_fail(w, zip_strerror(w->zip));
+}
+
 static int take_image(struct dsv4_npz_writer *w, unsigned char **bytes, size_t *size) {
     zip_stat_t info;
     if (zip_source_stat(w->image, &info) != 0 || zip_source_open(w->image) != 0) return -1;

@@ -21,6 +21,8 @@ void dsv4_npz_add_array(struct dsv4_npz_writer *w, const char *name, const struc
                         const void *data);
 void dsv4_npz_add_bytes(struct dsv4_npz_writer *w, const char *name, const void *bytes,
                         size_t size);
+/* A text at the very end of the file. */
+void dsv4_npz_comment(struct dsv4_npz_writer *w, const char *text);
 /* Ends the writer in either outcome. dsv4_free(*bytes). */
 int dsv4_npz_finish(struct dsv4_npz_writer *w, unsigned char **bytes, size_t *size,
                     struct dsv4_err *err);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "../reference/memory.h"
+#include "shard.h"
 #include "verbs.h"
 
 enum { N_FILTER_OPTIONS = 7 };
@@ -19,8 +20,10 @@ static void filter_options(struct dsv4_filter *filter, struct dsv4_option *optio
         {"--tier",    DSV4_OPTION_TEXT, &filter->tier,    "TIERS",
          "smoke, full, stress, bench, or several with commas"                                         },
         {"--dialect", DSV4_OPTION_TEXT, &filter->dialect, "NAME",  "only cases of this dialect"       },
-        {"--shard",   DSV4_OPTION_TEXT, &filter->shard,   "I/N",   "only part I of N"                 },
-        {"--suites",  DSV4_OPTION_TEXT, &filter->suites,  "DIR",   "where the suites are (suites)"    },
+        {"--shard",   DSV4_OPTION_TEXT, &filter->shard,   "I/N",
+         "only part I of N; env: as Slurm, MPI, Bazel or GitLab say"                                  },
+        {"--suites",  DSV4_OPTION_TEXT, &filter->suites,  "DIR",
+         "where the suites are (suites, or those installed)"                                          },
     };
     memcpy(options, rows, sizeof rows);
 }
@@ -90,15 +93,12 @@ static int parse_tiers(struct dsv4_filter *filter, struct dsv4_err *err) {
 }
 
 static int parse_shard(struct dsv4_filter *filter, struct dsv4_err *err) {
+    struct dsv4_shard shard;
     if (filter->shard == NULL) return 0;
-    char *end = NULL;
-    errno = 0;
-    const long long index = strtoll(filter->shard, &end, 10);
-    const long long n = *end == '/' ? strtoll(end + 1, &end, 10) : 0;
-    if (*end != '\0' || errno != 0 || index < 1 || index > n)
-        return dsv4_fail(err, "--shard: '%.60s' is not I/N with 1 <= I <= N", filter->shard);
-    filter->shard_index = index;
-    filter->n_shards = n;
+    if (dsv4_shard_read(&shard, filter->shard, err) != 0) return -1;
+    filter->shard_index = shard.index;
+    filter->n_shards = shard.n;
+    snprintf(filter->shard_from, sizeof filter->shard_from, "%s", shard.from);
     return 0;
 }
 
@@ -210,6 +210,33 @@ bool dsv4_filter_stored(struct dsv4_filter *filter) {
 /* Whether the n-th match, from 0, belongs to this shard. */
 static bool in_shard(const struct dsv4_filter *filter, int64_t n) {
     return filter->n_shards == 0 || n % filter->n_shards == filter->shard_index - 1;
+}
+
+void dsv4_filter_text(const struct dsv4_filter *filter, char *text, size_t size) {
+    const struct {
+        const char *name, *value;
+    } rows[] = {
+        {"op",      filter->op     },
+        {"case",    filter->name   },
+        {"tag",     filter->tag    },
+        {"tier",    filter->tier   },
+        {"dialect", filter->dialect},
+    };
+    size_t n = 0;
+    text[0] = '\0';
+    for (size_t i = 0; i < sizeof rows / sizeof *rows && n < size; i++)
+        if (rows[i].value != NULL)
+            n += (size_t)snprintf(text + n, size - n, "%s%s=%.90s", n > 0 ? " " : "", rows[i].name,
+                                  rows[i].value);
+}
+
+void dsv4_case_dialects(const struct dsv4_suite_case *s, char *text, size_t size) {
+    size_t n = 0;
+    text[0] = '\0';
+    for (size_t p = 0; p < s->op->n_params && n < size; p++)
+        if (s->op->params[p].use == DSV4_USE_DIALECT)
+            n += (size_t)snprintf(text + n, size - n, "%s%s=%s", n > 0 ? " " : "",
+                                  s->op->params[p].name, param_text(s, &s->op->params[p]));
 }
 
 const struct dsv4_suite_case **dsv4_filter_select(const struct dsv4_filter *filter,

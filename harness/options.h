@@ -4,25 +4,27 @@
 #ifndef DSV4_OPTIONS_H
 #define DSV4_OPTIONS_H
 
+#include "home.h"
 #include "suite.h"
 
 #define DSV4_GENERATOR "dsv4cts 0.1.0"
 
 /* Which cases: an unset field lets everything pass. Start with DSV4_FILTER. */
 struct dsv4_filter {
-    const char *suites;  /* directory */
-    const char *op;      /* glob */
-    const char *name;    /* glob over "case", or over "op/case" when it has a slash */
-    const char *tag;     /* glob */
-    const char *dialect; /* a value of any dialect parameter */
-    const char *tier;    /* as written: one tier or several with commas */
-    const char *shard;   /* as written: "I/N", 1 <= I <= N */
-    unsigned tiers;      /* bit set of enum dsv4_tier; 0: all of them */
-    int64_t shard_index, n_shards;
+    const char *suites;            /* directory */
+    const char *op;                /* glob */
+    const char *name;              /* glob over "case", or over "op/case" when it has a slash */
+    const char *tag;               /* glob */
+    const char *dialect;           /* a value of any dialect parameter */
+    const char *tier;              /* as written: one tier or several with commas */
+    const char *shard;             /* as written: "I/N", 1 <= I <= N, or "env" */
+    unsigned tiers;                /* bit set of enum dsv4_tier; 0: all of them */
+    int64_t shard_index, n_shards; /* from 1; n_shards 0: all */
+    char shard_from[128];          /* the variables behind "env" */
 };
-#define DSV4_FILTER ((struct dsv4_filter){.suites = "suites"})
+#define DSV4_FILTER ((struct dsv4_filter){.suites = dsv4_suites_home()})
 
-enum { DSV4_MAX_TEXTS = 64 };
+enum { DSV4_MAX_TEXTS = 1024 };
 
 /* Values of an option that may be repeated. */
 struct dsv4_texts {
@@ -72,6 +74,12 @@ const struct dsv4_suite_case **dsv4_filter_select(const struct dsv4_filter *filt
 /* The matching sequences of this shard; dsv4_free() the array. */
 const struct dsv4_suite_sequence **dsv4_filter_sequences(const struct dsv4_filter *filter,
                                                          const struct dsv4_suite *suite, size_t *n);
+
+/* "op=kv_* tier=smoke,full": what narrows the cases, without the shard. */
+void dsv4_filter_text(const struct dsv4_filter *filter, char *text, size_t size);
+
+/* "fp8=ocp layout=planar": the dialects of a case. */
+void dsv4_case_dialects(const struct dsv4_suite_case *s, char *text, size_t size);
 
 /* Whether any option but --suites was given. */
 bool dsv4_filter_narrows(const struct dsv4_filter *filter);

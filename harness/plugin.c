@@ -46,14 +46,9 @@ const dsv4_plugin *dsv4_plugin_open(const char *path, struct dsv4_err *err) {
     return check(plugin, path, err) == 0 ? plugin : NULL;
 }
 
-void dsv4_build_directory(char *directory, size_t size) {
-    const ssize_t length = readlink("/proc/self/exe", directory, size - 1);
-    directory[length > 0 ? length : 0] = '\0';
-    char *const slash = strrchr(directory, '/');
-    if (slash != NULL)
-        *slash = '\0';
-    else
-        snprintf(directory, size, ".");
+bool dsv4_plugin_is_python(const char *path) {
+    const size_t n = strlen(path);
+    return n > 3 && strcmp(path + n - 3, ".py") == 0;
 }
 
 static int find_built(char *path, size_t size, const char *impl, const char *directory,

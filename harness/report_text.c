@@ -42,6 +42,21 @@ void dsv4_report_head(const struct dsv4_report *report, FILE *out) {
                 host ? "there are none on the CPU, sequences are called step by step"
                      : "each call is captured once and replayed");
     }
+    if (report->arithmetic[0] != '\0' && strcmp(report->arithmetic, "BITS") != 0) {
+        fprintf(out, "%sgraded   ", mark);
+        dsv4_text_clean(out, report->arithmetic, "");
+        fputc('\n', out);
+    }
+    if (report->n_shards > 1 && report->n_parts == 1)
+        fprintf(out, "%sshard    %lld of %lld\n", mark, (long long)report->parts[0].shard,
+                (long long)report->n_shards);
+}
+
+double dsv4_result_slack(const struct dsv4_result *result) {
+    double slack = 0;
+    for (size_t i = 0; i < result->n_outputs; i++)
+        if (result->outputs[i].slack > slack) slack = result->outputs[i].slack;
+    return slack;
 }
 
 /* Whether the notes say all that the one-line message says. */
@@ -61,6 +76,8 @@ void dsv4_result_text(const struct dsv4_report *report, const struct dsv4_result
     if (result->verdict == DSV4_PASS) {
         fprintf(out, " %.1f ms", result->seconds * 1e3);
         if (result->steps > 0) fprintf(out, ", %d steps", result->steps);
+        if (result->grade == DSV4_CONFORMANT)
+            fprintf(out, ", conformant: %.2g of the bound", dsv4_result_slack(result));
         fputc('\n', out);
         return;
     }
@@ -80,10 +97,12 @@ void dsv4_result_text(const struct dsv4_report *report, const struct dsv4_result
 }
 
 void dsv4_report_text(const struct dsv4_report *report, FILE *out) {
-    char summary[256];
+    char summary[256], gaps[1024];
     dsv4_report_head(report, out);
     for (size_t i = 0; i < report->n_results; i++)
         dsv4_result_text(report, &report->results[i], out);
+    if (dsv4_report_gaps(report, gaps, sizeof gaps))
+        fprintf(out, "%sINCOMPLETE  %s\n", emulated(report), gaps);
     dsv4_report_summary(report, summary, sizeof summary);
     fprintf(out, "%s%s: %s\n", emulated(report), report->impl, summary);
 }

@@ -8,40 +8,6 @@
 #include "report.h"
 #include "verbs.h"
 
-/* Shards of one run are one report. */
-static bool same_run(const struct dsv4_report *a, const struct dsv4_report *b) {
-    return strcmp(a->impl, b->impl) == 0 && strcmp(a->info.name, b->info.name) == 0 &&
-           strcmp(a->info.version, b->info.version) == 0 &&
-           strcmp(a->info.describe, b->info.describe) == 0 && strcmp(a->version, b->version) == 0 &&
-           a->graph == b->graph;
-}
-
-static void merge(struct dsv4_report *into, struct dsv4_report *from) {
-    into->results =
-        dsv4_resize(into->results, (into->n_results + from->n_results + 1) * sizeof *into->results);
-    for (size_t i = 0; i < from->n_results; i++)
-        into->results[into->n_results++] = from->results[i];
-    dsv4_free(from->results);
-    memset(from, 0, sizeof *from);
-}
-
-static int read_all(struct dsv4_report *reports, size_t *n, const struct dsv4_texts *paths,
-                    struct dsv4_err *err) {
-    for (size_t i = 0; i < paths->n; i++) {
-        struct dsv4_report *const report = &reports[*n];
-        const int status = dsv4_report_read(report, paths->at[i], err);
-        (*n)++;
-        if (status != 0) return -1;
-        for (size_t j = 0; j + 1 < *n; j++)
-            if (same_run(&reports[j], report)) {
-                merge(&reports[j], report);
-                (*n)--;
-                break;
-            }
-    }
-    return 0;
-}
-
 static void render(const struct dsv4_report *reports, size_t n, const char *format, FILE *out) {
     if (strcmp(format, "junit") == 0)
         dsv4_report_junit(reports, n, out);
@@ -69,38 +35,68 @@ static int write_out(const struct dsv4_report *reports, size_t n, const char *fo
     return status;
 }
 
+static bool is_form(const char *format) {
+    static const char *const forms[] = {"text", "json", "junit", "html"};
+    for (size_t i = 0; i < sizeof forms / sizeof *forms; i++)
+        if (strcmp(forms[i], format) == 0) return true;
+    return false;
+}
+
+static int collect(struct dsv4_reports *all, const struct dsv4_texts *paths, struct dsv4_err *err) {
+    for (size_t i = 0; i < paths->n; i++)
+        if (dsv4_reports_read(all, paths->at[i], err) != 0) return -1;
+    if (dsv4_reports_join(all, err) != 0) return -1;
+    return all->n > 0 ? 0 : dsv4_fail(err, "bench figures alone are no report; name a report too");
+}
+
+/* Error, mismatch, nothing ran, passed: what is worst speaks for all. */
+static int conclude(const struct dsv4_reports *all, bool may_lack) {
+    static const int rank[] = {0, 2, 3, 1};
+    int code = DSV4_EXIT_PASS;
+    for (size_t i = 0; i < all->n; i++) {
+        char gaps[1024];
+        int one = dsv4_report_exit(&all->at[i]);
+        if (dsv4_report_gaps(&all->at[i], gaps, sizeof gaps)) {
+            fprintf(stderr, "dsv4cts: %s: %s\n", all->at[i].impl, gaps);
+            if (!may_lack) one = DSV4_EXIT_ERROR;
+        }
+        if (rank[one] > rank[code]) code = one;
+    }
+    for (size_t i = 0; i < all->n_figures; i++) {
+        const struct dsv4_figure *const figure = &all->figures[i];
+        if (i == 0 || strcmp(figure->impl, all->figures[i - 1].impl) != 0)
+            fprintf(stderr,
+                    "dsv4cts: bench figures of %s on %s are left out: no report is of both\n",
+                    figure->impl, figure->device);
+    }
+    return code;
+}
+
 int dsv4_verb_report(int argc, char **argv) {
     const char *format = "text", *output = NULL;
+    bool may_lack = false;
     const struct dsv4_option options[] = {
-        {"--format", DSV4_OPTION_TEXT, &format, "FORM", "text, json, junit or html" },
-        {"--output", DSV4_OPTION_TEXT, &output, "FILE", "instead of standard output"},
+        {"--format",  DSV4_OPTION_TEXT, &format,   "FORM", "text, json, junit or html" },
+        {"--output",  DSV4_OPTION_TEXT, &output,   "FILE", "instead of standard output"},
+        {"--partial", DSV4_OPTION_FLAG, &may_lack, NULL,
+         "shards that are missing or stopped halfway are no error"                     },
     };
-    struct dsv4_command command = {.usage = "report [OPTIONS] REPORT.json...",
+    struct dsv4_command command = {.usage = "report [OPTIONS] REPORT.json|BENCH.json...",
                                    .options = options,
                                    .n_options = sizeof options / sizeof *options,
                                    .min_positional = 1,
                                    .max_positional = DSV4_MAX_TEXTS};
     struct dsv4_err err = {0};
-    size_t n = 0;
+    struct dsv4_reports all = {0};
     int code = dsv4_command_start(&command, argc, argv);
     if (code >= 0) return code;
-    if (strcmp(format, "text") != 0 && strcmp(format, "json") != 0 &&
-        strcmp(format, "junit") != 0 && strcmp(format, "html") != 0) {
+    if (!is_form(format))
         dsv4_fail(&err, "--format: '%.40s' is not text, json, junit or html", format);
-        return dsv4_err_print(&err);
-    }
-    struct dsv4_report *const reports = dsv4_alloc(DSV4_MAX_TEXTS * sizeof *reports);
-    code = DSV4_EXIT_PASS;
-    if (read_all(reports, &n, &command.positional, &err) != 0 ||
-        write_out(reports, n, format, output, &err) != 0)
+    if (err.text[0] != '\0' || collect(&all, &command.positional, &err) != 0 ||
+        write_out(all.at, all.n, format, output, &err) != 0)
         code = dsv4_err_print(&err);
-    for (size_t i = 0; i < n; i++) {
-        /* Error, mismatch, nothing ran, passed: what is worst speaks for all. */
-        static const int rank[] = {0, 2, 3, 1};
-        const int one = dsv4_report_exit(&reports[i]);
-        if (rank[one] > rank[code]) code = one;
-        dsv4_report_free(&reports[i]);
-    }
-    dsv4_free(reports);
+    else
+        code = conclude(&all, may_lack);
+    dsv4_reports_free(&all);
     return code;
 }

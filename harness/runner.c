@@ -6,17 +6,30 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "plugin.h"
+
 static const double least_open_seconds = 120; /* a device's first use may compile and map a lot */
+
+/* A plug-in in Python is opened by Python: the script is the same worker, as a library (embed.h). */
+static void set_python(struct dsv4_runner *r) {
+    char directory[4000];
+    const char *const python = getenv("DSV4_PYTHON");
+    dsv4_build_directory(directory, sizeof directory);
+    snprintf(r->python, sizeof r->python, "%s", python != NULL ? python : "python3");
+    snprintf(r->script, sizeof r->script, "%s/python/dsv4cts/worker.py", directory);
+}
 
 void dsv4_runner_init(struct dsv4_runner *r, const char *executable, const char *path) {
     memset(r, 0, sizeof *r);
     snprintf(r->executable, sizeof r->executable, "%s", executable);
     snprintf(r->path, sizeof r->path, "%s", path);
+    if (dsv4_plugin_is_python(path)) set_python(r);
     r->timeout = 60;
     r->socket = r->output = -1;
 }
@@ -37,7 +50,10 @@ static void become_worker(const struct dsv4_runner *r, int socket, int output) {
     dup2(output, STDERR_FILENO);
     fcntl(socket, F_SETFD, 0);
     snprintf(number, sizeof number, "%d", socket);
-    execl(r->executable, "dsv4cts", "worker", number, (char *)NULL);
+    if (r->python[0] == '\0')
+        execl(r->executable, "dsv4cts", "worker", number, (char *)NULL);
+    else /* env looks for it along PATH */
+        execl("/usr/bin/env", "env", r->python, r->script, number, (char *)NULL);
     _exit(127);
 }
 
@@ -198,6 +214,14 @@ static enum dsv4_outcome ask(struct dsv4_runner *r, const struct dsv4_request *r
     return outcome;
 }
 
+/* What was printed last, in one line. */
+static void last_line(const struct dsv4_runner *r, char *line, size_t size) {
+    size_t end = r->tail_bytes, start;
+    while (end > 0 && r->tail[end - 1] == '\n') end--;
+    for (start = end; start > 0 && r->tail[start - 1] != '\n';) start--;
+    snprintf(line, size, "%.*s", (int)(end - start), r->tail + start);
+}
+
 int dsv4_runner_start(struct dsv4_runner *r, struct dsv4_err *err) {
     struct dsv4_request request = {.kind = DSV4_REQUEST_OPEN, .device = r->device};
     struct dsv4_reply reply;
@@ -207,7 +231,9 @@ int dsv4_runner_start(struct dsv4_runner *r, struct dsv4_err *err) {
     const double seconds = r->timeout > least_open_seconds ? r->timeout : least_open_seconds;
     const enum dsv4_outcome outcome = ask(r, &request, -1, &reply, seconds);
     if (outcome != DSV4_ANSWERED) {
-        dsv4_fail(err, "%.200s: %s", r->path, r->death);
+        char line[240];
+        last_line(r, line, sizeof line);
+        dsv4_fail(err, "%.200s: %s%s%s", r->path, r->death, line[0] != '\0' ? ": " : "", line);
         return DSV4_ERROR;
     }
     if (reply.status != DSV4_OK) {

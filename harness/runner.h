@@ -12,6 +12,9 @@ enum dsv4_outcome { DSV4_ANSWERED, DSV4_CRASHED, DSV4_TIMED_OUT };
 struct dsv4_runner {
     char executable[4200]; /* what to start with `worker FD` */
     char path[4200];       /* the plug-in; empty: none, for suspects alone */
+    char
+        python[4200]; /* the interpreter and the script that open a plug-in in Python; else empty */
+    char script[4200];
     int device;
     double timeout; /* seconds a request may take */
 

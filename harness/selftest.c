@@ -66,8 +66,12 @@ static int64_t difference(struct selftest *t, const struct dsv4_vector *v, struc
 
 /* Whether a mutant is right by the class that is tested. */
 static bool may_pass(const struct selftest *t, const struct dsv4_op *op, size_t mutant) {
-    return t->arithmetic.accumulation != DSV4_CANON && op->bound != NULL &&
-           dsv4_has_word(op->latitude, op->mutants[mutant].name);
+    char of_class[2 * DSV4_NAME_SIZE];
+    const char *const name = op->mutants[mutant].name;
+    if (t->arithmetic.accumulation == DSV4_CANON || op->bound == NULL) return false;
+    snprintf(of_class, sizeof of_class, "%s@%s", name,
+             dsv4_class_names[t->arithmetic.accumulation]);
+    return dsv4_has_word(op->latitude, name) || dsv4_has_word(op->latitude, of_class);
 }
 
 /* Tries every mutant that is still alive on one case. */
@@ -310,7 +314,7 @@ static int run_selftest(struct selftest *t, struct dsv4_err *err) {
 
 int dsv4_verb_selftest(int argc, char **argv) {
     char directory[4000], plugins[4100];
-    struct selftest t = {.filter = DSV4_FILTER, .vectors = "vectors"};
+    struct selftest t = {.filter = DSV4_FILTER, .vectors = dsv4_vectors_home()};
     const struct dsv4_option options[] = {
         {"--fresh",   DSV4_OPTION_FLAG, &t.fresh,   NULL,
          "make all answers now; read neither vectors nor MANIFEST"},

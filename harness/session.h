@@ -22,6 +22,7 @@ struct dsv4_session {
     int socket;
     pid_t pid;
     enum dsv4_stage stage;
+    dsv4_worker_open *open; /* NULL: dlopen */
     const dsv4_plugin *plugin;
     const struct dsv4_device *device;
     void *stream;

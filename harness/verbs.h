@@ -19,6 +19,8 @@ int dsv4_verb_check(int argc, char **argv);
 int dsv4_verb_selftest(int argc, char **argv);
 int dsv4_verb_bench(int argc, char **argv);
 int dsv4_verb_report(int argc, char **argv);
+int dsv4_verb_statement(int argc, char **argv);
+int dsv4_verb_verify_statement(int argc, char **argv);
 int dsv4_verb_worker(
     int argc, char **argv); /* the process that loads a plug-in; started by check and bench */
 

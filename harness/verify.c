@@ -312,7 +312,7 @@ static int verify(struct verify *v, struct dsv4_err *err) {
 
 int dsv4_verb_verify(int argc, char **argv) {
     struct dsv4_err err = {0};
-    struct verify v = {.filter = DSV4_FILTER, .dir = "vectors"};
+    struct verify v = {.filter = DSV4_FILTER, .dir = dsv4_vectors_home()};
     const struct dsv4_option options[] = {
         {"--vectors", DSV4_OPTION_TEXT, &v.dir,    "DIR",  "where the vectors are (vectors)"},
         {"--layer",   DSV4_OPTION_TEXT, &v.layer,  "GLOB",

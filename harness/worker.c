@@ -44,11 +44,21 @@ static bool names_hip(const char *path) {
     return found;
 }
 
+/* A plug-in that is no shared object: whoever embeds the worker makes it. */
+static int load_foreign(struct dsv4_session *w, const struct dsv4_request *request,
+                        struct dsv4_reply *reply) {
+    char why[DSV4_TEXT_SIZE] = "it gave no reason";
+    w->plugin = w->open(request->path, request->device, why, sizeof why);
+    dsv4_session_leave_if_forked(w);
+    return w->plugin != NULL ? 0 : dsv4_session_refuse(reply, DSV4_ERROR, "%s", why);
+}
+
 /* A HIP plug-in may leave hip* symbols undefined, for ROCm need not be there where it is built. They come from the
  * runtime library, which the back end makes global. */
 static int load_plugin(struct dsv4_session *w, const struct dsv4_request *request,
                        struct dsv4_reply *reply) {
     struct dsv4_err err = {0};
+    if (w->open != NULL) return load_foreign(w, request, reply);
     if (names_hip(request->path) && open_device(w, "hip", request->device, reply) != 0) return -1;
     w->plugin = dsv4_plugin_open(request->path, &err);
     dsv4_session_leave_if_forked(w);
@@ -76,6 +86,7 @@ static void open_plugin(struct dsv4_session *w, const struct dsv4_request *reque
         return;
     }
     w->device->describe(info->describe, sizeof info->describe);
+    info->n_devices = w->device->count;
     info->emulated =
         strstr(info->describe, "emulated") != NULL || strstr(info->name, "emulated") != NULL;
     if (w->device->stream_create(&w->stream) != DSV4_OK) {
@@ -195,8 +206,8 @@ static void bench_case(struct dsv4_session *w, const struct dsv4_request *reques
     dsv4_case_free(&c);
 }
 
-int dsv4_worker_main(int socket) {
-    struct dsv4_session w = {.socket = socket, .pid = getpid(), .held.arena.fd = -1};
+int dsv4_worker_main(int socket, dsv4_worker_open *open) {
+    struct dsv4_session w = {.socket = socket, .pid = getpid(), .open = open, .held.arena.fd = -1};
     struct dsv4_request request;
     struct dsv4_reply reply;
     int fd = -1;
@@ -234,5 +245,5 @@ int dsv4_verb_worker(int argc, char **argv) {
         fprintf(stderr, "dsv4cts: `worker` is started by `check` and `bench`, not by hand\n");
         return DSV4_EXIT_ERROR;
     }
-    return dsv4_worker_main((int)fd);
+    return dsv4_worker_main((int)fd, NULL);
 }

@@ -52,6 +52,7 @@ struct dsv4_request {
 struct dsv4_plugin_info {
     char name[64], version[64], device[16];
     char describe[512]; /* the device, in words */
+    int n_devices;      /* of its kind in this machine */
     bool has_canary;
     int canary; /* DSV4_OK or DSV4_ERROR */
     char canary_line[512];
@@ -84,8 +85,12 @@ struct dsv4_reply {
     long graph_nodes;             /* STEP 0: what was captured; -1: no graph */
 };
 
-/* The hidden verb: serves requests on the file descriptor until the other end closes. */
-int dsv4_worker_main(int socket);
+/* Makes the plug-in that lies at `path`; NULL with `why` set. `device` may be DSV4_NO_DEVICE. */
+typedef const dsv4_plugin *dsv4_worker_open(const char *path, int device, char *why,
+                                            size_t why_size);
+
+/* Serves requests on the file descriptor until the other end closes. `open` NULL: plug-ins are shared objects. */
+int dsv4_worker_main(int socket, dsv4_worker_open *open);
 
 /* One message with at most one file descriptor beside it. receive: 1, 0 at the end, -1. `fd` may be NULL. */
 int dsv4_message_send(int socket, const void *message, size_t bytes, int fd);

@@ -52,13 +52,15 @@ static void choose_ranges(struct maker *m) {
     }
     for (size_t s = 0; s < m->c->op->n_slots; s++) {
         const struct dsv4_case_tensor *t = &m->c->tensors[s];
-        const int64_t end = t->offset + t->span, stride = t->t.stride[0];
+        const int64_t end = t->offset + t->span;
         add_range(m, t->offset - GUARD, t->offset);
         if (t->rows == NULL) add_range(m, t->offset, end);
-        for (int64_t i = 0; t->rows != NULL && i < t->n_rows; i++) {
-            const int64_t from = t->offset + (t->rows[i] - 1) * stride, to = from + 3 * stride;
-            add_range(m, from > t->offset ? from : t->offset, to < end ? to : end);
-        }
+        for (int64_t i = 0; t->rows != NULL && i < t->n_rows; i++)
+            for (int64_t row = t->rows[i] - 1; row <= t->rows[i] + 1; row++) {
+                int64_t first, last;
+                dsv4_row_band(t, row, &first, &last);
+                if (row >= 0 && row < t->t.shape[0]) add_range(m, first, last);
+            }
         add_range(m, end, end + GUARD);
     }
 }

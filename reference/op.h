@@ -165,7 +165,8 @@ struct dsv4_op {
      * derived from the inputs alone; `call` is as the kernel found it. NULL: every output is exact. */
     void (*bound)(const dsv4_call *call, struct dsv4_admission *a);
     /* With bound: names of mutants that are right in other arithmetic, another order of a sum or another place for a
-     * rounding, separated by spaces. Bits kill them, the bound must admit them. NULL: none. */
+     * rounding, separated by spaces; NAME@CLASS where one class alone has it so. Bits kill them, the bound must admit them.
+     * NULL: none. */
     const char *latitude;
 };
 
@@ -229,6 +230,9 @@ void dsv4_unpack(void *data, const struct dsv4_case_tensor *t, const void *packe
  * gap). */
 int64_t dsv4_storage_offset(const struct dsv4_case_tensor *t, int64_t packed_offset);
 int64_t dsv4_packed_offset(const struct dsv4_case_tensor *t, int64_t storage_offset);
+
+/* Where row `row` of a placed tensor lies in the arena, with a guard band of the gaps before and after it. */
+void dsv4_row_band(const struct dsv4_case_tensor *t, int64_t row, int64_t *first, int64_t *last);
 
 /* Parameters of a case by name; the name must be one of the op's (asserted). */
 int64_t dsv4_case_int(const struct dsv4_case *c, const char *name);

@@ -106,6 +106,16 @@ int dsv4_case_shape(struct dsv4_case *c, struct dsv4_err *err) {
     return 0;
 }
 
+void dsv4_row_band(const struct dsv4_case_tensor *tensor, int64_t row, int64_t *first,
+                   int64_t *last) {
+    const dsv4_tensor *const t = &tensor->t;
+    const int64_t begin = row * t->stride[0],
+                  bytes = tensor->span - (t->shape[0] - 1) * t->stride[0];
+    const int64_t end = begin + bytes + GUARD_BYTES;
+    *first = tensor->offset + (begin > GUARD_BYTES ? begin - GUARD_BYTES : 0);
+    *last = tensor->offset + (end < tensor->span ? end : tensor->span);
+}
+
 void dsv4_case_place(struct dsv4_case *c, bool skew) {
     int64_t end = 0;
     for (size_t s = 0; s < c->op->n_slots; s++) {

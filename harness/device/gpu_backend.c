@@ -294,6 +294,7 @@ static int gpu_open(int index) {
                  error != 0 ? GPU(GetErrorString)(error) : "the driver lists none");
         return DSV4_UNSUPPORTED;
     }
+    backend.count = count;
     if (index >= count) {
         snprintf(message, sizeof message, "--device %d: this machine has " NAME " devices 0 to %d",
                  index, count - 1);

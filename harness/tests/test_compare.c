@@ -22,7 +22,7 @@ static void open_scene(struct scene *s, const char *const *params, size_t n) {
     dsv4_arena_private(&s->want, &s->v.c);
     dsv4_arena_fill(&s->got, &s->v, 1, DSV4_AFTER);
     dsv4_arena_fill(&s->want, &s->v, 1, DSV4_AFTER);
-    s->compare = (struct dsv4_comparison){&s->v, &s->got, &s->want};
+    s->compare = (struct dsv4_comparison){&s->v, &s->got, &s->want, NULL};
     cr_assert_eq(dsv4_compare_at(&s->compare, 0), -1);
     char program[4100];
     support_build(program, sizeof program, "dsv4cts");

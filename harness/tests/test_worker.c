@@ -28,7 +28,7 @@ static enum dsv4_outcome run(struct dsv4_runner *r, const struct dsv4_vector *v,
     dsv4_arena_fill(&want, v, 3, DSV4_AFTER);
     dsv4_request_set(&request, DSV4_REQUEST_RUN, &v->c);
     const enum dsv4_outcome outcome = dsv4_runner_ask(r, &request, got.fd, reply);
-    const struct dsv4_comparison compare = {v, &got, &want};
+    const struct dsv4_comparison compare = {v, &got, &want, NULL};
     *right = dsv4_compare_at(&compare, 0) < 0;
     dsv4_arena_close(&got);
     dsv4_arena_close(&want);

@@ -184,23 +184,34 @@ static inline void gpu_barrier(void) {
                   "a lane left while its block is at a barrier");
 }
 
+template <int N> static inline void gpu_barrier_of(void) {
+    emulated_meet(emulated.block_meetings, 0, N, "a lane left while others are at a barrier");
+}
+
 #define team_xor_u32(x, mask)                                                                      \
     emulated_exchange((uint32_t)(x), (int)(emulated_thread % EMULATED_TEAM) ^ (mask))
 static inline uint32_t team_read_u32(uint32_t x, int lane) { return emulated_exchange(x, lane); }
 
+/* What the lanes of this one's team brought to the meeting that it has just left. */
+static inline const uint32_t *emulated_gather(uint32_t value) {
+    emulated_exchange(value, -1);
+    const int turn = (int)(~emulated.team_meetings[emulated_thread] & 1);
+    return &emulated.values[turn][emulated_thread / EMULATED_TEAM * EMULATED_TEAM];
+}
+
+static inline void team_barrier(void) { emulated_exchange(0, -1); }
+
 static inline uint32_t team_ballot(bool yes) {
+    const uint32_t *const lanes = emulated_gather(yes);
     uint32_t mask = 0;
-    for (int lane = 0; lane < EMULATED_TEAM; lane++)
-        mask |= (emulated_exchange(yes, lane) & 1u) << lane;
+    for (int lane = 0; lane < EMULATED_TEAM; lane++) mask |= (lanes[lane] & 1u) << lane;
     return mask;
 }
 
 static inline uint32_t team_max_u32(uint32_t x) {
+    const uint32_t *const lanes = emulated_gather(x);
     uint32_t most = 0;
-    for (int lane = 0; lane < EMULATED_TEAM; lane++) {
-        const uint32_t other = emulated_exchange(x, lane);
-        most = other > most ? other : most;
-    }
+    for (int lane = 0; lane < EMULATED_TEAM; lane++) most = lanes[lane] > most ? lanes[lane] : most;
     return most;
 }
 

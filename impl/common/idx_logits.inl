@@ -34,7 +34,7 @@ struct logits_args {
     const float *k_scale;
     const int32_t *starts, *ends, *lens; /* lens: paged */
     char *out;
-    int64_t q_row, k_row, weights_row, table_row, out_row, rows, columns;
+    int64_t q_row, k_row, weights_row, table_row, out_row, rows, columns, keys;
     struct gpu_divisor tiles, next_n, block; /* tiles: of keys, per block of rows */
     int heads, fnuz, compressed, rows_per_block, shuffled, lens_exact, wide_q, wide_k;
 };
@@ -66,7 +66,7 @@ GPU_DEVICE struct logits_range logits_row_range(const struct logits_args &a, int
     range.shift = 0;
     if (!PAGED) {
         range.first = a.starts[r];
-        range.end = a.ends[r];
+        range.end = a.ends[r] < a.keys ? a.ends[r] : a.keys;
         if (a.compressed) range.shift = range.first;
         return range;
     }

@@ -16,6 +16,7 @@ static int run(const dsv4_call *call, struct call_why why) {
     struct logits_args a = logits_open(call);
     a.k = (const char *)k->data;
     a.k_row = k->stride[0];
+    a.keys = k->shape[0];
     a.wide_k = call_aligned(k, 16);
     a.k_scale = (const float *)dsv4_find(call, "k_scale")->data;
     a.starts = (const int32_t *)dsv4_find(call, "ks")->data;

@@ -13,8 +13,14 @@
 /* Of a loop whose length is not known: several loads on their way. */
 #if GPU_EMULATED
 #define DOTS_UNROLL
+#define DOTS_DEEP_UNROLL
+#define DOTS_FEW_UNROLL
+#define DOTS_SQUARES_UNROLL
 #else
 #define DOTS_UNROLL _Pragma("unroll 8")
+#define DOTS_DEEP_UNROLL _Pragma("unroll 32")
+#define DOTS_FEW_UNROLL _Pragma("unroll 4")
+#define DOTS_SQUARES_UNROLL _Pragma("unroll 16")
 #endif
 /* clang would hold the operands of a whole step in registers. */
 #if GPU_HIP
@@ -147,6 +153,25 @@ GPU_DEVICE gpu_f2 mhc_pair(const struct mhc_dots &a, int64_t row, int k, const f
     return pair;
 }
 
+/* Streams of whole steps of 64, one after the other, many loads ahead. */
+GPU_DEVICE void mhc_squares_streams(float &first, float &second, const struct mhc_dots &a,
+                                    int64_t row, int begin, int end) {
+    while (begin < end) {
+        const int j = mhc_stream_of(a, begin), stop = (j + 1) * a.hidden;
+        const int steps = ((stop < end ? stop : end) - begin) / DOTS_PARTIALS;
+        const uint32_t *at =
+            (const uint32_t *)(a.rows.data + row * a.rows.row + j * a.rows.stream) +
+            (begin - j * a.hidden) / 2 + gpu_lane();
+        begin += steps * DOTS_PARTIALS;
+        DOTS_DEEP_UNROLL for (int i = 0; i < steps; i++) {
+            const uint32_t codes = at[i * TEAM];
+            const float x = num_bf16_low(codes), y = num_bf16_high(codes);
+            first = gpu_fma(x, x, first);
+            second = gpu_fma(y, y, second);
+        }
+    }
+}
+
 template <int SOURCE> GPU_DEVICE void mhc_squares(const struct mhc_dots &a, int64_t row, int part) {
     const int begin = part * a.part, end = begin + a.part;
     float first = 0.0f, second = 0.0f, post[4], comb[16];
@@ -157,10 +182,14 @@ template <int SOURCE> GPU_DEVICE void mhc_squares(const struct mhc_dots &a, int6
             GPU_UNROLL for (int j = 0; j < MHC_STREAMS; j++) comb[4 * j + k] = column[j];
         }
     }
-    DOTS_UNROLL for (int k = begin + 2 * gpu_lane(); k < end; k += DOTS_PARTIALS) {
-        const gpu_f2 x = mhc_pair<SOURCE>(a, row, k, post, comb);
-        first = gpu_fma(x.x, x.x, first);
-        second = gpu_fma(x.y, x.y, second);
+    if (SOURCE == MHC_ROWS && a.hidden % DOTS_PARTIALS == 0 && a.part % DOTS_PARTIALS == 0) {
+        mhc_squares_streams(first, second, a, row, begin, end);
+    } else {
+        DOTS_UNROLL for (int k = begin + 2 * gpu_lane(); k < end; k += DOTS_PARTIALS) {
+            const gpu_f2 x = mhc_pair<SOURCE>(a, row, k, post, comb);
+            first = gpu_fma(x.x, x.x, first);
+            second = gpu_fma(x.y, x.y, second);
+        }
     }
     first += team_xor_float(first, 16);
     second += team_xor_float(second, 16);
@@ -365,6 +394,11 @@ __global__ void __launch_bounds__(THREADS) mhc_dots_kernel(const struct mhc_dots
     }
 }
 
+#if !GPU_HIP
+#include "mhc_few.inl"
+#include "mhc_tile.inl"
+#endif
+
 /* ---- host ---- */
 
 static inline int mhc_fn_kind_of(const dsv4_call *call) {
@@ -374,15 +408,47 @@ static inline int mhc_fn_kind_of(const dsv4_call *call) {
                                                  : MHC_FN_WHOLE;
 }
 
+/* Whether tiles of 64 rows keep a GPU busy. */
+static inline bool mhc_dots_wide(const struct mhc_dots &a) {
+    return call_ceil(a.tokens, 64) * a.splits >= GPU_BUSY_BLOCKS / 32;
+}
+
+#if !GPU_HIP
+/* Rows as they are, or normed, in many; any in few: what has a kernel of its own. False: nothing has been launched. */
+template <int SOURCE, int OUTPUTS>
+static inline bool mhc_dots_fast(int *status, const struct mhc_dots &a, bool wide,
+                                 gpu_stream stream, struct call_why why) {
+    if (SOURCE >= MHC_POSTED && wide) return false;
+    /* More rows, or unrounded streams, which every group of outputs makes again: the general kernel is faster. */
+    const bool few = a.tokens * a.splits <= 2 * (int64_t)GPU_BUSY_BLOCKS &&
+                     (SOURCE != MHC_POSTED_UNROUNDED || a.tokens <= FEW_ROWS);
+    if (!wide) return few && mhc_few_run<SOURCE, OUTPUTS>(status, a, stream, why);
+    enum { FROM = SOURCE == MHC_NORMED ? MHC_NORMED : MHC_ROWS };
+    /* Tiles of 256 rows only if there are enough; four outputs are too few to wait for. */
+    const bool four =
+        OUTPUTS == 4 || call_ceil(a.tokens, 4 * TILE_ROWS) * a.splits < GPU_BUSY_BLOCKS / 4;
+    if (gpu_shared_limit() < (four ? (int64_t)mhc_tile_sizes<4, OUTPUTS>::BYTES
+                                   : (int64_t)mhc_tile_sizes<1, OUTPUTS>::BYTES))
+        return false;
+    *status = four ? mhc_tile_run<FROM, 4, OUTPUTS>(a, stream, why)
+                   : mhc_tile_run<FROM, 1, OUTPUTS>(a, stream, why);
+    return true;
+}
+#endif
+
 /* The outputs are 24, or 4. From enough rows on, a block has all outputs of 64 rows; else many small blocks finish
  * sooner. */
 template <int SOURCE, int OUTPUTS>
 static inline int mhc_dots_run(struct mhc_dots a, const dsv4_call *call, struct call_why why) {
     enum { FEW = OUTPUTS == MHC_MIXES ? 12 : 4 }; /* outputs of a small block */
     const gpu_stream stream = (gpu_stream)call->stream;
-    const bool wide = call_ceil(a.tokens, 64) * a.splits >= GPU_BUSY_BLOCKS / 32;
+    const bool wide = mhc_dots_wide(a);
     dim3 grid;
     a.part = a.width / a.splits;
+#if !GPU_HIP
+    int done = DSV4_OK;
+    if (mhc_dots_fast<SOURCE, OUTPUTS>(&done, a, wide, stream, why)) return done;
+#endif
     if (a.groups != 0) a.groups = wide ? 1 : OUTPUTS / FEW;
     const int status = call_grid(
         &grid, call_ceil(a.tokens, wide ? 64 : 8) * a.splits * (a.groups + a.with_squares), why);

@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* mhc_fused_post_pre: the dots make the new streams while they load; then a block per token as in mhc_pre. */
+/*
+ * mhc_fused_post_pre: the dots make the new streams while they load; then a block per token as in mhc_pre. Many rows whose
+ * dots are of the rounded streams get these beforehand: made while loading, they would cost more than one more pass.
+ */
 #include "mhc_apply.inl"
 #include "mhc_dots.inl"
+#include "mhc_post_row.inl"
 
 static int supports(const dsv4_call *call, struct call_why why) {
     MHC_NEED(call, "x", DSV4_BF16, 2, why);
@@ -15,10 +19,23 @@ static int supports(const dsv4_call *call, struct call_why why) {
     return status == DSV4_OK ? mhc_apply_supports(call, why) : status;
 }
 
+static int run_dots(struct mhc_dots dots, const dsv4_call *call, struct call_why why) {
+    if (dsv4_is(call, "residual", "unrounded"))
+        return mhc_dots_run<MHC_POSTED_UNROUNDED, MHC_MIXES>(dots, call, why);
+#if !GPU_HIP
+    if (mhc_dots_wide(dots)) {
+        const struct mhc_post_args post = {dots.x, dots.rows, dots.post, dots.comb, dots.out, {}};
+        const int status = mhc_post_run<false>(post, dots.tokens, call, why);
+        dots.rows = dots.out;
+        return status == DSV4_OK ? mhc_dots_run<MHC_ROWS, MHC_MIXES>(dots, call, why) : status;
+    }
+#endif
+    return mhc_dots_run<MHC_POSTED, MHC_MIXES>(dots, call, why);
+}
+
 static int run(const dsv4_call *call, struct call_why why) {
     struct mhc_dots dots;
     struct mhc_apply apply;
-    const bool unrounded = dsv4_is(call, "residual", "unrounded");
     mhc_dots_of(&dots, call, dsv4_find(call, "fn"));
     mhc_dots_scratch(&dots, dsv4_find(call, "layer_input"), MHC_MIXES,
                      (int)dsv4_int(call, "splits", 1));
@@ -28,8 +45,7 @@ static int run(const dsv4_call *call, struct call_why why) {
     dots.comb = mhc_tensor_of(dsv4_find(call, "comb_in"));
     dots.out = mhc_tensor_of(dsv4_find(call, "residual_out"));
     if (dots.tokens == 0) return DSV4_OK;
-    const int status = unrounded ? mhc_dots_run<MHC_POSTED_UNROUNDED, MHC_MIXES>(dots, call, why)
-                                 : mhc_dots_run<MHC_POSTED, MHC_MIXES>(dots, call, why);
+    const int status = run_dots(dots, call, why);
     if (status != DSV4_OK) return status;
     mhc_apply_of(&apply, call, dots.width);
     mhc_raw_in(&apply.mix, dots.mixes, dots.mixes_split, dots.mixes_row, dots.splits);

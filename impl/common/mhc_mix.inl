@@ -5,6 +5,8 @@
 
 #include "mhc_row.inl"
 
+enum { MIX_TOGETHER = 8 };
+
 /* Where a token's raw mixes lie; strides in bytes. */
 struct mhc_raw {
     const char *mixes, *squares;
@@ -18,9 +20,14 @@ struct mhc_mix {
     float width, rms_eps, hc_eps, post_factor;
 };
 
+/* The first eight are loaded together. */
 GPU_DEVICE float mhc_sum_splits(const char *at, int64_t split, int splits) {
-    float sum = *(const float *)at;
-    for (int s = 1; s < splits; s++) sum += *(const float *)(at + s * split);
+    float sum = *(const float *)at, rest[MIX_TOGETHER - 1];
+    if (splits == 1) return sum;
+    GPU_UNROLL for (int s = 1; s < MIX_TOGETHER; s++) rest[s - 1] =
+        s < splits ? *(const float *)(at + s * split) : -0.0f;
+    GPU_UNROLL for (int s = 1; s < MIX_TOGETHER; s++) sum += rest[s - 1]; /* -0 is neutral */
+    for (int s = MIX_TOGETHER; s < splits; s++) sum += *(const float *)(at + s * split);
     return sum;
 }
 

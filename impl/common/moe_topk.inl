@@ -2,6 +2,10 @@
 /*
  * moe_topk: a team per token. Lane l holds experts l, l + 32, ...; their values are keys whose order as integers is that
  * of the floats. The greatest key of the team, then the smallest expert that has it, slot by slot.
+ *
+ * Correctly rounded scores of all experts are most of the work. So they are estimated first, with a bound of the error:
+ * who can be among the chosen, a lane each, is scored and chosen from. Where that says too little (more than 32, or
+ * numbers that are not finite), all are.
  */
 #include "moe_router.inl"
 
@@ -37,6 +41,135 @@ GPU_DEVICE int moe_topk_take(uint32_t *keys, const float *scores, float *score) 
     return id;
 }
 
+/* What lanes 0 .. topk - 1 store: a slot each. */
+struct moe_topk_slots {
+    float weight, sum;
+    int id;
+};
+
+GPU_DEVICE void moe_topk_slot(struct moe_topk_slots &slots, const struct moe_topk_args &a, int k,
+                              int id, float score) {
+    if (a.recovered) {
+        const float b = a.bias[id];
+        score = (score + b) - b;
+    }
+    slots.sum = slots.sum + score;
+    slots.weight = gpu_lane() == k ? score : slots.weight;
+    slots.id = gpu_lane() == k ? id : slots.id;
+}
+
+/* All experts, scored exactly. */
+template <int SLOTS, int SOFTPLUS>
+GPU_DEVICE void moe_topk_all(struct moe_topk_slots &slots, const struct moe_topk_args &a,
+                             const float *row) {
+    float x[SLOTS], bias[SLOTS];
+    uint32_t keys[SLOTS];
+    GPU_UNROLL for (int j = 0; j < SLOTS; j++) {
+        const int e = TEAM * j + gpu_lane();
+        x[j] = e < a.r.experts ? row[e] : 0.0f;
+        bias[j] = e < a.r.experts ? a.bias[e] : 0.0f;
+    }
+    GPU_UNROLL for (int j = 0; j < SLOTS; j++) {
+        x[j] = router_score<SOFTPLUS>(x[j]);
+        keys[j] = TEAM * j + gpu_lane() < a.r.experts ? moe_topk_key(x[j] + bias[j]) : 0;
+    }
+    for (int k = 0; k < a.r.topk; k++) {
+        float score;
+        const int id = moe_topk_take<SLOTS>(keys, x, &score);
+        moe_topk_slot(slots, a, k, id, score);
+    }
+}
+
+#if !GPU_HIP
+#if GPU_CUDA
+GPU_DEVICE float moe_topk_exp(float x) { return __expf(x); }
+GPU_DEVICE float moe_topk_log(float x) { return __logf(x); }
+GPU_DEVICE float moe_topk_root(float x) {
+    float y;
+    asm("sqrt.approx.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
+GPU_DEVICE int moe_topk_count(uint32_t mask) { return __popc(mask); }
+#else
+GPU_DEVICE float moe_topk_exp(float x) { return expf(x); }
+GPU_DEVICE float moe_topk_log(float x) { return logf(x); }
+GPU_DEVICE float moe_topk_root(float x) { return sqrtf(x); }
+GPU_DEVICE int moe_topk_count(uint32_t mask) { return __builtin_popcount(mask); }
+#endif
+
+/*
+ * The score within 4e-4 * (1 + score), of any softplus, for x below 80. What counts: where 1 + e is rounded, a softplus is
+ * off by up to 2^-24 and its root by up to 2^-12; the estimates here by less than 1e-4 of it.
+ */
+GPU_DEVICE float moe_topk_estimate(float x) {
+    const float e = moe_topk_exp(-gpu_float(gpu_bits(x) & 0x7FFFFFFFu));
+    const float series = e * (1.0f - e * (0.5f - e * 0.33333f)), log = moe_topk_log(1.0f + e);
+    return moe_topk_root((x > 0.0f ? x : 0.0f) + (e < 0.03f ? series : log));
+}
+
+/* Bit mask of the lanes whose expert of slot j can be among the chosen; false: it cannot be said. */
+template <int SLOTS>
+GPU_DEVICE bool moe_topk_likely(uint32_t *masks, const struct moe_topk_args &a, const float *row) {
+    float x[SLOTS], bias[SLOTS];
+    uint32_t upper[SLOTS], best = 0, least = 0;
+    bool odd = false;
+    int n = 0;
+    GPU_UNROLL for (int j = 0; j < SLOTS; j++) {
+        const int e = TEAM * j + gpu_lane();
+        x[j] = e < a.r.experts ? row[e] : 0.0f;
+        bias[j] = e < a.r.experts ? a.bias[e] : 0.0f;
+    }
+    GPU_UNROLL for (int j = 0; j < SLOTS; j++) {
+        const float score = moe_topk_estimate(x[j]), value = score + bias[j];
+        const float magnitude = gpu_float(gpu_bits(value) & 0x7FFFFFFFu);
+        const float error = 4e-4f * (1.0f + score) + 1e-6f * magnitude;
+        const uint32_t lower = moe_topk_key(value - error);
+        const bool there = TEAM * j + gpu_lane() < a.r.experts;
+        odd = odd || !(x[j] < 80.0f) || !(magnitude < 1e30f);
+        upper[j] = there ? moe_topk_key(value + error) : 0;
+        best = there && lower > best ? lower : best;
+    }
+    if (team_ballot(odd) != 0) return false;
+    /* As many lanes as there are slots reach `least`. */
+    for (int k = 0; k < a.r.topk; k++) {
+        least = team_max_u32(best);
+        best = best == least ? 0 : best;
+    }
+    least = least > 1 ? least : 1;
+    GPU_UNROLL for (int j = 0; j < SLOTS; j++) {
+        masks[j] = team_ballot(upper[j] >= least);
+        n += moe_topk_count(masks[j]);
+    }
+    return n <= TEAM;
+}
+
+/* The likely ones, a lane each, experts ascending. */
+template <int SLOTS, int SOFTPLUS>
+GPU_DEVICE void moe_topk_some(struct moe_topk_slots &slots, const struct moe_topk_args &a,
+                              const float *row, const uint32_t *masks) {
+    int before = 0, expert = -1;
+    GPU_UNROLL for (int j = 0; j < SLOTS; j++) {
+        const int n = moe_topk_count(masks[j]), i = gpu_lane() - before;
+        if (i >= 0 && i < n) expert = TEAM * j + gpu_nth_bit(masks[j], i);
+        before += n;
+    }
+    float score = 0.0f;
+    uint32_t key = 0;
+    if (expert >= 0) {
+        score = router_score<SOFTPLUS>(row[expert]);
+        key = moe_topk_key(score + a.bias[expert]);
+    }
+    for (int k = 0; k < a.r.topk; k++) {
+        const uint32_t most = team_max_u32(key);
+        const int lane = gpu_lowest_bit(team_ballot(key == most));
+        const int id = (int)team_read_u32((uint32_t)expert, lane);
+        const float taken = gpu_float(team_read_u32(gpu_bits(score), lane));
+        key = gpu_lane() == lane ? 0 : key;
+        moe_topk_slot(slots, a, k, id, taken);
+    }
+}
+#endif
+
 template <int SLOTS, int SOFTPLUS>
 __global__ void __launch_bounds__(CALL_THREADS) moe_topk_kernel(const struct moe_topk_args a) {
     const int64_t t = gpu_block() * CALL_TEAMS + gpu_team();
@@ -47,31 +180,16 @@ __global__ void __launch_bounds__(CALL_THREADS) moe_topk_kernel(const struct moe
         return;
     }
     const float *const row = (const float *)(a.r.logits + t * a.r.logits_row);
-    float x[SLOTS], bias[SLOTS], weight = 0.0f;
-    uint32_t keys[SLOTS];
-    int mine = 0;
-    GPU_UNROLL for (int j = 0; j < SLOTS; j++) {
-        const int e = TEAM * j + lane;
-        x[j] = e < a.r.experts ? row[e] : 0.0f;
-        bias[j] = e < a.r.experts ? a.bias[e] : 0.0f;
-    }
-    GPU_UNROLL for (int j = 0; j < SLOTS; j++) {
-        x[j] = router_score<SOFTPLUS>(x[j]);
-        keys[j] = TEAM * j + lane < a.r.experts ? moe_topk_key(x[j] + bias[j]) : 0;
-    }
-    float sum = a.r.denominator == ROUTER_START ? 1e-20f : 0.0f;
-    for (int k = 0; k < topk; k++) {
-        float score;
-        const int id = moe_topk_take<SLOTS>(keys, x, &score);
-        if (a.recovered) {
-            const float b = a.bias[id];
-            score = (score + b) - b;
-        }
-        sum = sum + score;
-        weight = lane == k ? score : weight;
-        mine = lane == k ? id : mine;
-    }
-    if (lane < topk) router_store(a.r, t, lane, mine, router_weight(a.r, weight, sum));
+    struct moe_topk_slots slots = {0.0f, a.r.denominator == ROUTER_START ? 1e-20f : 0.0f, 0};
+#if !GPU_HIP
+    uint32_t masks[SLOTS];
+    if (moe_topk_likely<SLOTS>(masks, a, row))
+        moe_topk_some<SLOTS, SOFTPLUS>(slots, a, row, masks);
+    else
+#endif
+        moe_topk_all<SLOTS, SOFTPLUS>(slots, a, row);
+    if (lane < topk)
+        router_store(a.r, t, lane, slots.id, router_weight(a.r, slots.weight, slots.sum));
 }
 
 static int supports(const dsv4_call *call, struct call_why why) {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* norm_q_kv: a team per latent, q's and kv's by turns, both widths in registers. */
+/* norm_q_kv: a team per latent, q's and kv's by turns, both widths in registers; of few tokens a block per latent. */
 #include "norm_row.inl"
 
 struct q_kv_args {
@@ -21,6 +21,14 @@ __global__ void __launch_bounds__(CALL_THREADS) q_kv_kernel(const struct q_kv_ar
     else
         norm_team_row<8>(a.out[1] + t * a.out_stride[1], a.x[1] + t * a.x_stride[1], a.weight[1],
                          a.eps);
+}
+
+__global__ void __launch_bounds__(CALL_THREADS) q_kv_few_kernel(const struct q_kv_args a) {
+    __shared__ struct row_block block;
+    const int64_t t = gpu_block() / 2;
+    const int i = (int)(gpu_block() % 2);
+    norm_block_row<1>(block, a.out[i] + t * a.out_stride[i], a.x[i] + t * a.x_stride[i],
+                      a.weight[i], a.n[i], a.eps, false);
 }
 
 /* Any widths and alignment: a block per latent. */
@@ -54,7 +62,7 @@ static int supports(const dsv4_call *call, struct call_why why) {
 static int run(const dsv4_call *call, struct call_why why) {
     const gpu_stream stream = (gpu_stream)call->stream;
     struct q_kv_args a;
-    bool wide = true;
+    bool wide = true, aligned = true;
     dim3 grid;
     for (int i = 0; i < 2; i++) {
         const dsv4_tensor *const x = dsv4_find(call, q_kv_names[i][0]);
@@ -67,14 +75,19 @@ static int run(const dsv4_call *call, struct call_why why) {
         a.out_stride[i] = out->stride[0];
         a.n[i] = (int)x->shape[1];
         a.units = 2 * x->shape[0];
+        aligned = aligned && call_aligned(x, 16) && call_aligned(out, 16) &&
+                  call_aligned(weight, 16) && a.n[i] % ROW_VECTOR == 0 && norm_vectors(a.n[i]) == 1;
         wide = wide && call_aligned(x, 4) && call_aligned(out, 4) && call_aligned(weight, 8);
     }
     a.eps = dsv4_float(call, "eps", 1e-6f);
     if (a.units == 0) return DSV4_OK;
-    const bool team = wide && a.n[1] == 512 && (a.n[0] == 1024 || a.n[0] == 1536);
+    const bool few = aligned && a.units < GPU_BUSY_BLOCKS;
+    const bool team = !few && wide && a.n[1] == 512 && (a.n[0] == 1024 || a.n[0] == 1536);
     const int status = call_grid(&grid, team ? call_ceil(a.units, CALL_TEAMS) : a.units, why);
     if (status != DSV4_OK) return status;
-    if (!team)
+    if (few)
+        GPU_LAUNCH(q_kv_few_kernel, grid, CALL_THREADS, stream, a);
+    else if (!team)
         GPU_LAUNCH(q_kv_any_kernel, grid, CALL_THREADS, stream, a);
     else if (a.n[0] == 1024)
         GPU_LAUNCH(q_kv_kernel<16>, grid, CALL_THREADS, stream, a);

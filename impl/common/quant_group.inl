@@ -78,6 +78,46 @@ template <int FORMAT> GPU_DEVICE uint32_t quant_fp8_four(const float *x, float f
            num_fp8_x2(x[2] * factor, x[3] * factor, format) << 16;
 }
 
+#if NUM_HARDWARE_CUDA
+/* Eight fnuz codes as those of twice the values. Up to 232 nothing but the sign of zero is to be mended. */
+GPU_DEVICE gpu_u2 quant_fnuz_eight(const float *x, float factor, int fp8) {
+    gpu_u2 codes;
+    if (!(quant_amax_floats(x) * factor <= 232.0f)) {
+        codes.x = quant_fp8_four<QUANT_FNUZ>(x, factor, fp8);
+        codes.y = quant_fp8_four<QUANT_FNUZ>(x + 4, factor, fp8);
+        return codes;
+    }
+    float y[8];
+    GPU_UNROLL for (int i = 0; i < 8; i++) y[i] = (x[i] * factor) * 2.0f;
+    codes.x = num_e4m3fn_x2(y[0], y[1]) | num_e4m3fn_x2(y[2], y[3]) << 16;
+    codes.y = num_e4m3fn_x2(y[4], y[5]) | num_e4m3fn_x2(y[6], y[7]) << 16;
+    codes.x &= ((codes.x & 0x7F7F7F7Fu) + 0x7F7F7F7Fu) | 0x7F7F7F7Fu;
+    codes.y &= ((codes.y & 0x7F7F7F7Fu) + 0x7F7F7F7Fu) | 0x7F7F7F7Fu;
+    return codes;
+}
+#endif
+
+#if GPU_CUDA
+/* Two FP4 codes in bits 0..3 and 16..19, of values times 2^-14: f16 has e2m1's exponents there, and whatever a bf16 value
+ * loses on its way to f16 lies below an eighth. */
+GPU_DEVICE uint32_t quant_fp4_halves(float low, float high, int strict) {
+    uint32_t x;
+    asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(x) : "f"(high), "f"(low));
+    const uint32_t a = x & 0x7FFF7FFFu, odd = strict ? 0 : a >> 9 & 0x00010001u;
+    const uint32_t codes = (a + 0x00FF00FFu + odd) >> 9 & 0x00070007u;
+    const uint32_t signs = strict ? x >> 12 & (codes + 0x00070007u) : x >> 12;
+    return codes | (signs & 0x00080008u);
+}
+
+GPU_DEVICE uint32_t quant_fp4_bf16(const float *x, float factor, int strict) {
+    const float scaled = factor * 0x1p-14f;
+    uint32_t pairs[4];
+    GPU_UNROLL for (int i = 0; i < 4; i++) pairs[i] =
+        quant_fp4_halves(x[2 * i] * scaled, x[2 * i + 1] * scaled, strict);
+    const uint32_t a = pairs[0] | pairs[1] << 8, b = pairs[2] | pairs[3] << 8;
+    return __byte_perm(a, b, 0x5410) | __byte_perm(a, b, 0x7632) << 4;
+}
+#else
 /*
  * Eight FP4 codes of bf16 values, by rounding integers: y * 2^-126 has e2m1's exponents where binary32 has its own
  * lowest ones, subnormals included, so that the code is what bits 22..24 round to. Exact: where that product loses bits
@@ -94,17 +134,28 @@ GPU_DEVICE uint32_t quant_fp4_bf16(const float *x, float factor, int strict) {
     }
     return codes;
 }
+#endif
 
-/* Of fp32 values: by comparing with the halfway points. */
+/* Of an fp32 value up to 6, ties to even: below 2 its rounded double, from there on its bits 22 and up. */
+GPU_DEVICE uint32_t quant_fp4_even(float y) {
+    const uint32_t bits = gpu_bits(y), a = bits & 0x7FFFFFFFu;
+    const uint32_t low = gpu_bits(gpu_float(a) + 0x1.8p22f) & 7u;
+    const uint32_t high = ((a + 0x1FFFFFu + (a >> 22 & 1u)) >> 22) - 252u;
+    return (a < 0x40000000u ? low : high) | (bits >> 28 & 8u);
+}
+
+/* Of fp32 values; where ties go down, by comparing with the halfway points. */
 GPU_DEVICE uint32_t quant_fp4_floats(const float *x, float factor, int strict) {
     uint32_t codes = 0;
+    if (!strict) {
+        GPU_UNROLL for (int i = 0; i < 8; i++) codes |= quant_fp4_even(x[i] * factor) << 4 * i;
+        return codes;
+    }
     GPU_UNROLL for (int i = 0; i < 8; i++) {
         const float y = x[i] * factor, a = gpu_float(gpu_bits(y) & 0x7FFFFFFFu);
-        const uint32_t down = (a > 0.25f) + (a > 0.75f) + (a > 1.25f) + (a > 1.75f) + (a > 2.5f) +
+        const uint32_t code = (a > 0.25f) + (a > 0.75f) + (a > 1.25f) + (a > 1.75f) + (a > 2.5f) +
                               (a > 3.5f) + (a > 5.0f);
-        const uint32_t up = (a == 0.75f) || (a == 1.75f) || (a == 3.5f);
-        const uint32_t code = strict ? down : down + up;
-        const uint32_t sign = strict && code == 0 ? 0 : gpu_bits(y) >> 28 & 8u;
+        const uint32_t sign = code == 0 ? 0 : gpu_bits(y) >> 28 & 8u;
         codes |= (code | sign) << 4 * i;
     }
     return codes;

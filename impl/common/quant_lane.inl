@@ -49,6 +49,10 @@ GPU_DEVICE gpu_u2 quant_encode(const struct quant_rule &rule, const float *x, fl
         codes.x =
             F32 ? quant_fp4_floats(x, factor, rule.strict) : quant_fp4_bf16(x, factor, rule.strict);
         codes.y = 0;
+#if NUM_HARDWARE_CUDA
+    } else if (FORMAT == QUANT_FNUZ) {
+        codes = quant_fnuz_eight(x, factor, rule.fp8);
+#endif
     } else {
         codes.x = quant_fp8_four<FORMAT>(x, factor, rule.fp8);
         codes.y = quant_fp8_four<FORMAT>(x + 4, factor, rule.fp8);

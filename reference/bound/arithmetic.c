@@ -5,9 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const classes[] = {"BITS",    "F32-SEQ",         "F32-ANY",
-                                      "TC25-RZ", "TC13-PROMOTE128", "CDNA3-FLOOR24"};
-enum { N_CLASSES = sizeof classes / sizeof *classes };
+const char *const dsv4_class_names[] = {"BITS",    "F32-SEQ",         "F32-ANY",
+                                        "TC25-RZ", "TC13-PROMOTE128", "CDNA3-FLOOR24"};
+enum { N_CLASSES = sizeof dsv4_class_names / sizeof *dsv4_class_names };
 
 static const struct {
     const char *name;
@@ -67,7 +67,8 @@ int dsv4_arithmetic_parse(dsv4_arithmetic *a, const char *text, struct dsv4_err 
     uint32_t accumulation = 0;
     snprintf(words, sizeof words, "%s", text);
     const char *word = strtok_r(words, " ,", &rest);
-    while (word != NULL && accumulation < N_CLASSES && strcmp(classes[accumulation], word) != 0)
+    while (word != NULL && accumulation < N_CLASSES &&
+           strcmp(dsv4_class_names[accumulation], word) != 0)
         accumulation++;
     if (word == NULL || accumulation == N_CLASSES)
         return dsv4_fail(
@@ -80,7 +81,7 @@ int dsv4_arithmetic_parse(dsv4_arithmetic *a, const char *text, struct dsv4_err 
 }
 
 void dsv4_arithmetic_text(char *text, size_t size, const dsv4_arithmetic *a) {
-    size_t n = (size_t)snprintf(text, size, "%s", classes[a->accumulation]);
+    size_t n = (size_t)snprintf(text, size, "%s", dsv4_class_names[a->accumulation]);
     for (int f = 0; f < N_FUNCTIONS && a->accumulation != DSV4_CANON && n < size; f++)
         n += (size_t)snprintf(text + n, size - n, " %s=%g", functions[f].name, (double)ulp(a, f));
 }

@@ -5,6 +5,8 @@
 
 #include "../op.h"
 
+extern const char *const dsv4_class_names[]; /* by enum dsv4_accumulation; the canon is "BITS" */
+
 /* The canon: every output as bits, functions correctly rounded. */
 dsv4_arithmetic dsv4_arithmetic_canon(void);
 

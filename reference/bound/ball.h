@@ -203,8 +203,8 @@ static inline uint32_t dsv4_sum_class(const dsv4_arithmetic *a, enum dsv4_sum_ki
 
 static inline struct dsv4_ball dsv4_ball_sum(const dsv4_arithmetic *a, enum dsv4_sum_kind kind,
                                              const struct dsv4_terms *t) {
-    enum { SPLITS = 64 };
-    const double n = (double)t->n, any = n * DSV4_BALL_U, split = SPLITS * DSV4_BALL_U;
+    const double n = (double)t->n, any = n * DSV4_BALL_U,
+                 split = 64 * DSV4_BALL_U; /* additions of the parts */
     const uint32_t class = dsv4_sum_class(a, kind);
     double share = any / (1 - any);
     if (class == DSV4_TC25_RZ) share = 1.125 * any + split;
@@ -217,8 +217,8 @@ static inline struct dsv4_ball dsv4_ball_sum(const dsv4_arithmetic *a, enum dsv4
  * The variance of a dot's error, for the check of a whole tensor; 0 where nothing is claimed. Terms come in an order
  * that does not depend on their values: the mean square of the sum of i terms is then at most i S/n + i^2 (v/n)^2, with
  * S the sum of squares, and adding up over i: n S / 2 + n v^2 / 3. A rounding is uniform over at most u of the partial
- * sum: u^2 / 3 of its square. Truncation errs to one side: its square is that of the mean error, u of the sum, over all
- * steps at once.
+ * sum: u^2 / 3 of its square. Matrix units take steps of 8 products or more: cut addends err against their signs, which
+ * cancels but for the share that agrees, |v| / M; cut results err to one side throughout, u of the sum, over n / 8 steps.
  */
 static inline double dsv4_sum_variance(const dsv4_arithmetic *a, enum dsv4_sum_kind kind,
                                        const struct dsv4_terms *t) {
@@ -226,8 +226,9 @@ static inline double dsv4_sum_variance(const dsv4_arithmetic *a, enum dsv4_sum_k
     const double u2 = DSV4_BALL_U * DSV4_BALL_U;
     const uint32_t class = dsv4_sum_class(a, kind);
     if (class == DSV4_F32_SEQ || class == DSV4_F32_ANY) return u2 / 3 * partial_squares;
-    if (class == DSV4_TC25_RZ || class == DSV4_CDNA3_FLOOR24) return u2 * n * partial_squares;
-    return 0;
+    if (class != DSV4_TC25_RZ && class != DSV4_CDNA3_FLOOR24) return 0;
+    const double agree = t->magnitude > 0 ? t->v * t->v / (t->magnitude * t->magnitude) : 0;
+    return u2 * (n / 64 + 0.5 + 9 * agree) * partial_squares;
 }
 
 #endif

@@ -4,7 +4,7 @@
 #ifndef DSV4_NUM_E2M1_H
 #define DSV4_NUM_E2M1_H
 
-#include "bits.h"
+#include "narrow.h"
 
 /*
  * 4-bit code in the low bits. Rounds to nearest, ties to the even code (0.25 -> 0, 0.75 -> 1, 1.25
@@ -15,10 +15,7 @@
 static inline uint8_t dsv4_e2m1_from_f32(float x) {
     uint32_t b = dsv4_bits(x), a = b & 0x7FFFFFFFu;
     uint32_t finite = a < 0x40C00000u ? a : 0x40C00000u; /* 6 */
-    uint32_t normal = ((finite + 0x1FFFFFu + ((finite >> 22) & 1u)) >> 22) - (126u << 1);
-    /* 2^22 has 0.5, the subnormal step, as its unit in the last place: the adder rounds. */
-    uint32_t subnormal = dsv4_bits(dsv4_from_bits(finite) + 4194304.0f) - 0x4A800000u;
-    uint32_t magnitude = finite < 0x3F800000u ? subnormal : normal;
+    uint32_t magnitude = dsv4_narrow_magnitude(finite, 0x3F800000u, 1);
     return (uint8_t)(a > 0x7F800000u ? 7u : magnitude | ((b >> 28) & 8u));
 }
 

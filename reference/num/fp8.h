@@ -11,19 +11,14 @@
 #ifndef DSV4_NUM_FP8_H
 #define DSV4_NUM_FP8_H
 
-#include "bits.h"
+#include "narrow.h"
 
 /* The dialects: e4m3fn as OCP defines it, e4m3fnuz scaled to 224 or to its full range of 240. */
 enum dsv4_fp8 { DSV4_OCP, DSV4_FNUZ224, DSV4_FNUZ240 };
 
-/* Magnitude code of |x| (bits `a`, not NaN, at most the format's largest) for exponent bias `bias`.
- * A power of two 20 binades above |x| has as its last place the step between codes there, so that adding it lets the
- * adder round; the steps of subnormal codes are those of the least normal binade. */
+/* Magnitude code of |x| (bits `a`, not NaN, at most the format's largest) for exponent bias `bias`. */
 static inline uint32_t dsv4_e4m3_magnitude(uint32_t a, uint32_t bias) {
-    uint32_t least = (128u - bias) << 23, own = a & 0x7F800000u;
-    uint32_t binade = own > least ? own : least, above = binade + (20u << 23);
-    uint32_t steps = dsv4_bits(dsv4_from_bits(a) + dsv4_from_bits(above)) - above;
-    return steps + ((binade - least) >> 20);
+    return dsv4_narrow_magnitude(a, (128u - bias) << 23, 3);
 }
 
 /* NaN gives 0x7F, without its sign. */

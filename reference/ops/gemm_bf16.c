@@ -152,6 +152,26 @@ static void load_a(const struct gemm *g, float *to, int64_t first, int64_t tiles
 
 static void load_b(const struct gemm *g, float *b, int64_t column, int64_t block) {
     const int64_t begin = block * GEMM_BLOCK, n = block_size(g, block);
+    float rows[GEMM_CHAINS * GEMM_BLOCK];
+    for (int64_t j = 0; j < GEMM_CHAINS; j++) {
+        float *const row = rows + j * GEMM_BLOCK;
+        if (column + j >= g->n) {
+            for (int64_t k = 0; k < n; k++) row[k] = 0.0f;
+            continue;
+        }
+        const void *const from = gemm_weight(&g->b, column + j, g->group);
+        const uint16_t *const codes = (const uint16_t *)from + begin;
+        if (g->b.dtype == DSV4_BF16)
+#pragma omp simd
+            for (int64_t k = 0; k < n; k++) row[k] = dsv4_bf16_to_f32(codes[k]);
+        else
+            memcpy(row, (const float *)from + begin, (size_t)n * sizeof *row);
+    }
+    gemm_turn(b, rows, GEMM_CHAINS, n);
+}
+
+static void wrong_load_b(const struct gemm *g, float *b, int64_t column, int64_t block) {
+    const int64_t begin = block * GEMM_BLOCK, n = block_size(g, block);
     const int64_t group = g->wrong == GEMM_GROUP_SHARED ? 0 : g->group;
     for (int64_t j = 0; j < GEMM_CHAINS; j++) {
         const bool there = column + j < g->n;
@@ -229,7 +249,10 @@ static void columns(const struct gemm *g, const float *a, int64_t first, int64_t
     for (int64_t i = 0; i < blocks; i++) {
         const int64_t block = wrong == GEMM_DESCENDING ? blocks - 1 - i : i;
         const int64_t n = block_size(g, block);
-        load_b(g, t->b, column, block);
+        if (wrong == GEMM_RIGHT)
+            load_b(g, t->b, column, block);
+        else
+            wrong_load_b(g, t->b, column, block);
         for (int64_t r = 0; r < tiles; r++) {
             const float *const from = a + (block * tiles + r) * GEMM_BLOCK * GEMM_ROWS;
             float *const to = acc + r * GEMM_ROWS * GEMM_CHAINS;

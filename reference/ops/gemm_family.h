@@ -80,8 +80,8 @@ static inline enum gemm_wrong gemm_wrong_of(const struct dsv4_op *op, int mutant
                     "about N(0, 96); all finite codes; of 4 values; 1 of 8 not zero; blocks that " \
                     "nearly cancel; blocks that cancel blocks; the same of large and tiny codes")
 #define GEMM_SCALES_PARAM                                                                          \
-    DSV4_PARAM_NAME("scales", INPUT, "pow2", "pow2 free tiny",                                     \
-                    "powers of two; any fp32; bytes 0..3 against bytes 245..248")
+    DSV4_PARAM_NAME("scales", INPUT, "pow2", "pow2 free tiny one",                                 \
+                    "powers of two; any fp32; bytes 0..3 against bytes 245..248; 1")
 #define GEMM_VIEW_PARAM                                                                            \
     DSV4_PARAM_NAME("view", INPUT, "dense", "dense wide",                                          \
                     "wide: rows lie apart, as slices of larger buffers do")
@@ -160,6 +160,9 @@ void gemm_exact(double *restrict sum, const double *restrict a, const double *re
                 int64_t n);
 /* Chains of fma from +0, k ascending: [8][48] of a [k][8] and b [k][48]. */
 void gemm_chain(float *restrict sum, const float *restrict a, const float *restrict b, int64_t n);
+
+/* to[k * columns + j] = rows[j * GEMM_BLOCK + k], k < n <= GEMM_BLOCK; columns is a multiple of 16. */
+void gemm_turn(float *restrict to, const float *rows, int64_t columns, int64_t n);
 
 /* The exact sum as wrong kernels have it. */
 double gemm_wrong_sum(double exact, const double *a, const double *b, int64_t n, int i, int j,

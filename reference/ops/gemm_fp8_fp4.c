@@ -25,7 +25,7 @@
 #include "../memory.h"
 #include "../num/e2m1.h"
 #include "attn_family.h"
-#include "gemm_family.h"
+#include "gemm_bound.h"
 
 enum { A, A_SCALE, B, B_SCALE, OFFSETS, IDS, OUT };
 enum { STREAM_A = 1, STREAM_B = 2, STREAM_A_SCALE = 3, STREAM_B_SCALE = 4, STREAM_ROWS = 5 };
@@ -187,7 +187,7 @@ static void fill_weights(const struct dsv4_case *c) {
     const struct plan *const plan = c->plan;
     const dsv4_tensor *const b = &c->tensors[B].t, *const s = &c->tensors[B_SCALE].t;
     const bool live = dsv4_case_int(c, "live") != 0, tiny = dsv4_case_is(c, "scales", "tiny");
-    const bool opposed = opposes(c);
+    const bool opposed = opposes(c), one = dsv4_case_is(c, "scales", "one");
     const int64_t n_experts = live ? plan->n_live : b->shape[0], n = b->shape[1];
 #pragma omp parallel for schedule(static)
     for (int64_t i = 0; i < n_experts * n; i++) {
@@ -200,7 +200,9 @@ static void fill_weights(const struct dsv4_case *c) {
             const int64_t twin = opposed ? k & ~INT64_C(8) : k;
             const uint64_t bits =
                 dsv4_random(c->seed, STREAM_B_SCALE, (uint64_t)row << 20 | (uint64_t)twin);
-            scales[k] = (uint8_t)(tiny ? dsv4_below(bits, 4) : 118 + dsv4_below(bits, 8));
+            scales[k] = (uint8_t)(one    ? 127
+                                  : tiny ? dsv4_below(bits, 4)
+                                         : 118 + dsv4_below(bits, 8));
         }
     }
 }
@@ -520,13 +522,10 @@ static void expert(const struct gemm *g, int64_t e, struct rows *rows, float *ca
 
 const struct dsv4_op dsv4_op_gemm_fp8_fp4;
 
-static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
+static struct gemm gemm_of(const dsv4_call *call, enum gemm_wrong wrong) {
     const dsv4_tensor *const tensors = call->tensors;
-    const enum gemm_wrong wrong = gemm_wrong_of(&dsv4_op_gemm_fp8_fp4, mutant);
     const bool ocp = dsv4_is(call, "fp8", "ocp") != (wrong == GEMM_FP8_MIXED);
     struct gemm g = {.a = tensors[A], .b = tensors[B], .out = tensors[OUT], .wrong = wrong};
-    struct rows *const rows = dsv4_alloc(sizeof *rows);
-    (void)err;
     if (wrong == GEMM_A_DENSE) g.a = gemm_dense(&g.a);
     if (wrong == GEMM_B_DENSE) g.b = gemm_dense(&g.b);
     if (wrong == GEMM_OUT_DENSE) g.out = gemm_dense(&g.out);
@@ -546,11 +545,59 @@ static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
     for (int code = 0; code < 256; code++)
         g.values[code] = (double)dsv4_fp8_to_f32((uint8_t)code, ocp ? DSV4_OCP : DSV4_FNUZ240);
     for (int code = 0; code < 16; code++) g.codes[code] = dsv4_e2m1_to_f32((uint8_t)code);
+    return g;
+}
+
+static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
+    const struct gemm g = gemm_of(call, gemm_wrong_of(&dsv4_op_gemm_fp8_fp4, mutant));
+    struct rows *const rows = dsv4_alloc(sizeof *rows);
+    (void)err;
     float *const carry = dsv4_alloc((size_t)g.n * sizeof *carry);
     for (int64_t e = 0; e < g.experts; e++) expert(&g, e, rows, carry);
     dsv4_free(carry);
     dsv4_free(rows);
     return DSV4_OK;
+}
+
+/* gemm_bound.c; errors of different outputs are independent of each other, so the whole tensor is checked too. */
+static void bound_row(const struct gemm *g, struct dsv4_admission *a, int64_t e, int64_t r,
+                      struct dsv4_ball *balls, double *variances) {
+    const enum dsv4_sum_kind kind = g->bf16 ? DSV4_SUM_DOT : DSV4_SUM_FP8;
+    const char *const row = gemm_row(&g->a, r, 0);
+    for (int64_t n = 0; n < g->n; n++) {
+        struct gemm_dot dot = {0};
+        for (int64_t block = 0; block < g->k / GEMM_GROUP; block++) {
+            double x[GEMM_GROUP], y[GEMM_GROUP];
+            for (int64_t i = 0; i < GEMM_GROUP; i++) {
+                const int64_t k = block * GEMM_GROUP + i;
+                x[i] = g->bf16 ? (double)dsv4_bf16_to_f32(((const uint16_t *)(const void *)row)[k])
+                               : g->values[((const uint8_t *)row)[k]];
+                y[i] = (double)weight_code(g, e, n, k);
+            }
+            gemm_dot_add(&dot, x, y, GEMM_GROUP, g->bf16 ? 1.0 : (double)row_scale(g, r, block),
+                         (double)weight_scale(g, e, n, block));
+        }
+        balls[n] = gemm_dot_ball(&dot, &a->arithmetic, kind, &variances[n]);
+    }
+    const struct dsv4_row to = {
+        OUT, gemm_row(&g->out, r, 0) - (char *)g->out.data, 2, DSV4_AS_BF16, g->n, 1};
+    dsv4_admit(a, &to, balls, variances);
+}
+
+static void bound(const dsv4_call *call, struct dsv4_admission *a) {
+    const struct gemm g = gemm_of(call, GEMM_RIGHT);
+    for (int64_t e = 0; e < g.experts; e++) {
+#pragma omp parallel
+        {
+            double *const variances = dsv4_alloc((size_t)(g.n + 1) * sizeof *variances);
+            struct dsv4_ball *const balls = dsv4_alloc((size_t)(g.n + 1) * sizeof *balls);
+#pragma omp for schedule(dynamic)
+            for (int64_t r = g.offsets[e]; r < g.offsets[e + 1]; r++)
+                if (g.ids == NULL || g.ids[r] >= 0) bound_row(&g, a, e, r, balls, variances);
+            dsv4_free(balls);
+            dsv4_free(variances);
+        }
+    }
 }
 
 static void trace(const struct dsv4_case *c, size_t slot, int64_t offset, char *line, size_t size) {
@@ -565,12 +612,16 @@ static void work(const struct dsv4_case *c, struct dsv4_work *work) {
     work->bytes_read = rows * k * (dsv4_case_is(c, "a_dtype", "bf16") ? 2 : 1) +
                        (double)plan->n_live * n * k * (0.5 + 1.0 / 32);
     work->bytes_written = rows * n * 2;
-    work->fmas = rows * n * k;
+    /* Exact sums are of binary64, which a vector holds half as many of. */
+    work->fmas = rows * n * k * (dsv4_case_is(c, "a_dtype", "bf16") ? 1 : 2);
 }
 
 const struct dsv4_op dsv4_op_gemm_fp8_fp4 = {
     .name = "gemm_fp8_fp4",
     .summary = "experts: FP8 or bf16 rows, sorted by expert, by MXFP4 weights",
     .source = "DeepSeek fp4_gemm; DeepGEMM grouped fp8_fp4; vLLM MXFP4 experts",
+    .bound = bound,
+    .latitude =
+        "fused partial-fp32 one-chain scaled-sums descending partial-14-bits@TC13-PROMOTE128",
     DSV4_OP_PARTS,
 };

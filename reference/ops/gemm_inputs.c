@@ -140,6 +140,7 @@ static int64_t twin_of(const struct dsv4_case *c, int64_t b) {
 
 static float value_of(const struct dsv4_case *c, uint64_t stream, int64_t at, bool weight) {
     const uint64_t bits = dsv4_random(c->seed, stream, (uint64_t)at);
+    if (dsv4_case_is(c, "scales", "one")) return 1.0f;
     if (dsv4_case_is(c, "scales", "free")) return fabsf(dsv4_normal(bits)) + 0.01f;
     const bool tiny = dsv4_case_is(c, "scales", "tiny");
     const int64_t byte = !tiny    ? 116 + dsv4_below(bits, 8)

@@ -2,6 +2,7 @@
 /* Tiles of sums: vectors run over columns, so that the order of a sum is nobody's but the loop's. */
 #include <math.h>
 
+#include "../num/turn.h"
 #include "gemm_family.h"
 
 void gemm_exact(double *restrict sum, const double *restrict a, const double *restrict b,
@@ -29,6 +30,11 @@ void gemm_chain(float *restrict sum, const float *restrict a, const float *restr
         }
     for (int i = 0; i < GEMM_ROWS; i++)
         for (int j = 0; j < GEMM_CHAINS; j++) sum[i * GEMM_CHAINS + j] = tile[i][j];
+}
+
+void gemm_turn(float *restrict to, const float *rows, int64_t columns, int64_t n) {
+    for (int64_t j = 0; j < columns; j += DSV4_TURN_ROWS)
+        dsv4_turn_into(to + j, columns, rows + j * GEMM_BLOCK, GEMM_BLOCK, n);
 }
 
 double gemm_wrong_sum(double exact, const double *a, const double *b, int64_t n, int i, int j,

@@ -4,7 +4,8 @@
  *
  * Row i < cu_seq_lens[requests] belongs to request r = token_to_seq[i] and is its row j = i - cu_seq_lens[r]: page
  * block_table[r, j / block_size], token j % block_size of it. k[i] = its 128 codes, scale[i] = its fp32 scale.
- * A page outside of the cache: scale[i] = +0, and k[i] stays as it was. Rows from cu_seq_lens[requests] on stay untouched.
+ * A page outside of the cache, whatever number it has: scale[i] = +0, and k[i] stays as it was. Domain: cu_seq_lens
+ * from 0 on and not descending, token_to_seq names a request, rows fit into the block table. Rows from cu_seq_lens[requests] on stay untouched.
  * linear: a page is block_size rows of 128 codes, then block_size scales. shuffled: tiles of 16 tokens by 16 bytes, which
  * needs block_size to be a multiple of 16; others are refused.
  *
@@ -32,6 +33,7 @@ enum wrong {
     FIRST_REQUEST,
     K_DENSE,
     TAIL_WRITTEN,
+    K_WRAPS,
 };
 
 static const struct dsv4_param_def params[] = {
@@ -42,8 +44,10 @@ static const struct dsv4_param_def params[] = {
     DSV4_ADDRESS_PARAM,
     KV_VIEW_PARAM,
     DSV4_PARAM_INT("spare_rows", INPUT, 3, 0, 4096, "rows of k after the last"),
-    DSV4_PARAM_NAME("invalid", INPUT, "none", "none minus_one beyond",
-                    "every third used entry of the block table: -1, or past the last page"),
+    DSV4_PARAM_NAME("invalid", INPUT, "none", "none minus_one beyond range",
+                    "every third used entry of the block table: -1, or past the last page, or any "
+                    "number outside of the cache"),
+    DSV4_PARAM_INT("row_gap", INPUT, 0, 0, 1 << 30, "bytes between the rows of k"),
 };
 
 static const struct dsv4_slot slots[] = {
@@ -70,6 +74,7 @@ static const struct dsv4_mutant mutants[] = {
     {"first-request",      "every row taken for the first request's; token_to_seq names it",
      FIRST_REQUEST                                                                                             },
     {"k-dense",            "rows of k taken as contiguous; they have a stride",              K_DENSE           },
+    {"k-wraps",            "byte offset of a row of k computed in 32 bits",                  K_WRAPS           },
     {"tail-written",       "rows after the last request written",                            TAIL_WRITTEN      },
 };
 
@@ -96,6 +101,12 @@ static int shape(struct dsv4_case *c, struct dsv4_err *err) {
     kv_shape_rows(c, TOKEN_TO_SEQ, DSV4_I32, rows);
     DSV4_SHAPE(c, K, DSV4_U8, rows, INDEXER_HEAD);
     kv_widen(c, K, 0, 32);
+    if (dsv4_case_int(c, "row_gap") > 0) {
+        int64_t *const live = dsv4_case_alloc(c, (size_t)(rows + 1) * sizeof *live);
+        for (int64_t i = 0; i < rows; i++) live[i] = i;
+        dsv4_widen(c, K, 0, dsv4_case_int(c, "row_gap"));
+        dsv4_live_rows(c, K, live, rows);
+    }
     kv_shape_rows(c, SCALE, DSV4_F32, rows);
     c->refused = shuffled && dsv4_case_int(c, "block_size") % INDEXER_TILE != 0;
     return 0;
@@ -110,6 +121,13 @@ static void fill_page(const struct dsv4_case *c, unsigned char *page, int64_t ro
         const float scale = dsv4_from_bits((uint32_t)(105 + dsv4_below(bits, 30)) << 23);
         memcpy(page + indexer_scale_offset(block_size, j), &scale, sizeof scale);
     }
+}
+
+static int32_t invalid_page(const struct dsv4_case *c, int64_t turn) {
+    const int32_t blocks = (int32_t)c->tensors[CACHE].t.shape[0];
+    const int32_t range[] = {INT32_MIN, INT32_MAX, -123456, blocks, blocks + 7, -1};
+    if (dsv4_case_is(c, "invalid", "range")) return range[turn % 6];
+    return dsv4_case_is(c, "invalid", "minus_one") ? -1 : blocks;
 }
 
 static void fill(struct dsv4_case *c) {
@@ -136,7 +154,7 @@ static void fill(struct dsv4_case *c) {
         start += (int32_t)n;
         int32_t *const row = (void *)((char *)table->data + r * table->stride[0]);
         for (int64_t i = 1; i * block_size < n && !dsv4_case_is(c, "invalid", "none"); i += 3)
-            row[i] = dsv4_case_is(c, "invalid", "minus_one") ? -1 : (int32_t)cache->t.shape[0];
+            row[i] = invalid_page(c, i / 3 + r);
     }
     starts[step->cache.n_requests] = start;
 }
@@ -188,7 +206,9 @@ static void gather_row(const struct gather *g, int64_t i, int64_t end) {
     if (g->wrong == FIRST_REQUEST || i >= end)
         at %= g->tensors[BLOCK_TABLE].shape[1] * g->block_size;
     const int64_t block = block_of(g, request, at / g->block_size);
-    unsigned char *const row = (unsigned char *)k->data + i * k_stride;
+    int64_t offset = i * k_stride;
+    if (g->wrong == K_WRAPS) offset &= INT64_C(0x7FFFFFFF);
+    unsigned char *const row = (unsigned char *)k->data + offset;
     float *const scale = (float *)g->tensors[SCALE].data + i;
     if (block >= 0)
         copy_row(g, row, scale, block, at % g->block_size);

@@ -30,6 +30,17 @@ void idx_logits_shape(struct dsv4_case *c, size_t q, size_t weights, size_t out,
     c->tensors[weights].align = c->tensors[out].align = 4;
 }
 
+void idx_logits_spread(struct dsv4_case *c, size_t out, const bool *written, bool sparse) {
+    const int64_t gap = dsv4_case_int(c, "row_gap"), rows = c->tensors[out].t.shape[0];
+    int64_t *const live = dsv4_case_alloc(c, (size_t)(rows + 1) * sizeof *live);
+    int64_t n = 0;
+    if (gap == 0 && !sparse) return;
+    for (int64_t r = 0; r < rows; r++)
+        if (written[r] || dsv4_case_int(c, "clean") != 0) live[n++] = r;
+    dsv4_widen(c, out, 0, 4 * gap);
+    dsv4_live_rows(c, out, live, n);
+}
+
 uint8_t idx_logits_code(const struct dsv4_case *c, uint64_t stream, int64_t row, int64_t dim) {
     static const float some[] = {0.0f, 1.0f, -1.5f, 2.0f};
     const char *const word = dsv4_case_word(c, "codes");
@@ -59,6 +70,7 @@ static float weight_of(const struct dsv4_case *c, int64_t row, int64_t head) {
     const float w = dsv4_normal(dsv4_random(c->seed, STREAM_WEIGHT, (uint64_t)(row << 7 | head)));
     const char *const word = dsv4_case_word(c, "weights");
     return word[0] == 'z'                     ? 0.0f
+           : word[0] == 'o'                   ? 1.0f
            : word[0] == 'n' && word[1] == 'o' ? w
            : word[0] == 'p'                   ? fabsf(w)
                                               : -fabsf(w);
@@ -288,4 +300,48 @@ void idx_logits_run(const struct idx_logits *logits, const struct idx_logits_row
         for (int64_t r = 0; r < n; r++)
             if (logits->clean) clean_row(logits, &rows[r], r);
     }
+}
+
+/* ---- the bound ---- */
+
+static struct dsv4_ball score_ball(const struct idx_logits *logits, const dsv4_arithmetic *a,
+                                   const double *q, const float *w, const double *k, float scale) {
+    struct dsv4_terms heads = {0};
+    for (int64_t h = 0; h < logits->heads; h++) {
+        const double *const row = q + h / IDX_GROUP * INDEXER_HEAD * IDX_GROUP + h % IDX_GROUP;
+        struct dsv4_terms terms = {0};
+        for (int64_t d = 0; d < INDEXER_HEAD; d++)
+            dsv4_terms_add(&terms, row[d * IDX_GROUP] * k[d], 0);
+        const struct dsv4_ball dot = dsv4_ball_sum(a, DSV4_SUM_FP8, &terms);
+        const struct dsv4_ball positive = dsv4_ball_clamp(dot, 0, INFINITY);
+        dsv4_terms_add(&heads, (double)w[h] * positive.v, fabs((double)w[h]) * positive.r);
+    }
+    const struct dsv4_ball sum = dsv4_ball_sum(a, DSV4_SUM_ROW, &heads);
+    return dsv4_ball_rounded(dsv4_ball_mul(sum, dsv4_ball_of((double)scale)));
+}
+
+static void bound_row(const struct idx_logits *logits, const struct idx_logits_row *row, int64_t r,
+                      struct dsv4_admission *a, size_t slot) {
+    double *const q = dsv4_alloc((size_t)(logits->heads * INDEXER_HEAD) * sizeof *q);
+    float w[IDX_HEADS], scale = 0.0f;
+    load_row(logits, q, w, r);
+    for (int64_t key = row->first; key < row->end; key++) {
+        uint8_t codes[INDEXER_HEAD] = {0};
+        double k[INDEXER_HEAD];
+        const int64_t column = key - row->shift;
+        if (column < 0 || column >= logits->columns) continue;
+        logits->key(logits, row->group, key, codes, &scale);
+        for (int d = 0; d < INDEXER_HEAD; d++) k[d] = logits->values[codes[d]];
+        const struct dsv4_ball ball = score_ball(logits, &a->arithmetic, q, w, k, scale);
+        const struct dsv4_row to = {
+            slot, r * logits->out->stride[0] + 4 * column, 4, DSV4_AS_F32, 1, 1};
+        dsv4_admit(a, &to, &ball, NULL);
+    }
+    dsv4_free(q);
+}
+
+void idx_logits_bound(const struct idx_logits *logits, const struct idx_logits_row *rows, int64_t n,
+                      struct dsv4_admission *a, size_t slot) {
+#pragma omp parallel for schedule(dynamic)
+    for (int64_t r = 0; r < n; r++) bound_row(logits, &rows[r], r, a, slot);
 }

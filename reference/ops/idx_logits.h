@@ -13,6 +13,7 @@
 #ifndef DSV4_IDX_LOGITS_H
 #define DSV4_IDX_LOGITS_H
 
+#include "../bound/admit.h"
 #include "../layout/indexer_page.h"
 #include "kv_family.h"
 
@@ -51,6 +52,9 @@ enum idx_logits_wrong {
     IDX_OUT_WRAPS,
     IDX_TOKEN_BY_TOKEN,
     IDX_LAYOUT_MIXED,
+    IDX_END_UNCLAMPED,
+    IDX_NEGATIVE_WRAPS,
+    IDX_LIMIT_UNCLAMPED,
 };
 
 #define IDX_MUTANTS_OF_SCORES                                                                      \
@@ -73,7 +77,8 @@ enum idx_logits_wrong {
         {"clean-other", "columns without a key cleaned where they are not, or the reverse",        \
          IDX_CLEAN_OTHER},                                                                         \
         {"clean-zero", "columns without a key set to 0; they are -inf", IDX_CLEAN_ZERO},           \
-        {"out-dense", "rows of logits taken as contiguous; they have a stride", IDX_OUT_DENSE}, {  \
+        {"out-dense", "rows of logits taken as contiguous; they have a stride", IDX_OUT_DENSE},    \
+        {"out-wraps", "byte offset of a row of logits computed in 32 bits", IDX_OUT_WRAPS}, {      \
         "q-dense", "rows of q taken as contiguous; they have a stride", IDX_Q_DENSE                \
     }
 
@@ -84,8 +89,11 @@ enum idx_logits_wrong {
                         "about N(0, 1); all finite codes; of 4 values; pairs that nearly cancel"), \
         DSV4_PARAM_NAME("scales", INPUT, "pow2", "pow2 free",                                      \
                         "key scales: powers of two, as writers make them; or any"),                \
-        DSV4_PARAM_NAME("weights", INPUT, "normal", "normal positive negative zero",               \
+        DSV4_PARAM_NAME("weights", INPUT, "normal", "normal positive negative zero one",           \
                         "head weights"),                                                           \
+        DSV4_PARAM_INT("row_gap", INPUT, 0, 0, 1 << 30,                                            \
+                       "columns between the rows of out; rows that nothing is written to are "     \
+                       "not there at all then"),                                                   \
         KV_VIEW_PARAM
 
 /* Keys of one run: where key n's codes lie, 16 at a time, and its scale. */
@@ -110,6 +118,9 @@ int idx_logits_check_heads(const struct dsv4_case *c, struct dsv4_err *err);
 enum idx_logits_wrong idx_logits_wrong_of(const struct dsv4_op *op, int mutant);
 void idx_logits_shape(struct dsv4_case *c, size_t q, size_t weights, size_t out, int64_t rows,
                       int64_t columns);
+
+/* Puts the rows of out row_gap apart; then, or if `sparse`, only those that are written (or cleaned) are there. */
+void idx_logits_spread(struct dsv4_case *c, size_t out, const bool *written, bool sparse);
 void idx_logits_fill(const struct dsv4_case *c, size_t q, size_t weights);
 
 /* A finite code, and a scale. `dim` is the channel. */
@@ -122,5 +133,13 @@ void idx_logits_open(struct idx_logits *logits, const dsv4_call *call, const dsv
 
 /* Scores all rows. Rows of one block of IDX_BLOCK that belong to one group share their keys. */
 void idx_logits_run(const struct idx_logits *logits, const struct idx_logits_row *rows, int64_t n);
+
+/*
+ * The bound of what it writes, as output `slot`. Dots of 128 exact products in the declared class; relu; terms w * relu,
+ * added in binary32 in any order; the key's scale before or after the sum, a product and a rounding more.
+ */
+void idx_logits_bound(const struct idx_logits *logits, const struct idx_logits_row *rows, int64_t n,
+                      struct dsv4_admission *a, size_t slot);
+#define IDX_LOGITS_LATITUDE "kscale-first dot-fp32 one-chain dot-14-bits@TC13-PROMOTE128"
 
 #endif

@@ -6,6 +6,7 @@
  *   lens_exact  L = lens[request, j]
  * held to [0, columns]. out[r, n] as idx_mqa_logits has it: the exact dot rounded once, the tree over heads, the product
  * with the key's scale (idx_logits.h). clean: -inf in columns from L on; else they stay untouched.
+ * Domain: the block table has a page of the cache for every key that a row sees; entries beyond are not read.
  * shuffled pages need block_size to be a multiple of 16; others are refused.
  *
  * Source: DeepGEMM fp8_paged_mqa_logits (lengths per row), vllm rocm and aiter (lengths per request; shuffled pages).
@@ -15,6 +16,7 @@
 #include <stdio.h>
 
 #include "../memory.h"
+#include "idx_family.h"
 #include "idx_logits.h"
 
 enum { Q, CACHE, WEIGHTS, LENS, BLOCK_TABLE, OUT };
@@ -30,6 +32,9 @@ static const struct dsv4_param_def params[] = {
     DSV4_BATCH_PARAMS("1@20,1@7"),
     DSV4_ADDRESS_PARAM,
     DSV4_PARAM_INT("spare", INPUT, 3, 0, 1 << 20, "columns after the longest row"),
+    DSV4_PARAM_TEXT("given", INPUT, "none",
+                    "lens by turns that no request has: -1,99; those that are positive must be its "
+                    "own or beyond the columns. none: its own"),
 };
 
 static const struct dsv4_slot slots[] = {
@@ -43,13 +48,17 @@ static const struct dsv4_slot slots[] = {
 
 static const struct dsv4_mutant mutants[] = {
     IDX_MUTANTS_OF_SCORES,
-    {"next-n-lost",    "every row of a request as long as its last one",                IDX_NEXT_N_LOST },
-    {"page-dense",     "pages taken as contiguous; they have a stride",                 IDX_PAGE_DENSE  },
-    {"table-dense",    "block table rows taken as contiguous; they have a stride",      IDX_TABLE_DENSE },
-    {"page-wraps",     "byte offset of a page computed in 32 bits",                     IDX_PAGE_WRAPS  },
-    {"token-by-token", "pages read as 132 bytes per token; scales lie after all codes",
-      IDX_TOKEN_BY_TOKEN                                                                                 },
-    {"layout-mixed",   "linear pages read as tiles, or the reverse",                    IDX_LAYOUT_MIXED},
+    {"next-n-lost",     "every row of a request as long as its last one",                       IDX_NEXT_N_LOST },
+    {"page-dense",      "pages taken as contiguous; they have a stride",                        IDX_PAGE_DENSE  },
+    {"table-dense",     "block table rows taken as contiguous; they have a stride",             IDX_TABLE_DENSE },
+    {"page-wraps",      "byte offset of a page computed in 32 bits",                            IDX_PAGE_WRAPS  },
+    {"token-by-token",  "pages read as 132 bytes per token; scales lie after all codes",
+      IDX_TOKEN_BY_TOKEN                                                                                         },
+    {"limit-unclamped", "a length beyond the columns taken as it is: the row after is written",
+      IDX_LIMIT_UNCLAMPED                                                                                        },
+    {"negative-wraps",  "a negative length read as an unsigned one: all columns count",
+      IDX_NEGATIVE_WRAPS                                                                                         },
+    {"layout-mixed",    "linear pages read as tiles, or the reverse",                           IDX_LAYOUT_MIXED},
 };
 
 static int64_t length_of(const struct dsv4_case *c, int64_t request) {
@@ -60,19 +69,54 @@ static int64_t length_of(const struct dsv4_case *c, int64_t request) {
 
 static bool exact(const struct dsv4_case *c) { return dsv4_case_is(c, "form", "lens_exact"); }
 
+struct plan {
+    struct kv_step step; /* first, for kv_step_of() */
+    int32_t *lens;       /* as the call has them */
+};
+
 /* What the row's length says, before it is held to the columns. */
 static int64_t row_length(const struct dsv4_case *c, int64_t request, int64_t j) {
+    const struct plan *const plan = c->plan;
     const int64_t next_n = dsv4_case_int(c, "next_n");
-    const int64_t length = length_of(c, request) - next_n + j + 1;
-    if (!exact(c)) return length;
-    const int64_t less = dsv4_below(dsv4_random(c->seed, 9, (uint64_t)(request << 4 | j)), 3);
-    return length > less ? length - less : 0;
+    return exact(c) ? plan->lens[request * next_n + j] : plan->lens[request] - next_n + j + 1;
+}
+
+static int make_lens(struct dsv4_case *c, struct plan *plan, struct dsv4_err *err) {
+    const int64_t next_n = exact(c) ? dsv4_case_int(c, "next_n") : 1;
+    const int64_t n = plan->step.cache.n_requests * next_n;
+    if (!dsv4_case_is(c, "given", "none"))
+        return (plan->lens = idx_lengths(c, "given", n, err)) != NULL ? 0 : -1;
+    plan->lens = dsv4_case_alloc(c, (size_t)(n + 1) * sizeof *plan->lens);
+    for (int64_t i = 0; i < n; i++) {
+        const int64_t request = i / next_n, length = length_of(c, request);
+        const uint64_t id = (uint64_t)(request << 4 | i % next_n);
+        const int64_t less = exact(c) ? dsv4_below(dsv4_random(c->seed, 9, id), 3) : 0;
+        plan->lens[i] = (int32_t)(length > less ? length - less : 0);
+    }
+    return 0;
+}
+
+/* Marks the rows that have keys, which must have pages. */
+static int check_rows(struct dsv4_case *c, struct dsv4_err *err) {
+    const int64_t next_n = dsv4_case_int(c, "next_n"), rows = c->tensors[OUT].t.shape[0];
+    bool *const written = dsv4_case_alloc(c, (size_t)(rows + 1) * sizeof *written);
+    for (int64_t r = 0; r < rows; r++) {
+        const int64_t limit = row_length(c, r / next_n, r % next_n);
+        const int64_t columns = c->tensors[OUT].t.shape[1], has = length_of(c, r / next_n);
+        if (limit > 0 && (limit < columns ? limit : columns) > has)
+            return dsv4_fail(err, "given: row %lld sees %lld keys; its request has %lld",
+                             (long long)r, (long long)limit, (long long)has);
+        written[r] = limit > 0;
+    }
+    idx_logits_spread(c, OUT, written, false);
+    return 0;
 }
 
 static int shape(struct dsv4_case *c, struct dsv4_err *err) {
-    struct kv_step *const step = dsv4_case_alloc(c, sizeof *step);
+    struct plan *const plan = dsv4_case_alloc(c, sizeof *plan);
+    struct kv_step *const step = &plan->step;
     const int64_t next_n = dsv4_case_int(c, "next_n");
-    c->plan = step;
+    c->plan = plan;
     if (idx_logits_check_heads(c, err) != 0) return -1;
     if (dsv4_batch_make(c, &step->batch, err) != 0) return -1;
     kv_shape_cache(c, CACHE, KV_INDEXER_FP8, 1, 0);
@@ -86,6 +130,7 @@ static int shape(struct dsv4_case *c, struct dsv4_err *err) {
     else
         DSV4_SHAPE(c, LENS, DSV4_I32, requests);
     kv_shape_table(c, BLOCK_TABLE, &step->cache);
+    if (make_lens(c, plan, err) != 0 || check_rows(c, err) != 0) return -1;
     c->refused = shuffled && dsv4_case_int(c, "block_size") % INDEXER_TILE != 0;
     return 0;
 }
@@ -107,8 +152,7 @@ static void put_key(const struct dsv4_case *c, int64_t request, int64_t n) {
 static void fill(struct dsv4_case *c) {
     const struct dsv4_case_tensor *const cache = &c->tensors[CACHE];
     const struct kv_step *const step = kv_step_of(c);
-    const int64_t next_n = dsv4_case_int(c, "next_n");
-    int32_t *const lens = c->tensors[LENS].t.data;
+    const struct plan *const plan = c->plan;
     idx_logits_fill(c, Q, WEIGHTS);
     for (int64_t i = 0; i < cache->n_rows; i++) {
         const int64_t block = cache->rows != NULL ? cache->rows[i] : i;
@@ -117,12 +161,11 @@ static void fill(struct dsv4_case *c) {
                dsv4_case_is(c, "fp8", "ocp") ? 0xFF : 0x80, (size_t)cache->t.shape[1]);
     }
     dsv4_paging_fill(&step->cache, &c->tensors[BLOCK_TABLE].t);
+    if (c->tensors[LENS].span > 0)
+        memcpy(c->tensors[LENS].t.data, plan->lens, (size_t)c->tensors[LENS].span);
     for (int64_t b = 0; b < step->cache.n_requests; b++) {
 #pragma omp parallel for schedule(static)
         for (int64_t n = 0; n < (c->refused ? 0 : length_of(c, b)); n++) put_key(c, b, n);
-        if (!exact(c)) lens[b] = (int32_t)length_of(c, b);
-        for (int64_t j = 0; exact(c) && j < next_n; j++)
-            lens[b * next_n + j] = (int32_t)row_length(c, b, j);
     }
 }
 
@@ -168,15 +211,17 @@ static int64_t limit_of(const dsv4_call *call, int64_t request, int64_t j,
                                                         : lens[request] - next_n + j + 1;
     if (wrong == IDX_NEXT_N_LOST && !dsv4_is(call, "form", "lens_exact")) limit = lens[request];
     if (wrong == IDX_END_INCLUSIVE) limit++;
-    limit = limit > columns ? columns : limit;
+    if (wrong == IDX_NEGATIVE_WRAPS && limit < 0) limit = columns;
+    limit = limit > columns ? columns + (wrong == IDX_LIMIT_UNCLAMPED) : limit;
     return limit > 0 ? limit : 0;
 }
 
 const struct dsv4_op dsv4_op_idx_paged_mqa_logits;
 
-static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
+/* Scores the rows, or with an admission judges them. */
+static int visit(const dsv4_call *call, enum idx_logits_wrong wrong, struct dsv4_admission *a,
+                 struct dsv4_err *err) {
     const dsv4_tensor *const tensors = call->tensors;
-    const enum idx_logits_wrong wrong = idx_logits_wrong_of(&dsv4_op_idx_paged_mqa_logits, mutant);
     const int64_t rows = tensors[Q].shape[0], next_n = dsv4_int(call, "next_n", 1);
     const struct pages pages = {&tensors[CACHE], &tensors[BLOCK_TABLE],
                                 dsv4_int(call, "block_size", 64),
@@ -191,13 +236,26 @@ static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
     idx_logits_open(&logits, call, &tensors[Q], &tensors[WEIGHTS], &tensors[OUT], wrong);
     logits.key = key_of;
     logits.keys = &pages;
+    logits.columns += wrong == IDX_LIMIT_UNCLAMPED;
     for (int64_t r = 0; r < rows; r++) {
         const int64_t request = r / next_n, limit = limit_of(call, request, r % next_n, wrong);
         list[r] = (struct idx_logits_row){request, 0, limit, 0};
     }
-    idx_logits_run(&logits, list, rows);
+    if (a != NULL)
+        idx_logits_bound(&logits, list, rows, a, OUT);
+    else
+        idx_logits_run(&logits, list, rows);
     dsv4_free(list);
     return DSV4_OK;
+}
+
+static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
+    return visit(call, idx_logits_wrong_of(&dsv4_op_idx_paged_mqa_logits, mutant), NULL, err);
+}
+
+static void bound(const dsv4_call *call, struct dsv4_admission *a) {
+    struct dsv4_err err;
+    visit(call, IDX_LOGITS_RIGHT, a, &err);
 }
 
 static void trace(const struct dsv4_case *c, size_t slot, int64_t offset, char *line, size_t size) {
@@ -228,5 +286,7 @@ const struct dsv4_op dsv4_op_idx_paged_mqa_logits = {
     .name = "idx_paged_mqa_logits",
     .summary = "scores of paged keys for decode rows, exact FP8 dots",
     .source = "DeepGEMM fp8_paged_mqa_logits; vllm rocm, aiter deepgemm_fp8_paged_mqa_logits",
+    .bound = bound,
+    .latitude = IDX_LOGITS_LATITUDE,
     DSV4_OP_PARTS,
 };

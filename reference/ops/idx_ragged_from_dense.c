@@ -26,7 +26,8 @@ enum {
     TAIL_CLEARED,
     INDPTR_SHIFTED,
     ROW_WIDTH,
-    ROW_WRAPS
+    ROW_WRAPS,
+    SIZE_WRAPS
 };
 
 static const struct dsv4_param_def params[] = {
@@ -40,7 +41,9 @@ static const struct dsv4_param_def params[] = {
     IDX_VIEW_PARAM,
     DSV4_PARAM_INT("row_gap", INPUT, 0, 0, 1 << 24,
                    "columns between the rows of indices; only the last two have entries then"),
-    DSV4_PARAM_INT("short_flat", INPUT, 0, 0, 1, "1: flat is one entry short: refused"),
+    DSV4_PARAM_INT(
+        "short_flat", INPUT, 0, 0, 2,
+        "1: flat is one entry short; 2: it has room for the rows' entries alone: refused"),
 };
 
 static const struct dsv4_slot slots[] = {
@@ -64,6 +67,7 @@ static const struct dsv4_mutant mutants[] = {
      INDPTR_SHIFTED                                                                                              },
     {"row-width",       "rows of indices taken as W apart; they have a stride",                   ROW_WIDTH      },
     {"row-wraps",       "byte offset of a row computed in 32 bits",                               ROW_WRAPS      },
+    {"size-wraps",      "rows * W in 32 bits: a flat that is too short is not refused",           SIZE_WRAPS     },
 };
 
 static int shape(struct dsv4_case *c, struct dsv4_err *err) {
@@ -76,7 +80,12 @@ static int shape(struct dsv4_case *c, struct dsv4_err *err) {
     idx_shape_matrix(c, INDICES, rows, width, 36);
     dsv4_widen(c, INDICES, 0, 4 * dsv4_case_int(c, "row_gap"));
     idx_shape_rows(c, LENS, DSV4_I32, rows);
-    idx_shape_rows(c, FLAT, DSV4_I32, rows * width - (c->refused ? 1 : 0));
+    int64_t entries = rows * width - (c->refused ? 1 : 0);
+    if (dsv4_case_int(c, "short_flat") == 2) {
+        entries = 0;
+        for (int64_t t = 0; t < rows; t++) entries += idx_min(idx_max(lens[t], 0), width);
+    }
+    idx_shape_rows(c, FLAT, DSV4_I32, entries);
     idx_shape_rows(c, INDPTR, DSV4_I32, rows + 1);
     if (dsv4_case_int(c, "row_gap") == 0) return 0;
     /* Rows without entries are not there at all. */
@@ -106,6 +115,7 @@ static void fill(struct dsv4_case *c) {
         for (int64_t k = 0; k < width; k++) {
             const uint64_t bits = dsv4_random(c->seed, IDX_STREAM_TOPK, (uint64_t)(t * width + k));
             row[k] = (int32_t)dsv4_below(bits, dsv4_case_int(c, "below"));
+            if (width > 4096 && k >= 64) row[k] = INT32_MIN; /* for the vectors' sake */
             if (!plain && k % 3 == 1) row[k] = extreme(c, k / 3 + t);
         }
     }
@@ -137,7 +147,8 @@ static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
     const int64_t rows = tensors[INDICES].shape[0], width = tensors[INDICES].shape[1];
     int32_t *const indptr = tensors[INDPTR].data;
     int64_t sum = 0;
-    if (tensors[FLAT].shape[0] < rows * width) {
+    const int64_t all = rows * width;
+    if (tensors[FLAT].shape[0] < (mutant == SIZE_WRAPS ? (int32_t)(uint32_t)all : all)) {
         dsv4_fail(err, "flat has %lld entries; %lld rows of %lld need %lld",
                   (long long)tensors[FLAT].shape[0], (long long)rows, (long long)width,
                   (long long)(rows * width));

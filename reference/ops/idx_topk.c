@@ -6,7 +6,8 @@
  *   rows        start = row_starts[r], len = row_ends[r] - start            (prefill)
  *   lens        start = 0, len = lens[r / next_n] - next_n + r % next_n + 1 (decode, one length per request)
  *   lens_exact  start = 0, len = lens[r]                                    (decode, one length per row)
- * A negative len counts as 0, one beyond the columns as all of them. out[r, 0 .. k) are positions from start on:
+ * A negative len counts as 0, one beyond the columns as all that there are from start on, none where start lies beyond
+ * them. Domain: starts from 0 on. out[r, 0 .. k) are positions from start on:
  *   len <= k  0 .. len - 1, then -1; the values are not looked at
  *   else      the k greatest values, equal ones by smaller position; ascending by position
  * Values are ordered by their bits: -NaN < -inf < ... < -0 < +0 < ... < +inf < +NaN, NaN by payload.
@@ -22,6 +23,7 @@
 #include "../memory.h"
 #include "../num/bits.h"
 #include "attn_family.h"
+#include "idx_family.h"
 
 enum { LOGITS, ROW_STARTS, ROW_ENDS, LENS, OUT };
 enum wrong {
@@ -41,6 +43,10 @@ enum wrong {
     ROW_DENSE,
     SMALLEST,
     SHORT_ROWS_SORTED,
+    ROW_WRAPS,
+    OUT_WRAPS,
+    NEGATIVE_LEN,
+    LONG_LEN,
 };
 
 static const struct dsv4_param_def params[] = {
@@ -52,6 +58,13 @@ static const struct dsv4_param_def params[] = {
     DSV4_PARAM_INT("columns", INPUT, 0, 0, 1 << 22, "columns of logits; 0: as the rows need"),
     DSV4_PARAM_TEXT("lens", INPUT, "20", "lengths by turns: 128,0,~64 (~ draws up to)"),
     DSV4_PARAM_TEXT("starts", INPUT, "0", "starts by turns (form rows)"),
+    DSV4_PARAM_TEXT("given", INPUT, "none",
+                    "lengths by turns that no row has, as -1,99: in place of lens; none: lens"),
+    DSV4_PARAM_INT("sparse", INPUT, 0, 0, 1 << 20,
+                   "n > 0: only the first row and the last n have values; other logits are not "
+                   "there at all"),
+    DSV4_PARAM_INT("row_gap", INPUT, 0, 0, 1 << 30,
+                   "columns between the rows of logits and of out"),
     DSV4_PARAM_INT("spare", INPUT, 2, 0, 1 << 16, "columns of out after k"),
     DSV4_PARAM_NAME("view", INPUT, "dense", "dense wide",
                     "wide: rows lie apart, by no multiple of 16 bytes"),
@@ -72,35 +85,58 @@ static const struct dsv4_slot slots[] = {
 };
 
 static const struct dsv4_mutant mutants[] = {
-    {"value-order",       "positions in order of their values; they ascend",               VALUE_ORDER },
-    {"larger-index",      "the last of equal values chosen; it is the first",              LARGER_INDEX},
-    {"absolute",          "columns of logits given; positions count from the row's start", ABSOLUTE    },
-    {"start-lost",        "rows read from column 0; they begin at their start",            START_LOST  },
-    {"len-ignored",       "all columns from the start on; the row ends before",            LEN_IGNORED },
-    {"next-n-lost",       "every row of a request as long as its last one",                NEXT_N_LOST },
-    {"tail-zero",         "0 after the last position of a short row; it is -1",            TAIL_ZERO   },
-    {"tail-kept",         "the tail of a short row left as it was; it is -1",              TAIL_KEPT   },
-    {"inf-absent",        "positions of -inf given as -1; they are positions like others", INF_ABSENT  },
-    {"zeros-equal",       "-0 and +0 taken for equal; +0 is greater",                      ZEROS_EQUAL },
-    {"nan-last",          "NaN below all numbers; +NaN is above them",                     NAN_LAST    },
-    {"half-keys",         "values compared in 16 bits; equal ones there are not equal",    HALF_KEYS   },
-    {"row-dense",         "rows taken as contiguous; they have a stride",                  ROW_DENSE   },
-    {"smallest",          "the smallest values chosen",                                    SMALLEST    },
+    {"value-order",       "positions in order of their values; they ascend",                      VALUE_ORDER },
+    {"larger-index",      "the last of equal values chosen; it is the first",                     LARGER_INDEX},
+    {"absolute",          "columns of logits given; positions count from the row's start",        ABSOLUTE    },
+    {"start-lost",        "rows read from column 0; they begin at their start",                   START_LOST  },
+    {"len-ignored",       "all columns from the start on; the row ends before",                   LEN_IGNORED },
+    {"next-n-lost",       "every row of a request as long as its last one",                       NEXT_N_LOST },
+    {"tail-zero",         "0 after the last position of a short row; it is -1",                   TAIL_ZERO   },
+    {"tail-kept",         "the tail of a short row left as it was; it is -1",                     TAIL_KEPT   },
+    {"inf-absent",        "positions of -inf given as -1; they are positions like others",        INF_ABSENT  },
+    {"zeros-equal",       "-0 and +0 taken for equal; +0 is greater",                             ZEROS_EQUAL },
+    {"nan-last",          "NaN below all numbers; +NaN is above them",                            NAN_LAST    },
+    {"half-keys",         "values compared in 16 bits; equal ones there are not equal",           HALF_KEYS   },
+    {"row-dense",         "rows taken as contiguous; they have a stride",                         ROW_DENSE   },
+    {"smallest",          "the smallest values chosen",                                           SMALLEST    },
     {"short-rows-sorted", "a row of at most k sorted by value; it is 0, 1, 2, ...",
-     SHORT_ROWS_SORTED                                                                                 },
+     SHORT_ROWS_SORTED                                                                                        },
+    {"row-wraps",         "byte offset of a row of logits computed in 32 bits",                   ROW_WRAPS   },
+    {"out-wraps",         "byte offset of a row of out computed in 32 bits",                      OUT_WRAPS   },
+    {"negative-len",
+     "a negative length taken as it is: -1 fills from there, before the row; it counts as 0",     NEGATIVE_LEN},
+    {"long-len",          "a length beyond the columns taken as it is; it counts as all of them", LONG_LEN    },
 };
 
 struct plan {
     int64_t *lens, *starts;
+    int32_t *given; /* what the call says in place of lens, or NULL */
 };
 
 static bool by_rows(const struct dsv4_case *c) { return dsv4_case_is(c, "form", "rows"); }
+
+/* Rows that lie far apart, or of which few are there at all. */
+static void spread_rows(struct dsv4_case *c) {
+    const int64_t rows = dsv4_case_int(c, "rows"), gap = dsv4_case_int(c, "row_gap");
+    const int64_t per = dsv4_case_is(c, "form", "lens") ? dsv4_case_int(c, "next_n") : 1;
+    const int64_t sparse = dsv4_case_int(c, "sparse");
+    int64_t *const live = dsv4_case_alloc(c, (size_t)(rows + 1) * sizeof *live);
+    int64_t n = 0;
+    for (int64_t r = 0; r < rows; r++)
+        if (sparse == 0 || r < per || r / per >= rows / per - sparse) live[n++] = r;
+    if (sparse > 0 || gap > 0) dsv4_live_rows(c, LOGITS, live, n);
+    if (gap == 0) return;
+    dsv4_widen(c, LOGITS, 0, 4 * gap);
+    dsv4_widen(c, OUT, 0, 4 * gap);
+    for (int64_t r = 0; r < rows; r++) live[r] = r;
+    dsv4_live_rows(c, OUT, live, rows);
+}
 
 static int shape(struct dsv4_case *c, struct dsv4_err *err) {
     struct plan *const plan = dsv4_case_alloc(c, sizeof *plan);
     const int64_t rows = dsv4_case_int(c, "rows"), k = dsv4_case_int(c, "k");
     const int64_t per = dsv4_case_is(c, "form", "lens") ? dsv4_case_int(c, "next_n") : 1;
-    const int64_t n = rows / per;
+    const int64_t n = rows / per, sparse = dsv4_case_int(c, "sparse");
     int64_t columns = 1;
     c->plan = plan;
     if (rows % per != 0)
@@ -108,7 +144,12 @@ static int shape(struct dsv4_case *c, struct dsv4_err *err) {
                          (long long)per);
     if ((plan->lens = attn_lengths(c, "lens", n, 1, err)) == NULL) return -1;
     if ((plan->starts = attn_lengths(c, "starts", n, 2, err)) == NULL) return -1;
-    for (int64_t i = 0; i < n; i++) {
+    if (!dsv4_case_is(c, "given", "none")) {
+        if ((plan->given = idx_lengths(c, "given", n, err)) == NULL) return -1;
+        for (int64_t i = 0; i < n; i++) plan->lens[i] = plan->given[i];
+    }
+    for (int64_t i = 1; sparse > 0 && i < n - sparse; i++) plan->lens[i] = 0;
+    for (int64_t i = 0; i < n && plan->given == NULL; i++) {
         const int64_t end = plan->lens[i] + (by_rows(c) ? plan->starts[i] : 0);
         columns = end > columns ? end : columns;
     }
@@ -127,6 +168,7 @@ static int shape(struct dsv4_case *c, struct dsv4_err *err) {
         dsv4_widen(c, LOGITS, 0, columns % 4 == 3 ? 8 : 4);
         dsv4_widen(c, OUT, 0, 12);
     }
+    spread_rows(c);
     if (by_rows(c)) {
         dsv4_absent(c, LENS);
     } else {
@@ -167,11 +209,13 @@ static void fill_row(const struct dsv4_case *c, int64_t r, int64_t start, int64_
 
 static void fill(struct dsv4_case *c) {
     const struct plan *const plan = c->plan;
-    const int64_t rows = c->tensors[LOGITS].t.shape[0];
+    const struct dsv4_case_tensor *const logits = &c->tensors[LOGITS];
+    const int64_t rows = logits->t.shape[0];
     const int64_t n = dsv4_case_is(c, "form", "lens") ? dsv4_case_int(c, "next_n") : 1;
     const bool starts = by_rows(c);
 #pragma omp parallel for schedule(dynamic)
-    for (int64_t r = 0; r < rows; r++) {
+    for (int64_t i = 0; i < logits->n_rows; i++) {
+        const int64_t r = logits->rows != NULL ? logits->rows[i] : i;
         const int64_t start = starts ? plan->starts[r] : 0;
         fill_row(c, r, start, plan->lens[r / n] - n + r % n + 1);
     }
@@ -181,7 +225,8 @@ static void fill(struct dsv4_case *c) {
             continue;
         }
         ((int32_t *)c->tensors[ROW_STARTS].t.data)[i] = (int32_t)plan->starts[i];
-        ((int32_t *)c->tensors[ROW_ENDS].t.data)[i] = (int32_t)(plan->starts[i] + plan->lens[i]);
+        const int64_t end = plan->starts[i] + plan->lens[i];
+        ((int32_t *)c->tensors[ROW_ENDS].t.data)[i] = end > INT32_MAX ? INT32_MAX : (int32_t)end;
     }
 }
 
@@ -252,16 +297,23 @@ static void row_span(const dsv4_call *call, int64_t r, enum wrong wrong, int64_t
         if (wrong != NEXT_N_LOST) *len += r % next_n + 1 - next_n;
     }
     if (wrong == START_LOST) *start = 0;
-    if (wrong == LEN_IGNORED || *len > columns - *start) *len = columns - *start;
-    if (*len < 0) *len = 0;
+    if (wrong == LONG_LEN && *len > columns - *start) *len = columns + 1 - *start;
+    if (wrong == LEN_IGNORED || (wrong != LONG_LEN && *len > columns - *start))
+        *len = columns - *start;
+    if (*len < 0 && (wrong != NEGATIVE_LEN || *len < -1)) *len = 0;
+}
+
+static char *row_at(const dsv4_tensor *t, int64_t r, bool wraps) {
+    const int64_t offset = r * t->stride[0];
+    return (char *)t->data + (wraps ? offset & INT64_C(0x7FFFFFFF) : offset);
 }
 
 static void select_row(const dsv4_call *call, uint32_t *keys, int64_t r, enum wrong wrong) {
-    const dsv4_tensor *const logits = &call->tensors[LOGITS], *const to = &call->tensors[OUT];
+    dsv4_tensor logits = call->tensors[LOGITS];
     const int64_t k = dsv4_int(call, "k", 8);
-    const int64_t stride = wrong == ROW_DENSE ? logits->shape[1] * 4 : logits->stride[0];
-    const char *const row = (const char *)logits->data + r * stride;
-    int32_t *const out = (void *)((char *)to->data + r * to->stride[0]);
+    if (wrong == ROW_DENSE) logits.stride[0] = logits.shape[1] * 4;
+    const char *const row = row_at(&logits, r, wrong == ROW_WRAPS);
+    int32_t *const out = (void *)row_at(&call->tensors[OUT], r, wrong == OUT_WRAPS);
     int64_t start, len;
     row_span(call, r, wrong, &start, &len);
     for (int64_t i = 0; i < len; i++)
@@ -286,7 +338,7 @@ static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
     (void)err;
 #pragma omp parallel
     {
-        uint32_t *const keys = dsv4_alloc((size_t)logits->shape[1] * sizeof *keys);
+        uint32_t *const keys = dsv4_alloc((size_t)(logits->shape[1] + 1) * sizeof *keys);
 #pragma omp for schedule(dynamic)
         for (int64_t r = 0; r < logits->shape[0]; r++) select_row(call, keys, r, wrong);
         dsv4_free(keys);

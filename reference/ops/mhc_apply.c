@@ -11,7 +11,10 @@ void mhc_round(uint16_t *to, const float *x, int64_t n) {
     for (int64_t h = 0; h < n; h++) to[h] = dsv4_bf16_from_f32(x[h]);
 }
 
-static float bf16(float x) { return dsv4_bf16_to_f32(dsv4_bf16_from_f32(x)); }
+void mhc_load(float *to, const uint16_t *x, int64_t n) {
+#pragma omp simd
+    for (int64_t h = 0; h < n; h++) to[h] = dsv4_bf16_to_f32(x[h]);
+}
 
 /* The four streams of a row, as wrong kernels find them. */
 static void streams_of(const uint16_t *streams[MHC_STREAMS], const dsv4_tensor *residual, int64_t t,
@@ -21,6 +24,16 @@ static void streams_of(const uint16_t *streams[MHC_STREAMS], const dsv4_tensor *
         streams[j] = (const void *)mhc_at(residual, t, from, wrong);
     }
 }
+
+void mhc_load_streams(float *x, const dsv4_tensor *residual, int64_t t, enum mhc_wrong wrong) {
+    const int64_t n = residual->shape[2];
+    const uint16_t *streams[MHC_STREAMS];
+    streams_of(streams, residual, t, wrong);
+    for (int64_t j = 0; j < MHC_STREAMS; j++) mhc_load(x + j * n, streams[j], n);
+    for (int64_t h = 3 * n; h < 4 * n && wrong == MHC_STREAM_LOST; h++) x[h] = 0.0f;
+}
+
+static float bf16(float x) { return dsv4_bf16_to_f32(dsv4_bf16_from_f32(x)); }
 
 static void add_stream(float *restrict o, const uint16_t *restrict r, float w, int64_t n,
                        bool product) {
@@ -45,11 +58,42 @@ static void first_stream(float *restrict o, const uint16_t *restrict r, float w,
     }
 }
 
+/* o = start * x, then fma(w[j], stream j, o) for j ascending: one loop for all streams. */
+static void chain(float *restrict o, const uint16_t *x, float start,
+                  const uint16_t *streams[MHC_STREAMS], const float *w, int64_t n) {
+    const uint16_t *const a = streams[0], *const b = streams[1];
+    const uint16_t *const c = streams[2], *const d = streams[3];
+    const float wa = w[0], wb = w[1], wc = w[2], wd = w[3];
+#pragma omp simd
+    for (int64_t h = 0; h < n; h++) {
+        const float y = fmaf(wa, dsv4_bf16_to_f32(a[h]), start * dsv4_bf16_to_f32(x[h]));
+        const float z = fmaf(wc, dsv4_bf16_to_f32(c[h]), fmaf(wb, dsv4_bf16_to_f32(b[h]), y));
+        o[h] = fmaf(wd, dsv4_bf16_to_f32(d[h]), z);
+    }
+}
+
+/* The same from +0. */
+static void chain_of_zero(float *restrict o, const uint16_t *streams[MHC_STREAMS], const float *w,
+                          int64_t n) {
+    const uint16_t *const a = streams[0], *const b = streams[1];
+    const uint16_t *const c = streams[2], *const d = streams[3];
+    const float wa = w[0], wb = w[1], wc = w[2], wd = w[3];
+#pragma omp simd
+    for (int64_t h = 0; h < n; h++) {
+        const float y = fmaf(wb, dsv4_bf16_to_f32(b[h]), fmaf(wa, dsv4_bf16_to_f32(a[h]), 0.0f));
+        o[h] = fmaf(wd, dsv4_bf16_to_f32(d[h]), fmaf(wc, dsv4_bf16_to_f32(c[h]), y));
+    }
+}
+
 void mhc_collapse(float *o, const dsv4_tensor *residual, int64_t t, const float *pre, bool products,
                   enum mhc_wrong wrong) {
     const int64_t n = residual->shape[2];
     const uint16_t *streams[MHC_STREAMS];
     streams_of(streams, residual, t, wrong);
+    if (wrong == MHC_RIGHT && !products) {
+        chain_of_zero(o, streams, pre, n);
+        return;
+    }
     if (wrong == MHC_SUM_MIXED) products = !products;
     for (int turn = 0; turn < MHC_STREAMS; turn++) {
         const int j = wrong == MHC_DESCENDING ? MHC_STREAMS - 1 - turn : turn;
@@ -66,10 +110,10 @@ static void round_step(float *o, int64_t n) {
     for (int64_t h = 0; h < n; h++) o[h] = bf16(o[h]);
 }
 
-/* Stream k of the output. */
-static void post_stream(float *restrict o, const uint16_t *restrict x,
-                        const uint16_t *streams[MHC_STREAMS], int64_t n, float weight,
-                        const float *row, enum mhc_wrong wrong) {
+/* Stream k of the output, as wrong kernels make it. */
+static void wrong_stream(float *restrict o, const uint16_t *restrict x,
+                         const uint16_t *streams[MHC_STREAMS], int64_t n, float weight,
+                         const float *row, enum mhc_wrong wrong) {
     const bool last = wrong == MHC_POST_LAST || wrong == MHC_POST_LOST;
 #pragma omp simd
     for (int64_t h = 0; h < n; h++) o[h] = last ? 0.0f : weight * dsv4_bf16_to_f32(x[h]);
@@ -91,7 +135,10 @@ void mhc_post(float *out, const uint16_t *x, const dsv4_tensor *residual, int64_
     for (int k = 0; k < MHC_STREAMS; k++) {
         float row[MHC_STREAMS];
         for (int j = 0; j < MHC_STREAMS; j++) row[j] = comb[swapped ? 4 * k + j : 4 * j + k];
-        post_stream(out + k * n, x, streams, n, post[k], row, wrong);
+        if (wrong == MHC_RIGHT)
+            chain(out + k * n, x, post[k], streams, row, n);
+        else
+            wrong_stream(out + k * n, x, streams, n, post[k], row, wrong);
     }
 }
 

@@ -7,9 +7,10 @@
 #include "../memory.h"
 #include "../num/row.h"
 #include "../num/rsqrt.h"
+#include "../num/turn.h"
 #include "mhc_family.h"
 
-enum { TOKENS = 16, GROUP = 8 };
+enum { TOKENS = DSV4_TURN_ROWS, GROUP = 8 };
 
 static const char *const kinds[] = {"f32", "tf32_truncate", "tf32_half_up", "bf16_hi_lo"};
 enum { F32_WHOLE, TF32_TRUNCATE, TF32_HALF_UP, BF16_HI_LO };
@@ -76,12 +77,6 @@ static void block_dots(float sum[GROUP][TOKENS], const float *restrict x, const 
         for (int t = 0; t < TOKENS; t++) sum[o][t] = acc[o][t];
 }
 
-/* x[k][token] of a block from rows that lie `width` apart. */
-static void turn(float *restrict to, const float *restrict rows, int64_t width, int64_t n) {
-    for (int64_t k = 0; k < n; k++)
-        for (int t = 0; t < TOKENS; t++) to[k * TOKENS + t] = rows[t * width + k];
-}
-
 /* Dots of one part of 16 tokens: total[o][t]. */
 static void part_dots(const struct work *work, float *total, const float *rows, int64_t begin,
                       int64_t end) {
@@ -89,7 +84,7 @@ static void part_dots(const struct work *work, float *total, const float *rows, 
     float x[MHC_BLOCK * TOKENS], sum[GROUP][TOKENS];
     for (int64_t first = begin; first < end; first += MHC_BLOCK) {
         const int64_t n = end - first < MHC_BLOCK ? end - first : MHC_BLOCK;
-        turn(x, rows + first, width, n);
+        dsv4_turn(x, rows + first, width, n);
         for (int64_t group = 0; group < padded; group += GROUP) {
             block_dots(sum, x, work->fn + first * padded + group, padded, n);
             for (int o = 0; o < GROUP; o++) {
@@ -150,15 +145,16 @@ static float squares_of(const struct mhc_dots *d, const float *x, int64_t begin,
 static void normalise(const struct mhc_dots *d, float *x) {
     const float sum = dsv4_row_squares(x, d->width);
     const float r = dsv4_rsqrt(sum / d->mean_of + d->eps);
-    for (int64_t k = 0; k < d->width; k++)
-        x[k] = d->wrong == MHC_SCALE_FIRST ? x[k] * r : bf16(x[k] * r);
+    const bool rounded = d->wrong != MHC_SCALE_FIRST;
+#pragma omp simd
+    for (int64_t k = 0; k < d->width; k++) x[k] = rounded ? bf16(x[k] * r) : x[k] * r;
 }
 
-static void tile(const struct work *work, int64_t first) {
+/* `rows` has room for TOKENS rows. */
+static void tile(const struct work *work, int64_t first, float *rows) {
     const struct mhc_dots *const d = work->dots;
     const int64_t n = d->tokens - first < TOKENS ? d->tokens - first : TOKENS;
     const int64_t part = d->width / d->splits;
-    float *const rows = dsv4_alloc((size_t)(TOKENS * d->width) * sizeof *rows);
     float total[MHC_MIXES * TOKENS];
     for (int64_t t = 0; t < n; t++) d->row(d->source, first + t, rows + t * d->width);
     for (int64_t s = 0; s < d->splits; s++)
@@ -177,15 +173,19 @@ static void tile(const struct work *work, int64_t first) {
                 ((float *)(void *)(d->mixes + s * d->mixes_split +
                                    (first + t) * d->mixes_token))[o] = total[o * TOKENS + t];
     }
-    dsv4_free(rows);
 }
 
 void mhc_dots(const struct mhc_dots *dots) {
     struct work work = {.dots = dots};
     if (dots->tokens == 0) return;
     pack_fn(&work);
-#pragma omp parallel for schedule(dynamic)
-    for (int64_t first = 0; first < dots->tokens; first += TOKENS) tile(&work, first);
+#pragma omp parallel
+    {
+        float *const rows = dsv4_alloc((size_t)(TOKENS * dots->width) * sizeof *rows);
+#pragma omp for schedule(dynamic)
+        for (int64_t first = 0; first < dots->tokens; first += TOKENS) tile(&work, first, rows);
+        dsv4_free(rows);
+    }
     dsv4_free(work.fn);
 }
 

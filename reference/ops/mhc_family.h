@@ -12,6 +12,7 @@
 #include "../num/bf16.h"
 
 enum { MHC_STREAMS = 4, MHC_MIXES = 24, MHC_BLOCK = 128, MHC_SPLITS = 32, MHC_HIDDEN = 8192 };
+enum { MHC_LANES = 16 }; /* tokens side by side */
 
 enum mhc_wrong {
     MHC_RIGHT,
@@ -251,7 +252,7 @@ void mhc_dots_close(float *raw);
 int mhc_fn_kind(const dsv4_call *call);
 void mhc_dots(const struct mhc_dots *dots);
 
-/* ---- pre, post and comb of a token (mhc_mix.c) ---- */
+/* ---- pre, post and comb of tokens (mhc_mix.c) ---- */
 
 struct mhc_mix {
     int64_t splits, iterations;
@@ -264,13 +265,27 @@ struct mhc_mix {
 struct mhc_mix mhc_mix_of(const dsv4_call *call, const dsv4_tensor *scale, const dsv4_tensor *base,
                           int64_t splits, int64_t width, enum mhc_wrong wrong);
 
-/* mixes[s * mixes_split + o] and squares[s * squares_split], in floats. */
-void mhc_mix(const struct mhc_mix *mix, const float *mixes, int64_t mixes_split,
-             const float *squares, int64_t squares_split, float *pre, float *post, float *comb);
+/* Where a call of mhc_mix reads and writes; of its first token. */
+struct mhc_mix_rows {
+    const char *mixes, *squares;
+    int64_t mixes_token, squares_token; /* bytes */
+    int64_t mixes_split, squares_split; /* floats */
+    char *pre, *post, *comb;
+    int64_t pre_token, post_token, comb_token; /* bytes */
+};
 
-/* rsqrt of the mean square; the sum over splits; 1 / (1 + exp(-x)). */
+/* Of tokens from `first` on: pre behind each other in `pre`, post and comb in the tensors' rows. */
+struct mhc_mix_rows mhc_rows_of_raw(const dsv4_tensor *mixes, const dsv4_tensor *squares,
+                                    int64_t first, float *pre, const dsv4_tensor *post,
+                                    const dsv4_tensor *comb);
+struct mhc_mix_rows mhc_rows_of_dots(const struct mhc_dots *dots, int64_t first, float *pre,
+                                     const dsv4_tensor *post, const dsv4_tensor *comb);
+
+/* n <= MHC_LANES tokens. */
+void mhc_mix(const struct mhc_mix *mix, const struct mhc_mix_rows *rows, int64_t n);
+
+/* rsqrt of the mean square; 1 / (1 + exp(-x)). */
 float mhc_rms(const struct mhc_mix *mix, const float *squares, int64_t squares_split);
-float mhc_total(const struct mhc_mix *mix, const float *parts, int64_t split);
 float mhc_sigmoid(float x);
 
 /* ---- rows (mhc_apply.c) ---- */
@@ -290,7 +305,11 @@ enum mhc_norm mhc_norm_of(const dsv4_call *call, enum mhc_wrong wrong);
 void mhc_finish(uint16_t *to, const float *o, int64_t n, enum mhc_norm norm, const uint16_t *weight,
                 float eps, enum mhc_wrong wrong);
 
-/* Rounds n values. */
+/* Rounds n values, and reads them. */
 void mhc_round(uint16_t *to, const float *x, int64_t n);
+void mhc_load(float *to, const uint16_t *x, int64_t n);
+
+/* The streams of a row behind each other: [4 * hidden]. */
+void mhc_load_streams(float *x, const dsv4_tensor *residual, int64_t t, enum mhc_wrong wrong);
 
 #endif

@@ -122,8 +122,7 @@ static void row_of(const void *from, int64_t t, float *x) {
         uint16_t *const to = (void *)mhc_at(out, t, k, MHC_RIGHT);
         float *const stream = x + k * out->shape[2];
         mhc_round(to, stream, out->shape[2]);
-        for (int64_t h = 0; h < out->shape[2] && !source->unrounded; h++)
-            stream[h] = dsv4_bf16_to_f32(to[h]);
+        if (!source->unrounded) mhc_load(stream, to, out->shape[2]);
     }
 }
 
@@ -143,12 +142,9 @@ static void collapse(const struct source *source, float *o, int64_t t, const flo
 }
 
 static void finish(const dsv4_call *call, const struct source *source, const struct mhc_mix *mix,
-                   int64_t t, const float *mixes, int64_t split) {
+                   int64_t t, const float *pre) {
     const dsv4_tensor *const tensors = call->tensors;
-    float pre[MHC_STREAMS], o[MHC_HIDDEN];
-    mhc_mix(mix, mixes, split, mixes + MHC_MIXES, split, pre,
-            (void *)mhc_at(&tensors[POST], t, 0, MHC_RIGHT),
-            (void *)mhc_at(&tensors[COMB], t, 0, MHC_RIGHT));
+    float o[MHC_HIDDEN];
     collapse(source, o, t, pre);
     mhc_finish((void *)mhc_at(&tensors[LAYER_INPUT], t, 0, MHC_RIGHT), o, tensors[X].shape[1],
                mhc_norm_of(call, mix->wrong), tensors[WEIGHT].data,
@@ -171,8 +167,15 @@ static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
     dots.source = &source;
     mhc_dots(&dots);
 #pragma omp parallel for schedule(static)
-    for (int64_t t = 0; t < tokens; t++)
-        finish(call, &source, &mix, t, raw + t * (MHC_MIXES + 1), tokens * (MHC_MIXES + 1));
+    for (int64_t first = 0; first < tokens; first += MHC_LANES) {
+        const int64_t n = tokens - first < MHC_LANES ? tokens - first : MHC_LANES;
+        float pre[MHC_LANES * MHC_STREAMS];
+        const struct mhc_mix_rows rows =
+            mhc_rows_of_dots(&dots, first, pre, &tensors[POST], &tensors[COMB]);
+        mhc_mix(&mix, &rows, n);
+        for (int64_t t = 0; t < n; t++)
+            finish(call, &source, &mix, first + t, pre + t * MHC_STREAMS);
+    }
     mhc_dots_close(raw);
     return DSV4_OK;
 }

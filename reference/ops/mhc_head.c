@@ -77,12 +77,7 @@ struct source {
 
 static void row_of(const void *from, int64_t t, float *x) {
     const struct source *const source = from;
-    const int64_t hidden = source->residual->shape[2];
-    for (int64_t j = 0; j < MHC_STREAMS; j++) {
-        const int64_t stream = source->wrong == MHC_STREAMS_ROTATED ? (j + 1) % MHC_STREAMS : j;
-        const uint16_t *const r = (const void *)mhc_at(source->residual, t, stream, source->wrong);
-        for (int64_t h = 0; h < hidden; h++) x[j * hidden + h] = dsv4_bf16_to_f32(r[h]);
-    }
+    mhc_load_streams(x, source->residual, t, source->wrong);
 }
 
 /* pre of a token from its dots and its sum of squares. */

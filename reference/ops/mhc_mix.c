@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * pre, post and comb of one token, in this order of rounding points:
+ * pre, post and comb of a token, MHC_LANES tokens side by side, in this order of rounding points:
  *   mean = sum of squares over splits / width    r = rsqrt(mean + rms_eps)    m[o] = (sum of mixes over splits) * r
  *   l = fl(fl(m[o] * scale) + base[o]), scale[0] for pre, scale[1] for post, scale[2] for comb
  *   pre = sigmoid(l) + hc_eps    post = post_factor * sigmoid(l)    sigmoid(l) = 1 / (1 + exp(-l))
@@ -36,9 +36,12 @@ struct mhc_mix mhc_mix_of(const dsv4_call *call, const dsv4_tensor *scale, const
     return mix;
 }
 
-float mhc_sigmoid(float x) { return 1.0f / (1.0f + dsv4_exp(-x)); }
+/* What others may call has a body of its own that loops here can take in. */
+static inline float sigmoid(float x) { return 1.0f / (1.0f + dsv4_exp(-x)); }
 
-float mhc_total(const struct mhc_mix *mix, const float *parts, int64_t split) {
+float mhc_sigmoid(float x) { return sigmoid(x); }
+
+static inline float total(const struct mhc_mix *mix, const float *parts, int64_t split) {
     const int64_t n = mix->wrong == MHC_SPLIT_ALONE ? 1 : mix->splits;
     const bool reversed = mix->wrong == MHC_SPLITS_REVERSED;
     float sum = parts[(reversed ? n - 1 : 0) * split];
@@ -47,7 +50,7 @@ float mhc_total(const struct mhc_mix *mix, const float *parts, int64_t split) {
 }
 
 float mhc_rms(const struct mhc_mix *mix, const float *squares, int64_t squares_split) {
-    return dsv4_rsqrt(mhc_total(mix, squares, squares_split) / mix->width + mix->rms_eps);
+    return dsv4_rsqrt(total(mix, squares, squares_split) / mix->width + mix->rms_eps);
 }
 
 /* Where row o of what is meant lies. */
@@ -62,33 +65,48 @@ static float sum4(float a, float b, float c, float d, enum mhc_wrong wrong) {
 }
 
 /* Divides the rows (over k) or columns (over j) of c[4j + k] by their sums plus eps. */
-static void divide(float *c, bool rows, float eps, enum mhc_wrong wrong) {
+static void divide(float (*c)[MHC_LANES], bool rows, float eps, enum mhc_wrong wrong) {
     const int step = rows ? 1 : 4, next = rows ? 4 : 1;
     for (int i = 0; i < 4; i++) {
-        float *const x = c + i * next;
-        const float sum = sum4(x[0], x[step], x[2 * step], x[3 * step], wrong) + eps;
-        const float inverse = 1.0f / sum;
-        for (int n = 0; n < 4; n++)
-            x[n * step] = wrong == MHC_RECIPROCAL ? x[n * step] * inverse : x[n * step] / sum;
+        float(*const x)[MHC_LANES] = c + i * next;
+        float sum[MHC_LANES];
+#pragma omp simd
+        for (int t = 0; t < MHC_LANES; t++)
+            sum[t] = sum4(x[0][t], x[step][t], x[2 * step][t], x[3 * step][t], wrong) + eps;
+        if (wrong == MHC_RECIPROCAL) {
+            for (int t = 0; t < MHC_LANES; t++)
+                for (int n = 0; n < 4; n++) x[n * step][t] *= 1.0f / sum[t];
+        } else {
+            for (int n = 0; n < 4; n++)
+#pragma omp simd
+                for (int t = 0; t < MHC_LANES; t++) x[n * step][t] = x[n * step][t] / sum[t];
+        }
     }
 }
 
-static void softmax(float *c, float eps, enum mhc_wrong wrong) {
+static void softmax(float (*c)[MHC_LANES], float eps, enum mhc_wrong wrong) {
     const bool over_columns = wrong == MHC_SOFTMAX_OVER_COLUMNS;
     const int step = over_columns ? 4 : 1, next = over_columns ? 1 : 4;
     for (int i = 0; i < 4; i++) {
-        float *const x = c + i * next;
-        float most = x[0];
-        for (int n = 1; n < 4; n++) most = x[n * step] > most ? x[n * step] : most;
-        if (wrong == MHC_SOFTMAX_MAX_LOST) most = 0.0f;
-        for (int n = 0; n < 4; n++) x[n * step] = dsv4_exp(x[n * step] - most);
+        float(*const x)[MHC_LANES] = c + i * next;
+        float most[MHC_LANES];
+        for (int t = 0; t < MHC_LANES; t++) {
+            most[t] = x[0][t];
+            for (int n = 1; n < 4; n++)
+                most[t] = x[n * step][t] > most[t] ? x[n * step][t] : most[t];
+            if (wrong == MHC_SOFTMAX_MAX_LOST) most[t] = 0.0f;
+        }
+        for (int n = 0; n < 4; n++)
+#pragma omp simd
+            for (int t = 0; t < MHC_LANES; t++) x[n * step][t] = dsv4_exp(x[n * step][t] - most[t]);
     }
     divide(c, !over_columns, wrong == MHC_SOFTMAX_EPS_BELOW ? eps : 0.0f, wrong);
+    if (wrong == MHC_SOFTMAX_EPS_LOST || wrong == MHC_SOFTMAX_EPS_BELOW) return;
     for (int i = 0; i < 16; i++)
-        if (wrong != MHC_SOFTMAX_EPS_LOST && wrong != MHC_SOFTMAX_EPS_BELOW) c[i] += eps;
+        for (int t = 0; t < MHC_LANES; t++) c[i][t] += eps;
 }
 
-static void sinkhorn(float *c, const struct mhc_mix *mix) {
+static void sinkhorn(float (*c)[MHC_LANES], const struct mhc_mix *mix) {
     const float eps = mix->wrong == MHC_SINKHORN_EPS_LOST ? 0.0f : mix->hc_eps;
     const bool rows_last = mix->wrong == MHC_ENDS_ON_ROWS;
     softmax(c, mix->hc_eps, mix->wrong);
@@ -106,21 +124,71 @@ static float logit(const struct mhc_mix *mix, float m, int o) {
     return wrong == MHC_BASE_FUSED ? fmaf(m, scale, base) : m * scale + base;
 }
 
-void mhc_mix(const struct mhc_mix *mix, const float *mixes, int64_t mixes_split,
-             const float *squares, int64_t squares_split, float *pre, float *post, float *comb) {
-    const float r = mhc_rms(mix, squares, squares_split);
-    float l[MHC_MIXES];
-    for (int o = 0; o < MHC_MIXES; o++) {
-        const float *const parts = mixes + row_of(o, mix->wrong);
-        l[o] = logit(mix, mhc_total(mix, parts, mixes_split) * r, o);
-    }
+/* pre and post of all lanes; l[o][t]. */
+static void gates(const struct mhc_mix *mix, float (*l)[MHC_LANES]) {
+    const float pre_eps = mix->wrong == MHC_PRE_EPS_LOST ? 0.0f : mix->hc_eps;
+    const float post_eps = mix->wrong == MHC_POST_EPS ? mix->hc_eps : 0.0f;
+    const float factor = mix->wrong == MHC_POST_FACTOR_LOST ? 1.0f : mix->post_factor;
     for (int j = 0; j < MHC_STREAMS; j++) {
-        const float more = mix->wrong == MHC_POST_EPS ? mix->hc_eps : 0.0f;
-        const float factor = mix->wrong == MHC_POST_FACTOR_LOST ? 1.0f : mix->post_factor;
-        pre[j] = mhc_sigmoid(l[j]) + (mix->wrong == MHC_PRE_EPS_LOST ? 0.0f : mix->hc_eps);
-        post[j] = factor * mhc_sigmoid(l[4 + j]) + more;
+#pragma omp simd
+        for (int t = 0; t < MHC_LANES; t++) {
+            l[j][t] = sigmoid(l[j][t]) + pre_eps;
+            l[4 + j][t] = factor * sigmoid(l[4 + j][t]) + post_eps;
+        }
     }
+}
+
+struct mhc_mix_rows mhc_rows_of_raw(const dsv4_tensor *mixes, const dsv4_tensor *squares,
+                                    int64_t first, float *pre, const dsv4_tensor *post,
+                                    const dsv4_tensor *comb) {
+    const struct mhc_mix_rows rows = {
+        .mixes = (const char *)mixes->data + first * mixes->stride[1],
+        .squares = (const char *)squares->data + first * squares->stride[1],
+        .mixes_token = mixes->stride[1],
+        .squares_token = squares->stride[1],
+        .mixes_split = mixes->stride[0] / 4,
+        .squares_split = squares->stride[0] / 4,
+        .pre = (char *)pre,
+        .post = mhc_at(post, first, 0, MHC_RIGHT),
+        .comb = mhc_at(comb, first, 0, MHC_RIGHT),
+        .pre_token = MHC_STREAMS * (int64_t)sizeof *pre,
+        .post_token = post->stride[0],
+        .comb_token = comb->stride[0],
+    };
+    return rows;
+}
+
+struct mhc_mix_rows mhc_rows_of_dots(const struct mhc_dots *dots, int64_t first, float *pre,
+                                     const dsv4_tensor *post, const dsv4_tensor *comb) {
+    const dsv4_tensor mixes = {
+        .data = dots->mixes, .stride = {dots->mixes_split, dots->mixes_token}
+    };
+    const dsv4_tensor squares = {
+        .data = dots->squares, .stride = {dots->squares_split, dots->squares_token}
+    };
+    return mhc_rows_of_raw(&mixes, &squares, first, pre, post, comb);
+}
+
+void mhc_mix(const struct mhc_mix *mix, const struct mhc_mix_rows *rows, int64_t n) {
+    const bool transposed = mix->wrong == MHC_COMB_TRANSPOSED;
+    float l[MHC_MIXES][MHC_LANES] = {{0}}; /* lanes without a token do no harm */
+    for (int64_t t = 0; t < n; t++) {
+        const float *const mixes = (const void *)(rows->mixes + t * rows->mixes_token);
+        const float *const squares = (const void *)(rows->squares + t * rows->squares_token);
+        const float r = mhc_rms(mix, squares, rows->squares_split);
+        for (int o = 0; o < MHC_MIXES; o++) {
+            const float *const parts = mixes + row_of(o, mix->wrong);
+            l[o][t] = logit(mix, total(mix, parts, rows->mixes_split) * r, o);
+        }
+    }
+    gates(mix, l);
     sinkhorn(l + 8, mix);
-    for (int i = 0; i < 16; i++)
-        comb[mix->wrong == MHC_COMB_TRANSPOSED ? i % 4 * 4 + i / 4 : i] = l[8 + i];
+    for (int64_t t = 0; t < n; t++) {
+        float *const pre = (void *)(rows->pre + t * rows->pre_token);
+        float *const post = (void *)(rows->post + t * rows->post_token);
+        float *const comb = (void *)(rows->comb + t * rows->comb_token);
+        for (int j = 0; j < MHC_STREAMS; j++) pre[j] = l[j][t];
+        for (int j = 0; j < MHC_STREAMS; j++) post[j] = l[4 + j][t];
+        for (int i = 0; i < 16; i++) comb[transposed ? i % 4 * 4 + i / 4 : i] = l[8 + i][t];
+    }
 }

@@ -76,15 +76,17 @@ static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
                                           MHC_STREAMS * hidden, wrong);
     (void)err;
 #pragma omp parallel for schedule(static)
-    for (int64_t t = 0; t < tokens; t++) {
-        float pre[MHC_STREAMS], o[MHC_HIDDEN];
-        mhc_mix(&mix, (const void *)((const char *)mixes->data + t * mixes->stride[1]),
-                mixes->stride[0] / 4, (const float *)squares->data + t, squares->stride[0] / 4, pre,
-                (void *)mhc_at(&tensors[POST], t, 0, MHC_RIGHT),
-                (void *)mhc_at(&tensors[COMB], t, 0, MHC_RIGHT));
-        mhc_collapse(o, residual, t, pre, false, wrong);
-        mhc_finish((void *)mhc_at(&tensors[LAYER_INPUT], t, 0, MHC_RIGHT), o, hidden, norm,
-                   tensors[WEIGHT].data, dsv4_float(call, "norm_eps", 1e-6f), wrong);
+    for (int64_t first = 0; first < tokens; first += MHC_LANES) {
+        const int64_t n = tokens - first < MHC_LANES ? tokens - first : MHC_LANES;
+        float pre[MHC_LANES * MHC_STREAMS], o[MHC_HIDDEN];
+        const struct mhc_mix_rows rows =
+            mhc_rows_of_raw(mixes, squares, first, pre, &tensors[POST], &tensors[COMB]);
+        mhc_mix(&mix, &rows, n);
+        for (int64_t t = 0; t < n; t++) {
+            mhc_collapse(o, residual, first + t, pre + t * MHC_STREAMS, false, wrong);
+            mhc_finish((void *)mhc_at(&tensors[LAYER_INPUT], first + t, 0, MHC_RIGHT), o, hidden,
+                       norm, tensors[WEIGHT].data, dsv4_float(call, "norm_eps", 1e-6f), wrong);
+        }
     }
     return DSV4_OK;
 }

@@ -82,7 +82,7 @@ static void row_of(const void *from, int64_t t, float *x) {
     for (int64_t j = 0; j < streams; j++)
         memcpy(mhc_at(&source->tensors[RESIDUAL], t, j, MHC_RIGHT), row,
                (size_t)embed->shape[1] * sizeof *row);
-    for (int64_t h = 0; h < embed->shape[1]; h++) x[h] = dsv4_bf16_to_f32(row[h]);
+    mhc_load(x, row, embed->shape[1]);
 }
 
 /* The mean of hidden elements is this op's own; a wrong one takes four times as many. */
@@ -101,22 +101,23 @@ static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
     struct mhc_dots dots;
     float *const raw = mhc_dots_open(&dots, call, &tensors[FN], tokens, splits, wrong);
     const struct mhc_mix mix = open_mix(call, splits, hidden, wrong);
-    const int64_t split = tokens * (MHC_MIXES + 1);
     (void)err;
     dots.row = row_of;
     dots.source = &source;
     mhc_dots(&dots);
 #pragma omp parallel for schedule(static)
-    for (int64_t t = 0; t < tokens; t++) {
-        const float *const mixes = raw + t * (MHC_MIXES + 1);
-        float pre[MHC_STREAMS], o[MHC_HIDDEN];
-        mhc_mix(&mix, mixes, split, mixes + MHC_MIXES, split, pre,
-                (void *)mhc_at(&tensors[POST], t, 0, MHC_RIGHT),
-                (void *)mhc_at(&tensors[COMB], t, 0, MHC_RIGHT));
-        mhc_collapse(o, &tensors[RESIDUAL], t, pre, false, MHC_RIGHT);
-        mhc_finish((void *)mhc_at(&tensors[LAYER_INPUT], t, 0, MHC_RIGHT), o, hidden,
-                   mhc_norm_of(call, wrong), tensors[WEIGHT].data,
-                   dsv4_float(call, "norm_eps", 1e-6f), wrong);
+    for (int64_t first = 0; first < tokens; first += MHC_LANES) {
+        const int64_t n = tokens - first < MHC_LANES ? tokens - first : MHC_LANES;
+        float pre[MHC_LANES * MHC_STREAMS], o[MHC_HIDDEN];
+        const struct mhc_mix_rows rows =
+            mhc_rows_of_dots(&dots, first, pre, &tensors[POST], &tensors[COMB]);
+        mhc_mix(&mix, &rows, n);
+        for (int64_t t = 0; t < n; t++) {
+            mhc_collapse(o, &tensors[RESIDUAL], first + t, pre + t * MHC_STREAMS, false, MHC_RIGHT);
+            mhc_finish((void *)mhc_at(&tensors[LAYER_INPUT], first + t, 0, MHC_RIGHT), o, hidden,
+                       mhc_norm_of(call, wrong), tensors[WEIGHT].data,
+                       dsv4_float(call, "norm_eps", 1e-6f), wrong);
+        }
     }
     mhc_dots_close(raw);
     return DSV4_OK;

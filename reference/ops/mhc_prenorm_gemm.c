@@ -67,15 +67,7 @@ struct source {
 
 static void row_of(const void *from, int64_t t, float *x) {
     const struct source *const source = from;
-    const enum mhc_wrong wrong = source->wrong;
-    const int64_t hidden = source->residual->shape[2];
-    for (int64_t j = 0; j < MHC_STREAMS; j++) {
-        const int64_t stream = wrong == MHC_STREAMS_ROTATED ? (j + 1) % MHC_STREAMS : j;
-        const uint16_t *const r = (const void *)mhc_at(source->residual, t, stream, wrong);
-        const float unit = wrong == MHC_STREAM_LOST && j == MHC_STREAMS - 1 ? 0.0f : 1.0f;
-#pragma omp simd
-        for (int64_t h = 0; h < hidden; h++) x[j * hidden + h] = unit * dsv4_bf16_to_f32(r[h]);
-    }
+    mhc_load_streams(x, source->residual, t, source->wrong);
 }
 
 static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {

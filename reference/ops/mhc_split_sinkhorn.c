@@ -56,20 +56,24 @@ static void fill(struct dsv4_case *c) {
 static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
     const enum mhc_wrong wrong = mhc_wrong_of(&dsv4_op_mhc_split_sinkhorn, mutant);
     const dsv4_tensor *const tensors = call->tensors, *const mixes = &tensors[MIXES];
-    const dsv4_tensor *const squares = &tensors[SQUARES];
+    const dsv4_tensor *const squares = &tensors[SQUARES], *const pre = &tensors[PRE];
     const int64_t tokens =
         wrong == MHC_PADDING_WRITTEN ? mixes->shape[1] : dsv4_int(call, "tokens", 0);
     const struct mhc_mix mix = mhc_mix_of(call, &tensors[SCALE], &tensors[BASE], mixes->shape[0],
                                           MHC_STREAMS * dsv4_int(call, "hidden", 0), wrong);
     (void)err;
 #pragma omp parallel for schedule(static)
-    for (int64_t t = 0; t < tokens; t++) {
-        const int64_t stride = wrong == MHC_ROWS_DENSE ? 4 * MHC_MIXES : mixes->stride[1];
-        mhc_mix(&mix, (const void *)((const char *)mixes->data + t * stride), mixes->stride[0] / 4,
-                (const float *)squares->data + t, squares->stride[0] / 4,
-                (void *)mhc_at(&tensors[PRE], t, 0, MHC_RIGHT),
-                (void *)mhc_at(&tensors[POST], t, 0, MHC_RIGHT),
-                (void *)mhc_at(&tensors[COMB], t, 0, MHC_RIGHT));
+    for (int64_t first = 0; first < tokens; first += MHC_LANES) {
+        const int64_t n = tokens - first < MHC_LANES ? tokens - first : MHC_LANES;
+        struct mhc_mix_rows rows =
+            mhc_rows_of_raw(mixes, squares, first, (void *)mhc_at(pre, first, 0, MHC_RIGHT),
+                            &tensors[POST], &tensors[COMB]);
+        rows.pre_token = pre->stride[0];
+        if (wrong == MHC_ROWS_DENSE) {
+            rows.mixes_token = 4 * MHC_MIXES;
+            rows.mixes = (const char *)mixes->data + first * rows.mixes_token;
+        }
+        mhc_mix(&mix, &rows, n);
     }
     return DSV4_OK;
 }

@@ -131,33 +131,53 @@ static int64_t shared_row(int64_t t, int64_t block, enum wrong wrong) {
     return at + m / 128 * 128 + m % 32 * 4 + m % 128 / 32;
 }
 
-static uint32_t byte_of(const uint16_t *x, int n, enum wrong wrong) {
+/* Channels that are quantised at a time: each step for all their groups of 32, so that it vectorises. */
+enum { SPAN = 1024, GROUP = 32, GROUPS = SPAN / GROUP };
+
+static uint32_t greatest(const uint16_t *x, int n) {
     uint16_t most = 0;
 #pragma omp simd reduction(max : most)
     for (int i = 0; i < n; i++) {
         const uint16_t magnitude = x[i] & 0x7FFF;
         most = magnitude > most ? magnitude : most;
     }
-    float amax = dsv4_bf16_to_f32(most);
-    if (amax < 1e-4f && wrong != FLOOR_LOST) amax = 1e-4f;
+    return most;
+}
+
+static inline uint32_t byte_of(uint32_t most, enum wrong wrong) {
+    const float found = dsv4_bf16_to_f32((uint16_t)most);
+    const float amax = found < 1e-4f && wrong != FLOOR_LOST ? 1e-4f : found;
     const float scale = amax / 448.0f;
-    const uint32_t byte = wrong == SCALE_FLOOR ? dsv4_bits(scale) >> 23 : dsv4_e8m0_ceil(scale);
+    const uint32_t up = dsv4_e8m0_ceil(scale), down = dsv4_bits(scale) >> 23;
+    const uint32_t byte = wrong == SCALE_FLOOR ? down : up;
     return byte < 1 ? 1 : byte > 254 ? 254 : byte;
 }
 
-/* 128 channels; returns the packed scale. */
-static int32_t quantise(uint8_t *codes, const uint16_t *x, enum wrong wrong) {
-    uint32_t word = 0;
-    for (int g = 0; g < 4; g++) {
-        const uint32_t byte =
-            wrong == ONE_SCALE ? byte_of(x, 128, wrong) : byte_of(x + 32 * g, 32, wrong);
-        const float inverse = dsv4_from_bits((254u - byte) << 23);
+/* n channels, a multiple of 128. */
+static void quantise(uint8_t *codes, uint32_t *bytes, const uint16_t *x, int64_t n,
+                     enum wrong wrong) {
+    uint32_t most[GROUPS];
+    float scaled[SPAN];
+    for (int64_t g = 0; g < n / GROUP; g++)
+        most[g] =
+            wrong == ONE_SCALE ? greatest(x + g / 4 * 128, 128) : greatest(x + g * GROUP, GROUP);
 #pragma omp simd
-        for (int i = 32 * g; i < 32 * g + 32; i++)
-            codes[i] = dsv4_e4m3fn_from_f32(dsv4_bf16_to_f32(x[i]) * inverse);
-        word |= byte << 8 * (wrong == BYTES_REVERSED ? 3 - g : g);
+    for (int64_t g = 0; g < n / GROUP; g++) bytes[g] = byte_of(most[g], wrong);
+    for (int64_t g = 0; g < n / GROUP; g++) {
+        const float inverse = dsv4_from_bits((254u - bytes[g]) << 23);
+#pragma omp simd
+        for (int64_t i = g * GROUP; i < (g + 1) * GROUP; i++)
+            scaled[i] = dsv4_bf16_to_f32(x[i]) * inverse;
     }
-    return (int32_t)word;
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) codes[i] = dsv4_e4m3fn_from_f32(scaled[i]);
+}
+
+/* The scales of 128 channels. */
+static uint32_t packed(const uint32_t *bytes, enum wrong wrong) {
+    uint32_t word = 0;
+    for (int g = 0; g < 4; g++) word |= bytes[g] << 8 * (wrong == BYTES_REVERSED ? 3 - g : g);
+    return word;
 }
 
 static void route(const dsv4_call *call, int64_t t, bool padding, enum wrong wrong) {
@@ -175,25 +195,32 @@ static void route(const dsv4_call *call, int64_t t, bool padding, enum wrong wro
     }
 }
 
-static void prepare(const dsv4_call *call, int64_t t, enum wrong wrong) {
-    const dsv4_tensor *const x = &call->tensors[X], *const codes = &call->tensors[CODES];
+static void store_scales(const dsv4_call *call, int64_t t, int64_t c, uint32_t word,
+                         enum wrong wrong) {
     const dsv4_tensor *const scales = &call->tensors[SCALES];
     const dsv4_tensor *const shared = &call->tensors[SHARED_SCALES];
+    memcpy((char *)scales->data + t * scales->stride[0] + 4 * c, &word, sizeof word);
+    if (shared->ndim == 0) return;
+    const int64_t r = shared_row(t, dsv4_int(call, "shared_block_m", 0), wrong);
+    if (r < shared->shape[1])
+        memcpy((char *)shared->data + c * shared->stride[0] + 4 * r, &word, sizeof word);
+}
+
+static void prepare(const dsv4_call *call, int64_t t, enum wrong wrong) {
+    const dsv4_tensor *const x = &call->tensors[X], *const codes = &call->tensors[CODES];
     const dsv4_tensor *const padding = &call->tensors[PADDING];
     const bool is_padding = padding->ndim > 0 && ((const uint8_t *)padding->data)[t] != 0;
     const int64_t stride = wrong == ROW_DENSE ? 2 * x->shape[1] : x->stride[0];
     const uint16_t *const row = (const void *)((const char *)x->data + t * stride);
-    const int64_t block = dsv4_int(call, "shared_block_m", 0);
     route(call, t, is_padding, wrong);
     if (is_padding && wrong == PADDING_SKIPPED) return;
-    for (int64_t c = 0; c < scales->shape[1]; c++) {
-        uint8_t *const to = (uint8_t *)codes->data + t * codes->stride[0] + 128 * c;
-        const int32_t word = quantise(to, row + 128 * c, wrong);
-        memcpy((char *)scales->data + t * scales->stride[0] + 4 * c, &word, sizeof word);
-        if (shared->ndim == 0) continue;
-        const int64_t r = shared_row(t, block, wrong);
-        if (r < shared->shape[1])
-            memcpy((char *)shared->data + c * shared->stride[0] + 4 * r, &word, sizeof word);
+    for (int64_t first = 0; first < x->shape[1]; first += SPAN) {
+        const int64_t n = x->shape[1] - first < SPAN ? x->shape[1] - first : SPAN;
+        uint32_t bytes[GROUPS];
+        quantise((uint8_t *)codes->data + t * codes->stride[0] + first, bytes, row + first, n,
+                 wrong);
+        for (int64_t c = 0; c < n / 128; c++)
+            store_scales(call, t, first / 128 + c, packed(bytes + 4 * c, wrong), wrong);
     }
 }
 

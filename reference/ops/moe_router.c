@@ -152,14 +152,14 @@ void moe_router_scores(const struct moe_router *router, float *scores, const flo
     case MOE_MAX_FORM: scores_of(scores, logits, n, MOE_MAX_FORM); break;
     case MOE_NO_THRESHOLD: scores_of(scores, logits, n, MOE_NO_THRESHOLD); break;
     }
-    for (int64_t i = 0; i < n; i++) {
+    for (int64_t i = 0; router->wrong != MOE_RIGHT && i < n; i++) {
         if (router->wrong == MOE_SIGMOID) scores[i] = 1.0f / (1.0f + dsv4_exp(-logits[i]));
         if (router->wrong == MOE_SQRT_LOST) scores[i] = softplus(logits[i], router->softplus);
     }
     if (router->wrong == MOE_SOFTMAX) softmax(scores, logits, n);
-    for (int64_t i = 0; i < n; i++)
-        if (logits[i] != logits[i])
-            scores[i] = router->wrong == MOE_NAN_KEPT ? dsv4_from_bits(DSV4_NAN_BITS) : 0.0f;
+    const float of_nan = router->wrong == MOE_NAN_KEPT ? dsv4_from_bits(DSV4_NAN_BITS) : 0.0f;
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) scores[i] = logits[i] != logits[i] ? of_nan : scores[i];
 }
 
 /* ---- selection ---- */
@@ -192,19 +192,22 @@ static void mask_groups(uint32_t *keys, const float *values, int64_t experts) {
 
 void moe_choose(const struct moe_router *router, int64_t *ids, const float *values) {
     uint32_t keys[MOE_MAX_EXPERTS], last = 0;
-    const int64_t n = router->experts;
-    for (int64_t i = 0; i < n; i++) keys[i] = key_of(values[i]);
+    const int32_t n = (int32_t)router->experts;
+    for (int32_t i = 0; i < n; i++) keys[i] = key_of(values[i]);
     if (router->wrong == MOE_GROUPED) mask_groups(keys, values, n);
     for (int64_t k = 0; k < router->topk; k++) {
         uint32_t most = 0;
-        int64_t best = 0;
+        int32_t best = n;
 #pragma omp simd reduction(max : most)
-        for (int64_t i = 0; i < n; i++) most = keys[i] > most ? keys[i] : most;
+        for (int32_t i = 0; i < n; i++) most = keys[i] > most ? keys[i] : most;
+#pragma omp simd reduction(min : best)
+        for (int32_t i = 0; i < n; i++) {
+            const int32_t found = keys[i] == most ? i : n;
+            best = found < best ? found : best;
+        }
         if (router->wrong == MOE_TIES_HIGHER)
             for (best = n - 1; keys[best] != most; best--) {
             }
-        else
-            while (keys[best] != most) best++;
         ids[k] = best;
         last = most;
         keys[best] = 0;

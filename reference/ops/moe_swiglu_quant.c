@@ -124,26 +124,35 @@ static uint8_t byte_of(const struct quant *q, float amax) {
     return q->activation.wrong == MOE_ACT_SCALE_FLOOR ? (uint8_t)(dsv4_bits(s) >> 23) : byte;
 }
 
-static void store_group(const struct quant *q, const dsv4_call *call, int64_t t, int64_t g,
-                        const float *x, float amax) {
-    const dsv4_tensor *const codes = &call->tensors[CODES], *const scales = &call->tensors[SCALES];
+/* The scale of group g, and x times what it divides by. */
+static void scale_group(const struct quant *q, const dsv4_call *call, int64_t t, int64_t g,
+                        float *x, float amax) {
+    const dsv4_tensor *const scales = &call->tensors[SCALES];
     const uint8_t byte = byte_of(q, amax);
     const float inverse = dsv4_from_bits((254u - byte) << 23), scale = dsv4_e8m0_to_f32(byte);
+    char *const row = (char *)scales->data + t * scales->stride[0];
+#pragma omp simd
+    for (int64_t i = 0; i < q->group; i++) x[i] *= inverse;
+    if (q->recipe == DSPARK)
+        ((float *)(void *)row)[g] = scale;
+    else
+        ((uint8_t *)row)[g] = byte;
+}
+
+/* 128 columns from `first` on. */
+static void store_codes(const struct quant *q, const dsv4_call *call, int64_t t, int64_t first,
+                        const float *x) {
+    const dsv4_tensor *const codes = &call->tensors[CODES];
     const bool late = q->activation.wrong == MOE_ACT_WEIGHT_LATE && q->activation.weights != NULL;
     const float weight = late ? q->activation.weights[t] : 1.0f;
-    uint8_t *const to = (uint8_t *)codes->data + t * codes->stride[0] + g * q->group;
-    uint8_t *const scale_row = (uint8_t *)scales->data + t * scales->stride[0];
+    uint8_t *const to = (uint8_t *)codes->data + t * codes->stride[0] + first;
     if (q->fp8 == DSV4_OCP)
 #pragma omp simd
-        for (int64_t i = 0; i < q->group; i++) to[i] = dsv4_fp8_from_f32(x[i] * inverse, DSV4_OCP);
+        for (int i = 0; i < 128; i++) to[i] = dsv4_fp8_from_f32(x[i], DSV4_OCP);
     else
-        for (int64_t i = 0; i < q->group; i++) to[i] = dsv4_fp8_from_f32(x[i] * inverse, q->fp8);
-    for (int64_t i = 0; late && i < q->group; i++)
+        for (int i = 0; i < 128; i++) to[i] = dsv4_fp8_from_f32(x[i], q->fp8);
+    for (int i = 0; late && i < 128; i++)
         to[i] = dsv4_fp8_from_f32(dsv4_fp8_to_f32(to[i], q->fp8) * weight, q->fp8);
-    if (q->recipe == DSPARK)
-        ((float *)(void *)scale_row)[g] = scale;
-    else
-        scale_row[g] = byte;
 }
 
 static void quantise_row(const struct quant *q, const dsv4_call *call, int64_t t) {
@@ -163,8 +172,9 @@ static void quantise_row(const struct quant *q, const dsv4_call *call, int64_t t
         for (int64_t i = 0; i < 128; i += q->group) {
             const int64_t seen = wrong == MOE_ACT_GROUP_START ? q->group / 4 : q->group;
             const float amax = wrong == MOE_ACT_GROUP_WHOLE ? whole : amax_of(x + i, seen);
-            store_group(q, call, t, (first + i) / q->group, x + i, amax);
+            scale_group(q, call, t, (first + i) / q->group, x + i, amax);
         }
+        store_codes(q, call, t, first, x);
     }
 }
 

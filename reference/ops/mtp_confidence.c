@@ -11,11 +11,13 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "../memory.h"
 #include "../num/exp.h"
+#include "../num/turn.h"
 #include "mtp_rows.h"
 
 enum { HIDDEN, EMBED, WEIGHT, OUT };
-enum { BLOCK = 128, MAX_WIDTH = 8192 + 1024 };
+enum { BLOCK = DSV4_TURN_MOST, ROWS = DSV4_TURN_ROWS, MAX_WIDTH = 8192 + 1024 };
 enum wrong {
     RIGHT,
     EMBED_LOST,
@@ -92,21 +94,31 @@ static void fill(struct dsv4_case *c) {
 
 const struct dsv4_op dsv4_op_mtp_confidence;
 
-/* Sums of eight whole blocks side by side, so that their chains overlap. */
-static float dot(const float *x, const float *w, int64_t n) {
-    enum { SIDE = 8 };
-    float total = 0.0f;
-    int64_t first = 0;
-    for (; first + SIDE * BLOCK <= n; first += SIDE * BLOCK) {
-        float sums[SIDE] = {0};
-        for (int64_t k = 0; k < BLOCK; k++)
-            for (int i = 0; i < SIDE; i++) {
-                const int64_t at = first + i * BLOCK + k;
-                sums[i] = fmaf(x[at], w[at], sums[i]);
-            }
-        for (int i = 0; i < SIDE; i++) total = first == 0 && i == 0 ? sums[i] : total + sums[i];
+static void block_sums(float *restrict sums, const float *restrict columns, const float *restrict w,
+                       int64_t n) {
+    float chains[ROWS] = {0};
+    for (int64_t k = 0; k < n; k++)
+#pragma omp simd
+        for (int t = 0; t < ROWS; t++) chains[t] = fmaf(columns[k * ROWS + t], w[k], chains[t]);
+    for (int t = 0; t < ROWS; t++) sums[t] = chains[t];
+}
+
+/* Of ROWS rows that lie MAX_WIDTH apart, side by side. */
+static void dots(float *total, const float *x, const float *w, int64_t n) {
+    float columns[BLOCK * ROWS];
+    for (int64_t first = 0; first < n; first += BLOCK) {
+        const int64_t size = n - first < BLOCK ? n - first : BLOCK;
+        float sums[ROWS];
+        dsv4_turn(columns, x + first, MAX_WIDTH, size);
+        block_sums(sums, columns, w + first, size);
+        for (int t = 0; t < ROWS; t++) total[t] = first == 0 ? sums[t] : total[t] + sums[t];
     }
-    for (; first < n; first += BLOCK) {
+}
+
+/* Of one row, where others are wrong. */
+static float dot(const float *x, const float *w, int64_t n) {
+    float total = 0.0f;
+    for (int64_t first = 0; first < n; first += BLOCK) {
         float sum = 0.0f;
         for (int64_t k = first; k < n && k < first + BLOCK; k++) sum = fmaf(x[k], w[k], sum);
         total = first == 0 ? sum : total + sum;
@@ -126,37 +138,58 @@ static float dot_wrong(const float *x, const float *w, int64_t width, int64_t n,
         }
         return total;
     }
-    for (int64_t k = 0; wrong == ONE_RUN && k < n; k++) sum = fmaf(x[k], w[k], sum);
-    return wrong == ONE_RUN ? sum : dot(x, w, n);
+    for (int64_t k = 0; k < n; k++) sum = fmaf(x[k], w[k], sum);
+    return sum;
 }
 
-static float confidence(const float *x, const float *w, int64_t width, int64_t n,
-                        enum wrong wrong) {
-    float y = wrong == RIGHT ? dot(x, w, n) : dot_wrong(x, w, width, n, wrong);
+static bool sums_otherwise(enum wrong wrong) {
+    return wrong == EMBED_LOST || wrong == PARTS || wrong == PRODUCTS || wrong == ONE_RUN;
+}
+
+static float confidence(float y, enum wrong wrong) {
     if (wrong == SIGMOID_LOST) return y;
     if (wrong == NEGATED) y = -y;
     if (wrong == ROUNDED) y = dsv4_bf16_to_f32(dsv4_bf16_from_f32(y));
     return 1.0f / (1.0f + dsv4_exp(-y));
 }
 
-static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
+/* Rows first .. first + ROWS - 1; x has room for them and is 0 where none is. */
+static void tile(const dsv4_call *call, const float *weight, float *x, int64_t first,
+                 enum wrong wrong) {
     const dsv4_tensor *const hidden = &call->tensors[HIDDEN], *const embed = &call->tensors[EMBED];
-    const enum wrong wrong =
-        mutant > 0 ? (enum wrong)dsv4_op_mtp_confidence.mutants[mutant - 1].id : RIGHT;
+    const int64_t left = hidden->shape[0] - first, rows = left < ROWS ? left : ROWS;
     const int64_t width = hidden->shape[1], n = width + embed->shape[1];
     const int64_t stride = wrong == DENSE ? width * 2 : hidden->stride[0];
     const int64_t at = wrong == EMBED_FIRST ? embed->shape[1] : 0;
+    float total[ROWS] = {0};
+    for (int64_t t = 0; t < rows; t++) {
+        float *const row = x + t * MAX_WIDTH;
+        kv_load_bf16(row + at, (const char *)hidden->data + (first + t) * stride, (int)width);
+        kv_load_bf16(row + (at > 0 ? 0 : width),
+                     (const char *)embed->data + (first + t) * embed->stride[0], (int)(n - width));
+    }
+    if (sums_otherwise(wrong))
+        for (int64_t t = 0; t < rows; t++)
+            total[t] = dot_wrong(x + t * MAX_WIDTH, weight, width, n, wrong);
+    else
+        dots(total, x, weight, n);
+    for (int64_t t = 0; t < rows; t++)
+        ((float *)call->tensors[OUT].data)[first + t] = confidence(total[t], wrong);
+}
+
+static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
+    const enum wrong wrong =
+        mutant > 0 ? (enum wrong)dsv4_op_mtp_confidence.mutants[mutant - 1].id : RIGHT;
     float weight[MAX_WIDTH];
     (void)err;
     kv_load_weight(weight, &call->tensors[WEIGHT]);
-#pragma omp parallel for schedule(static)
-    for (int64_t t = 0; t < hidden->shape[0]; t++) {
-        float x[MAX_WIDTH];
-        x[0] = 0.0f; /* for compilers that do not see that n > 0 */
-        kv_load_bf16(x + at, (const char *)hidden->data + t * stride, (int)width);
-        kv_load_bf16(x + (at > 0 ? 0 : width), (const char *)embed->data + t * embed->stride[0],
-                     (int)(n - width));
-        ((float *)call->tensors[OUT].data)[t] = confidence(x, weight, width, n, wrong);
+#pragma omp parallel
+    {
+        float *const x = dsv4_alloc(ROWS * MAX_WIDTH * sizeof *x);
+#pragma omp for schedule(static)
+        for (int64_t first = 0; first < call->tensors[HIDDEN].shape[0]; first += ROWS)
+            tile(call, weight, x, first, wrong);
+        dsv4_free(x);
     }
     return DSV4_OK;
 }

@@ -13,6 +13,7 @@
 #include <stdio.h>
 
 #include "../memory.h"
+#include "../num/turn.h"
 #include "mtp_rows.h"
 
 enum { PREV, W1, W2, BASE, OUT };
@@ -150,13 +151,14 @@ static void load(float *to, const dsv4_tensor *w, int64_t row, int64_t rank) {
 /* Sums of one block of the rank: TILE tokens of the vocabulary by AT_ONCE rows. */
 static void block_sums(float sums[AT_ONCE][TILE], const float *w, const float *const *embed,
                        int64_t first, int64_t n) {
-    for (int i = 0; i < AT_ONCE; i++)
-        for (int l = 0; l < TILE; l++) sums[i][l] = 0.0f;
+    float chains[AT_ONCE][TILE] = {{0}}; /* whose address nobody has: they stay in registers */
     for (int64_t k = first; k < first + n; k++)
         for (int i = 0; i < AT_ONCE; i++)
 #pragma omp simd
             for (int l = 0; l < TILE; l++)
-                sums[i][l] = fmaf(w[k * TILE + l], embed[i][k], sums[i][l]);
+                chains[i][l] = fmaf(w[k * TILE + l], embed[i][k], chains[i][l]);
+    for (int i = 0; i < AT_ONCE; i++)
+        for (int l = 0; l < TILE; l++) sums[i][l] = chains[i][l];
 }
 
 static void tile_rows(const struct bias *b, const float *w, int64_t v0, int64_t n, int64_t t0) {
@@ -182,11 +184,15 @@ static void tile_rows(const struct bias *b, const float *w, int64_t v0, int64_t 
 /* TILE tokens of the vocabulary, rank by rank. */
 static void tile(const struct bias *b, int64_t v0) {
     const int64_t n = b->vocab - v0 < TILE ? b->vocab - v0 : TILE;
-    float row[MAX_RANK], w[MAX_RANK * TILE];
-    row[0] = 0.0f; /* for compilers that do not see that rank > 0 */
-    for (int64_t l = 0; l < TILE; l++) {
-        load(row, b->w2, v0 + (l < n ? l : n - 1), b->rank);
-        for (int64_t k = 0; k < b->rank; k++) w[k * TILE + l] = row[k];
+    float rows[DSV4_TURN_ROWS * MAX_RANK], w[MAX_RANK * TILE];
+    w[0] = 0.0f; /* for compilers that do not see that rank > 0 */
+    for (int64_t l = 0; l < TILE; l += DSV4_TURN_ROWS) {
+        for (int64_t t = 0; t < DSV4_TURN_ROWS; t++)
+            load(rows + t * MAX_RANK, b->w2, v0 + (l + t < n ? l + t : n - 1), b->rank);
+        for (int64_t first = 0; first < b->rank; first += BLOCK) {
+            const int64_t size = b->rank - first < BLOCK ? b->rank - first : BLOCK;
+            dsv4_turn_into(w + first * TILE + l, TILE, rows + first, MAX_RANK, size);
+        }
     }
     for (int64_t t = 0; t < b->out->shape[0]; t += AT_ONCE) tile_rows(b, w, v0, n, t);
 }

@@ -20,11 +20,7 @@ static const struct dsv4_param_def params[] = {
                     "whose quotient: amax * fl(1/M), or amax / M"),
     QUANT_FP8_PARAM,
     DSV4_PARAM_NAME("scale_layout", DIALECT, "bytes", "bytes f32_row", "e8m0 or f32"),
-    DSV4_PARAM_INT("rows", INPUT, 130, 0, 1 << 24, "N: rows"),
-    DSV4_PARAM_INT("columns", INPUT, 256, 1, 65536, "K: columns"),
-    QUANT_INPUT_PARAM,
-    QUANT_VIEW_PARAM,
-    QUANT_VALUES_PARAM,
+    QUANT_ROWS_PARAMS(130, 256, 1),
 };
 
 static const struct dsv4_slot slots[] = {
@@ -36,19 +32,11 @@ static const struct dsv4_slot slots[] = {
 static const struct dsv4_mutant mutants[] = {
     QUANT_MUTANTS_OF_SCALE,
     QUANT_MUTANTS_OF_FP8,
-    {"scale-inverted",    "2^(127 - byte) stored; the scale is what codes are multiplied by",
-      QUANT_SCALE_INVERTED                                                                                            },
-    {"scale-unrounded",   "fp32 scale left as it comes; it is rounded up to a power of two",
-      QUANT_SCALE_UNROUNDED                                                                                           },
-    {"floor-lost",        "no floor: a block of zeros gets byte 0",                           QUANT_FLOOR_LOST       },
-    {"floor-on-scale",    "the floor put on the scale; it belongs on amax",                   QUANT_FLOOR_ON_SCALE   },
-    {"amax-of-row",       "amax over one row of the block",                                   QUANT_AMAX_OF_ROW      },
-    {"amax-of-column",    "amax over one column of the block",                                QUANT_AMAX_OF_COLUMN   },
-    {"amax-of-neighbour", "scale of the block to the left",                                   QUANT_AMAX_OF_NEIGHBOUR},
-    {"edge-lost",         "blocks at the edge that are not whole take no part in amax",       QUANT_TAIL_LOST        },
-    {"rows-dense",        "rows taken as contiguous; they have a stride",                     QUANT_ROWS_DENSE       },
-    {"scales-transposed", "scales column by column of blocks; they go row by row",
-      QUANT_SCALES_TRANSPOSED                                                                                         },
+    QUANT_MUTANTS_OF_GROUPS,
+    QUANT_MUTANTS_OF_FP8_SCALE,
+    {"amax-of-row",    "amax over one row of the block",                             QUANT_AMAX_OF_ROW   },
+    {"amax-of-column", "amax over one column of the block",                          QUANT_AMAX_OF_COLUMN},
+    {"edge-lost",      "blocks at the edge that are not whole take no part in amax", QUANT_TAIL_LOST     },
 };
 
 static int shape(struct dsv4_case *c, struct dsv4_err *err) {
@@ -68,11 +56,18 @@ struct block {
     int64_t row, column, rows, columns;
 };
 
+/* The block at a row and column: less than 128 x 128 at the edges. */
+static struct block block_at(const dsv4_tensor *w, int64_t row, int64_t column) {
+    const struct block b = {row, column, quant_min(QUANT_BLOCK, w->shape[0] - row),
+                            quant_min(QUANT_BLOCK, w->shape[1] - column)};
+    return b;
+}
+
 static float part_amax(const dsv4_tensor *w, const struct block *b, enum quant_wrong wrong) {
     float most = 0.0f;
     for (int64_t i = 0; i < b->rows; i++) {
-        float values[QUANT_BLOCK];
-        quant_load(values, w, b->row + i, b->column, b->columns, wrong);
+        float room[QUANT_BLOCK];
+        const float *const values = quant_load(room, w, b->row + i, b->column, b->columns, wrong);
         const float one = quant_amax(values, b->columns, wrong);
         most = one > most ? one : most;
     }
@@ -91,20 +86,43 @@ static float block_amax(const dsv4_tensor *w, const struct block *b, enum quant_
     return part_amax(w, &of, wrong);
 }
 
-static void make_block(const struct quant_rule *rule, const dsv4_call *call,
-                       const struct quant_scales *scales, int64_t i, int64_t j) {
-    const dsv4_tensor *const w = &call->tensors[W], *const q = &call->tensors[Q];
-    const struct block b = {i * QUANT_BLOCK, j * QUANT_BLOCK,
-                            quant_min(QUANT_BLOCK, w->shape[0] - i * QUANT_BLOCK),
-                            quant_min(QUANT_BLOCK, w->shape[1] - j * QUANT_BLOCK)};
-    const struct quant_scale scale = quant_scale_of(rule, block_amax(w, &b, rule->wrong));
-    for (int64_t r = 0; r < b.rows; r++) {
-        float values[QUANT_BLOCK];
-        quant_load(values, w, b.row + r, b.column, b.columns, rule->wrong);
-        quant_codes(rule, (uint8_t *)q->data + (b.row + r) * q->stride[0] + b.column, values,
-                    b.columns, scale.factor);
+/* amax, 0 before, of every block of 128 rows from `row` on. Memory is read row by row. */
+static void blocks_amaxes(float *amaxes, const dsv4_tensor *w, int64_t row,
+                          enum quant_wrong wrong) {
+    const int64_t columns = w->shape[1], end = quant_min(row + QUANT_BLOCK, w->shape[0]);
+    for (int64_t j = 0; wrong != QUANT_RIGHT && j * QUANT_BLOCK < columns; j++) {
+        const struct block b = block_at(w, row, j * QUANT_BLOCK);
+        amaxes[j] = block_amax(w, &b, wrong);
     }
-    quant_put_scale(scales, i, j, &scale);
+    for (int64_t r = row; wrong == QUANT_RIGHT && r < end; r++)
+        for (int64_t first = 0; first < columns; first += QUANT_SPAN) {
+            const int64_t n = quant_min(QUANT_SPAN, columns - first);
+            float room[QUANT_SPAN], own[QUANT_SPAN / QUANT_BLOCK];
+            float *const most = amaxes + first / QUANT_BLOCK;
+            const float *const values = quant_load(room, w, r, first, n, wrong);
+            quant_amaxes(own, values, n, QUANT_BLOCK, wrong);
+            for (int64_t j = 0; j < quant_ceil(n, QUANT_BLOCK); j++)
+                most[j] = own[j] > most[j] ? own[j] : most[j];
+        }
+}
+
+static void make_blocks(const struct quant_rule *rule, const dsv4_call *call,
+                        const struct quant_scales *scales, int64_t row) {
+    const dsv4_tensor *const w = &call->tensors[W], *const q = &call->tensors[Q];
+    const int64_t columns = w->shape[1], end = quant_min(row + QUANT_BLOCK, w->shape[0]);
+    float amaxes[QUANT_MOST_COLUMNS / QUANT_BLOCK] = {0};
+    struct quant_scale of[QUANT_MOST_COLUMNS / QUANT_BLOCK];
+    blocks_amaxes(amaxes, w, row, rule->wrong);
+    quant_scales_of(rule, of, amaxes, scales->groups);
+    for (int64_t r = row; r < end; r++)
+        for (int64_t first = 0; first < columns; first += QUANT_SPAN) {
+            const int64_t n = quant_min(QUANT_SPAN, columns - first);
+            float room[QUANT_SPAN];
+            const float *const values = quant_load(room, w, r, first, n, rule->wrong);
+            quant_apply(room, values, n, QUANT_BLOCK, of + first / QUANT_BLOCK);
+            quant_codes(rule, (uint8_t *)q->data + r * q->stride[0] + first, room, n);
+        }
+    quant_put_scales(scales, row / QUANT_BLOCK, 0, of, scales->groups);
 }
 
 const struct dsv4_op dsv4_op_quant_block_fp8;
@@ -112,13 +130,13 @@ const struct dsv4_op dsv4_op_quant_block_fp8;
 static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
     const enum quant_wrong wrong = quant_wrong_of(&dsv4_op_quant_block_fp8, mutant);
     const struct quant_rule rule = quant_rule_of(call, wrong);
-    const dsv4_tensor *const to = &call->tensors[SCALES];
+    const dsv4_tensor *const w = &call->tensors[W], *const to = &call->tensors[SCALES];
     const struct quant_scales scales = {
         quant_layout_of(call), to->data, to->stride[0], to->shape[0], to->shape[1], false, wrong};
     (void)err;
 #pragma omp parallel for schedule(static)
-    for (int64_t i = 0; i < to->shape[0]; i++)
-        for (int64_t j = 0; j < to->shape[1]; j++) make_block(&rule, call, &scales, i, j);
+    for (int64_t row = 0; row < w->shape[0]; row += QUANT_BLOCK)
+        make_blocks(&rule, call, &scales, row);
     return DSV4_OK;
 }
 
@@ -131,9 +149,7 @@ static void trace(const struct dsv4_case *c, size_t slot, int64_t offset, char *
     } else {
         j /= dsv4_dtype_bytes(out->dtype);
     }
-    const struct block b = {i * QUANT_BLOCK, j * QUANT_BLOCK,
-                            quant_min(QUANT_BLOCK, w->shape[0] - i * QUANT_BLOCK),
-                            quant_min(QUANT_BLOCK, w->shape[1] - j * QUANT_BLOCK)};
+    const struct block b = block_at(w, i * QUANT_BLOCK, j * QUANT_BLOCK);
     const float amax = part_amax(w, &b, QUANT_RIGHT);
     snprintf(line, size, "block %lld, %lld of w: amax %.9g (0x%08x)", (long long)i, (long long)j,
              (double)amax, dsv4_bits(amax));

@@ -13,7 +13,9 @@
 #include "../num/fp8.h"
 #include "../op.h"
 
-enum { QUANT_MAX_GROUP = 128, QUANT_BLOCK = 128, QUANT_MN_ALIGN = 4 };
+/* QUANT_SPAN: columns of a row that are quantised at a time, whole groups. */
+enum { QUANT_MAX_GROUP = 128, QUANT_BLOCK = 128, QUANT_MN_ALIGN = 4, QUANT_SPAN = 2048 };
+enum { QUANT_SPAN_GROUPS = QUANT_SPAN / 32, QUANT_MOST_COLUMNS = 65536 };
 
 /* The ways in which ports of this family go wrong; each op's table picks those that it can have. */
 enum quant_wrong {
@@ -110,6 +112,41 @@ enum quant_wrong {
             QUANT_ZERO_UNSIGNED                                                                    \
     }
 
+/* Of scales that lie beside rows of codes. */
+#define QUANT_MUTANTS_OF_GROUPS                                                                    \
+    {"floor-lost", "no floor: a group, or block, of zeros gets byte 0", QUANT_FLOOR_LOST},         \
+        {"amax-of-neighbour", "scale of the group, or block, before this one",                     \
+         QUANT_AMAX_OF_NEIGHBOUR},                                                                 \
+        {"rows-dense", "rows taken as contiguous; they have a stride", QUANT_ROWS_DENSE}, {        \
+        "scales-transposed", "scales row by row where they lie column by column, or the reverse",  \
+            QUANT_SCALES_TRANSPOSED                                                                \
+    }
+
+#define QUANT_MUTANTS_OF_FP8_SCALE                                                                 \
+    {"scale-inverted", "2^(127 - byte) stored; the scale is what codes are multiplied by",         \
+     QUANT_SCALE_INVERTED},                                                                        \
+        {"scale-unrounded", "fp32 scale left as it comes; it is rounded up to a power of two",     \
+         QUANT_SCALE_UNROUNDED},                                                                   \
+    {                                                                                              \
+        "floor-on-scale", "the floor put on the scale; it belongs on amax", QUANT_FLOOR_ON_SCALE   \
+    }
+
+/* Of QUANT_LAYOUT_PARAM. */
+#define QUANT_MUTANTS_OF_LAYOUT                                                                    \
+    {"pad-rows", "padding rows left as they were, or cleared where nobody owns them",              \
+     QUANT_PAD_ROWS},                                                                              \
+        {"pad-bytes", "bytes of groups behind the last left as they were; they are zero",          \
+         QUANT_PAD_BYTES},                                                                         \
+    {                                                                                              \
+        "packed-big-endian", "the first group's byte is the highest; it is the lowest",            \
+            QUANT_BIG_ENDIAN                                                                       \
+    }
+
+/* The shape and the values of what is quantised. */
+#define QUANT_ROWS_PARAMS(rows, columns, least_columns)                                            \
+    DSV4_PARAM_INT("rows", INPUT, rows, 0, 1 << 24, "rows"),                                       \
+        DSV4_PARAM_INT("columns", INPUT, columns, least_columns, QUANT_MOST_COLUMNS, "columns"),   \
+        QUANT_INPUT_PARAM, QUANT_VIEW_PARAM, QUANT_VALUES_PARAM
 #define QUANT_INPUT_PARAM DSV4_PARAM_NAME("input", INPUT, "bf16", "bf16 f32", "what is quantised")
 #define QUANT_FP8_PARAM                                                                            \
     DSV4_PARAM_NAME("fp8", DIALECT, "ocp", "ocp fnuz224 fnuz240",                                  \
@@ -148,18 +185,24 @@ struct quant_rule {
 };
 
 struct quant_scale {
-    uint8_t byte;
+    uint32_t byte;
     float factor, unrounded;
 };
 
 enum dsv4_fp8 quant_fp8_of(const dsv4_call *call);
 struct quant_rule quant_rule_of(const dsv4_call *call, enum quant_wrong wrong);
-struct quant_scale quant_scale_of(const struct quant_rule *rule, float amax);
 enum quant_wrong quant_wrong_of(const struct dsv4_op *op, int mutant);
 
 float quant_amax(const float *x, int64_t n, enum quant_wrong wrong);
-void quant_codes(const struct quant_rule *rule, uint8_t *codes, const float *x, int64_t n,
-                 float factor);
+/* A span's groups, the last of which may be shorter. Each step for all of them before the next one, so that no group waits
+ * for another's scale. */
+void quant_amaxes(float *amaxes, const float *x, int64_t n, int64_t group, enum quant_wrong wrong);
+void quant_scales_of(const struct quant_rule *of, struct quant_scale *scales, const float *amaxes,
+                     int64_t n);
+/* y = x times its group's factor. */
+void quant_apply(float *y, const float *x, int64_t n, int64_t group,
+                 const struct quant_scale *scales);
+void quant_codes(const struct quant_rule *rule, uint8_t *codes, const float *x, int64_t n);
 
 /* ---- inputs ---- */
 
@@ -170,9 +213,9 @@ void quant_widen(struct dsv4_case *c, size_t slot);
 void quant_fill(const struct dsv4_case *c, size_t slot, int64_t group, float most);
 float quant_case_most(const struct dsv4_case *c);
 
-/* n elements of a row, from column `first` on, as fp32. */
-void quant_load(float *x, const dsv4_tensor *t, int64_t row, int64_t first, int64_t n,
-                enum quant_wrong wrong);
+/* n elements of a row, from column `first` on, as fp32: in `room`, or where they lie. */
+const float *quant_load(float *room, const dsv4_tensor *t, int64_t row, int64_t first, int64_t n,
+                        enum quant_wrong wrong);
 
 /* "x[209, 320..383]: amax 3.515625 (0x40610000) at column 331" */
 void quant_trace_group(const struct dsv4_case *c, size_t slot, int64_t row, int64_t first,
@@ -197,8 +240,9 @@ struct quant_scales {
 
 enum quant_layout quant_layout_of(const dsv4_call *call);
 void quant_shape_scales(struct dsv4_case *c, size_t slot, int64_t rows, int64_t groups);
-void quant_put_scale(const struct quant_scales *scales, int64_t row, int64_t group,
-                     const struct quant_scale *scale);
+/* Those of n groups from `first` on. */
+void quant_put_scales(const struct quant_scales *scales, int64_t row, int64_t first,
+                      const struct quant_scale *of, int64_t n);
 void quant_pad_scales(const struct quant_scales *scales);
 /* Row and group of a byte of the scales; the group may lie behind the last. */
 void quant_case_scale_at(const struct dsv4_case *c, size_t slot, int64_t offset, int64_t *row,

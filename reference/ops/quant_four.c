@@ -36,17 +36,16 @@ static uint8_t wrong_code(float x, bool strict, enum quant_wrong wrong) {
     return code;
 }
 
-void quant_fours(uint8_t *codes, const float *x, int64_t n, float factor, bool strict,
-                 enum quant_wrong wrong) {
-    uint8_t nibbles[QUANT_MAX_GROUP];
+void quant_fours(uint8_t *codes, const float *x, int64_t n, bool strict, enum quant_wrong wrong) {
+    uint8_t nibbles[QUANT_SPAN];
     if (wrong != QUANT_RIGHT) {
-        for (int64_t i = 0; i < n; i++) nibbles[i] = wrong_code(x[i] * factor, strict, wrong);
+        for (int64_t i = 0; i < n; i++) nibbles[i] = wrong_code(x[i], strict, wrong);
     } else if (strict) {
 #pragma omp simd
-        for (int64_t i = 0; i < n; i++) nibbles[i] = strict_code(x[i] * factor);
+        for (int64_t i = 0; i < n; i++) nibbles[i] = strict_code(x[i]);
     } else {
 #pragma omp simd
-        for (int64_t i = 0; i < n; i++) nibbles[i] = dsv4_e2m1_from_f32(x[i] * factor);
+        for (int64_t i = 0; i < n; i++) nibbles[i] = dsv4_e2m1_from_f32(x[i]);
     }
     const int low = wrong == QUANT_NIBBLES_SWAPPED ? 4 : 0, high = 4 - low;
 #pragma omp simd

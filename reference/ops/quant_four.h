@@ -8,8 +8,7 @@
 /* Ties go down, and what becomes zero is +0. */
 uint8_t quant_e2m1_strict(float x);
 
-/* n (even) columns of x times `factor`, the even one in the low nibble. */
-void quant_fours(uint8_t *codes, const float *x, int64_t n, float factor, bool strict,
-                 enum quant_wrong wrong);
+/* n (even) columns of x, at most QUANT_SPAN; the even one in the low nibble. */
+void quant_fours(uint8_t *codes, const float *x, int64_t n, bool strict, enum quant_wrong wrong);
 
 #endif

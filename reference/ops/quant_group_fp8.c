@@ -41,11 +41,7 @@ static const struct dsv4_param_def params[] = {
     QUANT_FP8_PARAM,
     QUANT_LAYOUT_PARAM,
     DSV4_PARAM_INT("group", CALL, 128, 32, 128, "columns of a group: 32, 64 or 128"),
-    DSV4_PARAM_INT("rows", INPUT, 5, 0, 1 << 24, "M: rows"),
-    DSV4_PARAM_INT("columns", INPUT, 512, 1, 65536, "K: columns"),
-    QUANT_INPUT_PARAM,
-    QUANT_VIEW_PARAM,
-    QUANT_VALUES_PARAM,
+    QUANT_ROWS_PARAMS(5, 512, 1),
 };
 
 static const struct dsv4_slot slots[] = {
@@ -57,29 +53,16 @@ static const struct dsv4_slot slots[] = {
 static const struct dsv4_mutant mutants[] = {
     QUANT_MUTANTS_OF_SCALE,
     QUANT_MUTANTS_OF_FP8,
-    {"scale-inverted",    "2^(127 - byte) stored; the scale is what codes are multiplied by",
-      QUANT_SCALE_INVERTED                                                                                             },
-    {"scale-unrounded",   "fp32 scale left as it comes; it is rounded up to a power of two",
-      QUANT_SCALE_UNROUNDED                                                                                            },
-    {"floor-lost",        "no floor: a group of zeros gets byte 0",                            QUANT_FLOOR_LOST       },
-    {"floor-raised",      "1e-4 is the floor of some recipes, not of all",                     QUANT_FLOOR_RAISED     },
-    {"floor-on-scale",    "the floor put on the scale; it belongs on amax",                    QUANT_FLOOR_ON_SCALE   },
-    {"amax-of-row",       "one amax for the whole row; each group has its own",                QUANT_AMAX_OF_ROW      },
-    {"amax-of-column",    "amax over rows of one column's group; it is over columns",
-      QUANT_AMAX_OF_COLUMN                                                                                             },
-    {"amax-of-neighbour", "scale of the group before this one",                                QUANT_AMAX_OF_NEIGHBOUR},
-    {"group-of-128",      "groups of 128 whatever the call says",                              QUANT_GROUP_OF_128     },
-    {"tail-lost",         "a last group that is not whole takes no part in amax",              QUANT_TAIL_LOST        },
-    {"rows-dense",        "rows taken as contiguous; they have a stride",                      QUANT_ROWS_DENSE       },
-    {"scales-transposed", "scales row by row where they lie group by group, or the reverse",
-      QUANT_SCALES_TRANSPOSED                                                                                          },
-    {"scales-unpadded",   "MN-major arrays M apart; they are M up to 4 apart",                 QUANT_SCALES_UNPADDED  },
-    {"pad-rows",          "padding rows left as they were, or cleared where nobody owns them",
-      QUANT_PAD_ROWS                                                                                                   },
-    {"pad-bytes",         "bytes of groups behind the last left as they were; they are zero",
-      QUANT_PAD_BYTES                                                                                                  },
-    {"packed-big-endian", "the first group's byte is the highest; it is the lowest",
-      QUANT_BIG_ENDIAN                                                                                                 },
+    QUANT_MUTANTS_OF_GROUPS,
+    QUANT_MUTANTS_OF_FP8_SCALE,
+    QUANT_MUTANTS_OF_LAYOUT,
+    {"floor-raised",    "1e-4 is the floor of some recipes, not of all",            QUANT_FLOOR_RAISED   },
+    {"amax-of-row",     "one amax for the whole row; each group has its own",       QUANT_AMAX_OF_ROW    },
+    {"amax-of-column",  "amax over rows of one column's group; it is over columns",
+      QUANT_AMAX_OF_COLUMN                                                                                },
+    {"group-of-128",    "groups of 128 whatever the call says",                     QUANT_GROUP_OF_128   },
+    {"tail-lost",       "a last group that is not whole takes no part in amax",     QUANT_TAIL_LOST      },
+    {"scales-unpadded", "MN-major arrays M apart; they are M up to 4 apart",        QUANT_SCALES_UNPADDED},
 };
 
 static int shape(struct dsv4_case *c, struct dsv4_err *err) {
@@ -98,18 +81,18 @@ static void fill(struct dsv4_case *c) {
     quant_fill(c, X, dsv4_case_int(c, "group"), quant_case_most(c));
 }
 
-/* amax by a wrong rule; `group` columns from `first` on, n of them in the row. */
-static float wrong_amax(const dsv4_tensor *x, int64_t row, int64_t first, int64_t n, int64_t group,
-                        const float *loaded, enum quant_wrong wrong) {
-    float values[QUANT_MAX_GROUP], most = 0.0f;
+/* amax by a wrong rule, of up to `group` columns from `first` on; `own` if the rule does not say otherwise. */
+static float wrong_amax(const dsv4_tensor *x, int64_t row, int64_t first, float own, int64_t group,
+                        enum quant_wrong wrong) {
+    float room[QUANT_MAX_GROUP], most = 0.0f;
     const int64_t columns = x->shape[1];
-    if (wrong == QUANT_TAIL_LOST && n < group) return 0.0f;
+    if (wrong == QUANT_TAIL_LOST && columns - first < group) return 0.0f;
     if (wrong == QUANT_AMAX_OF_ROW || wrong == QUANT_GROUP_OF_128) {
         const int64_t whole = wrong == QUANT_AMAX_OF_ROW ? columns : QUANT_MAX_GROUP;
         const int64_t start = first / whole * whole, end = quant_min(start + whole, columns);
         for (int64_t i = start; i < end; i++) {
-            quant_load(values, x, row, i, 1, QUANT_RIGHT);
-            const float one = quant_amax(values, 1, QUANT_RIGHT);
+            const float *const value = quant_load(room, x, row, i, 1, QUANT_RIGHT);
+            const float one = quant_amax(value, 1, QUANT_RIGHT);
             most = one > most ? one : most;
         }
         return most;
@@ -117,17 +100,17 @@ static float wrong_amax(const dsv4_tensor *x, int64_t row, int64_t first, int64_
     if (wrong == QUANT_AMAX_OF_COLUMN) {
         for (int64_t i = row / group * group; i < quant_min((row / group + 1) * group, x->shape[0]);
              i++) {
-            quant_load(values, x, i, first, 1, QUANT_RIGHT);
-            const float one = quant_amax(values, 1, QUANT_RIGHT);
+            const float *const value = quant_load(room, x, i, first, 1, QUANT_RIGHT);
+            const float one = quant_amax(value, 1, QUANT_RIGHT);
             most = one > most ? one : most;
         }
         return most;
     }
     if (wrong == QUANT_AMAX_OF_NEIGHBOUR && first > 0) {
-        quant_load(values, x, row, first - group, group, QUANT_RIGHT);
-        return quant_amax(values, group, QUANT_RIGHT);
+        const float *const before = quant_load(room, x, row, first - group, group, QUANT_RIGHT);
+        return quant_amax(before, group, QUANT_RIGHT);
     }
-    return quant_amax(loaded, n, wrong);
+    return own;
 }
 
 static void make_row(const struct quant_rule *rule, const dsv4_call *call,
@@ -135,16 +118,18 @@ static void make_row(const struct quant_rule *rule, const dsv4_call *call,
     const dsv4_tensor *const x = &call->tensors[X], *const q = &call->tensors[Q];
     const int64_t columns = x->shape[1], group = dsv4_int(call, "group", QUANT_MAX_GROUP);
     uint8_t *const codes = (uint8_t *)q->data + row * q->stride[0];
-    for (int64_t g = 0; g < scales->groups; g++) {
-        const int64_t first = g * group, n = quant_min(group, columns - first);
-        float values[QUANT_MAX_GROUP];
-        quant_load(values, x, row, first, n, rule->wrong);
-        const float amax = rule->wrong == QUANT_RIGHT
-                               ? quant_amax(values, n, QUANT_RIGHT)
-                               : wrong_amax(x, row, first, n, group, values, rule->wrong);
-        const struct quant_scale scale = quant_scale_of(rule, amax);
-        quant_codes(rule, codes + first, values, n, scale.factor);
-        quant_put_scale(scales, row, g, &scale);
+    for (int64_t first = 0; first < columns; first += QUANT_SPAN) {
+        const int64_t n = quant_min(QUANT_SPAN, columns - first), groups = quant_ceil(n, group);
+        float room[QUANT_SPAN], amaxes[QUANT_SPAN_GROUPS];
+        struct quant_scale of[QUANT_SPAN_GROUPS];
+        const float *const values = quant_load(room, x, row, first, n, rule->wrong);
+        quant_amaxes(amaxes, values, n, group, rule->wrong);
+        for (int64_t g = 0; rule->wrong != QUANT_RIGHT && g < groups; g++)
+            amaxes[g] = wrong_amax(x, row, first + g * group, amaxes[g], group, rule->wrong);
+        quant_scales_of(rule, of, amaxes, groups);
+        quant_apply(room, values, n, group, of);
+        quant_codes(rule, codes + first, room, n);
+        quant_put_scales(scales, row, first / group, of, groups);
     }
 }
 

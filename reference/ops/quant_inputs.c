@@ -88,29 +88,30 @@ void quant_fill(const struct dsv4_case *c, size_t slot, int64_t group, float mos
     }
 }
 
-void quant_load(float *x, const dsv4_tensor *t, int64_t row, int64_t first, int64_t n,
-                enum quant_wrong wrong) {
+const float *quant_load(float *room, const dsv4_tensor *t, int64_t row, int64_t first, int64_t n,
+                        enum quant_wrong wrong) {
     const int64_t bytes = t->dtype == DSV4_BF16 ? 2 : 4;
     const int64_t stride = wrong == QUANT_ROWS_DENSE ? t->shape[1] * bytes : t->stride[0];
     const char *const from = (const char *)t->data + row * stride + first * bytes;
+    const float *const numbers = (const float *)(const void *)from;
     if (t->dtype == DSV4_BF16) {
         const uint16_t *const codes = (const uint16_t *)(const void *)from;
 #pragma omp simd
-        for (int64_t i = 0; i < n; i++) x[i] = dsv4_bf16_to_f32(codes[i]);
-    } else {
-        memcpy(x, from, (size_t)n * sizeof *x);
+        for (int64_t i = 0; i < n; i++) room[i] = dsv4_bf16_to_f32(codes[i]);
+        return room;
     }
-    for (int64_t i = 0; wrong == QUANT_INPUT_ROUNDED && i < n; i++)
-        x[i] = dsv4_bf16_to_f32(dsv4_bf16_from_f32(x[i]));
+    if (wrong != QUANT_INPUT_ROUNDED) return numbers;
+    for (int64_t i = 0; i < n; i++) room[i] = dsv4_bf16_to_f32(dsv4_bf16_from_f32(numbers[i]));
+    return room;
 }
 
 void quant_trace_group(const struct dsv4_case *c, size_t slot, int64_t row, int64_t first,
                        int64_t n, char *line, size_t size) {
     const dsv4_tensor *const t = &c->tensors[slot].t;
-    float amax = -1.0f, x;
+    float amax = -1.0f, room;
     int64_t at = first;
     for (int64_t i = first; i < first + n; i++) {
-        quant_load(&x, t, row, i, 1, QUANT_RIGHT);
+        const float x = *quant_load(&room, t, row, i, 1, QUANT_RIGHT);
         if (fabsf(x) > amax) at = i;
         amax = fabsf(x) > amax ? fabsf(x) : amax;
     }
@@ -145,8 +146,7 @@ void quant_shape_scales(struct dsv4_case *c, size_t slot, int64_t rows, int64_t 
 
 /* The fp32 number of a scale: its exponent field is the byte, so that byte 0 is 0. */
 static float number_of(const struct quant_scale *scale, enum quant_wrong wrong) {
-    return wrong == QUANT_SCALE_UNROUNDED ? scale->unrounded
-                                          : dsv4_from_bits((uint32_t)scale->byte << 23);
+    return wrong == QUANT_SCALE_UNROUNDED ? scale->unrounded : dsv4_from_bits(scale->byte << 23);
 }
 
 static char *place_of(const struct quant_scales *scales, int64_t row, int64_t group) {
@@ -174,17 +174,22 @@ static char *place_of(const struct quant_scales *scales, int64_t row, int64_t gr
     }
 }
 
-void quant_put_scale(const struct quant_scales *scales, int64_t row, int64_t group,
-                     const struct quant_scale *scale) {
+static void put_scale(const struct quant_scales *scales, int64_t row, int64_t group,
+                      const struct quant_scale *scale) {
     const float number = number_of(scale, scales->wrong);
     char *const to = place_of(scales, row, group);
     if (scales->layout == QUANT_BYTES || scales->layout == QUANT_PACKED)
-        *(uint8_t *)to = scale->byte;
+        *(uint8_t *)to = (uint8_t)scale->byte;
     else
         memcpy(to, &number, sizeof number);
     if (scales->layout != QUANT_PACKED || group != scales->groups - 1) return;
     for (int64_t g = scales->groups; g % 4 != 0 && scales->wrong != QUANT_PAD_BYTES; g++)
         *(uint8_t *)place_of(scales, row, g) = 0;
+}
+
+void quant_put_scales(const struct quant_scales *scales, int64_t row, int64_t first,
+                      const struct quant_scale *of, int64_t n) {
+    for (int64_t g = 0; g < n; g++) put_scale(scales, row, first + g, &of[g]);
 }
 
 void quant_pad_scales(const struct quant_scales *scales) {

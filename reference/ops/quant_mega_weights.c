@@ -16,6 +16,7 @@
 #include "quant_family.h"
 
 enum { W, SCALES, W_OUT, SCALES_OUT };
+enum { SWIZZLE = 128 };
 enum {
     RIGHT,
     NOT_INTERLEAVED,
@@ -116,7 +117,7 @@ static int64_t interleaved(int64_t r, int64_t rows, int64_t g, int wrong) {
 
 /* Row that comes to lie at p. */
 static int64_t swizzled(int64_t p, int64_t rows, int wrong) {
-    const int64_t at = p % 128, base = p - at;
+    const int64_t at = p % SWIZZLE, base = p - at;
     if (wrong == NOT_SWIZZLED) return p;
     if (wrong == SWIZZLED_BACK) return base + at % 32 * 4 + at / 32;
     if (wrong == SWIZZLED_BY_ROWS) return p % 4 * (rows / 4) + p / 4;
@@ -134,33 +135,35 @@ static void copy_rows(const dsv4_call *call, int64_t g, int wrong) {
     const int64_t rows = w->shape[1], bytes = w->shape[2];
     const int64_t row = wrong == STRIDES_DENSE ? bytes : w->stride[1];
     const int64_t expert = wrong == STRIDES_DENSE ? rows * bytes : w->stride[0];
+    /* Rows that stay neighbours go in one piece where they lie so. */
+    const bool dense = wrong == RIGHT && row == bytes && to->stride[1] == bytes;
+    const int64_t piece = dense ? g : 1;
 #pragma omp parallel for schedule(static) collapse(2)
     for (int64_t e = 0; e < w->shape[0]; e++)
-        for (int64_t r = 0; r < rows; r++)
+        for (int64_t r = 0; r < rows; r += piece)
             memcpy((char *)to->data + e * to->stride[0] + r * to->stride[1],
                    (const char *)w->data + e * expert + interleaved(r, rows, g, wrong) * row,
-                   (size_t)bytes);
+                   (size_t)(piece * bytes));
 }
 
-static void copy_scales(const dsv4_call *call, int64_t g, int wrong) {
+/* Places first .. first + 127 of every word of an expert. */
+static void copy_scales(const dsv4_call *call, int64_t e, int64_t first, int64_t g, int wrong) {
     const dsv4_tensor *const s = &call->tensors[SCALES], *const to = &call->tensors[SCALES_OUT];
     const int64_t words = s->shape[1], rows = s->shape[2];
-#pragma omp parallel for schedule(static) collapse(2)
-    for (int64_t e = 0; e < s->shape[0]; e++)
-        for (int64_t j = 0; j < words; j++) {
-            const char *const from = (const char *)s->data + e * s->stride[0];
-            int32_t *const out =
-                (int32_t *)(void *)((char *)to->data + e * to->stride[0] + j * to->stride[1]);
-            for (int64_t p = 0; p < rows; p++) {
-                const int64_t n = scale_row(p, rows, g, wrong);
-                int64_t at = j * s->stride[1] + n * 4;
-                if (wrong == WORDS_SWAPPED) {
-                    const int64_t flat = n * words + j;
-                    at = flat / rows * s->stride[1] + flat % rows * 4;
-                }
-                memcpy(out + p, from + at, sizeof *out);
+    const char *const from = (const char *)s->data + e * s->stride[0];
+    int64_t sources[SWIZZLE];
+    for (int64_t p = 0; p < SWIZZLE; p++) sources[p] = scale_row(first + p, rows, g, wrong);
+    for (int64_t j = 0; j < words; j++) {
+        char *const out = (char *)to->data + e * to->stride[0] + j * to->stride[1] + 4 * first;
+        for (int64_t p = 0; p < SWIZZLE; p++) {
+            int64_t at = j * s->stride[1] + sources[p] * 4;
+            if (wrong == WORDS_SWAPPED) {
+                const int64_t flat = sources[p] * words + j;
+                at = flat / rows * s->stride[1] + flat % rows * 4;
             }
+            memcpy(out + 4 * p, from + at, 4);
         }
+    }
 }
 
 const struct dsv4_op dsv4_op_quant_mega_weights;
@@ -168,9 +171,13 @@ const struct dsv4_op dsv4_op_quant_mega_weights;
 static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
     const int wrong = mutant > 0 ? dsv4_op_quant_mega_weights.mutants[mutant - 1].id : RIGHT;
     const int64_t g = dsv4_int(call, "interleave", 8);
+    const dsv4_tensor *const s = &call->tensors[SCALES];
     (void)err;
     if (g > 0) copy_rows(call, g, wrong);
-    copy_scales(call, g, wrong);
+#pragma omp parallel for schedule(static) collapse(2)
+    for (int64_t e = 0; e < s->shape[0]; e++)
+        for (int64_t first = 0; first < s->shape[2]; first += SWIZZLE)
+            copy_scales(call, e, first, g, wrong);
     return DSV4_OK;
 }
 

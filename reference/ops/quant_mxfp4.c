@@ -30,11 +30,7 @@ static const struct dsv4_param_def params[] = {
                     "of halfway points: to the even code, or down"),
     QUANT_LAYOUT_PARAM,
     DSV4_PARAM_INT("group", CALL, 32, 32, 128, "columns of a group: 32, 64 or 128"),
-    DSV4_PARAM_INT("rows", INPUT, 3, 0, 1 << 24, "M: rows"),
-    DSV4_PARAM_INT("columns", INPUT, 256, 2, 65536, "K: columns, an even number"),
-    QUANT_INPUT_PARAM,
-    QUANT_VIEW_PARAM,
-    QUANT_VALUES_PARAM,
+    QUANT_ROWS_PARAMS(3, 256, 2),
 };
 
 static const struct dsv4_slot slots[] = {
@@ -45,27 +41,18 @@ static const struct dsv4_slot slots[] = {
 
 static const struct dsv4_mutant mutants[] = {
     QUANT_MUTANTS_OF_SCALE,
-    {"scale-of-fp8",       "amax scaled to 448; FP4 goes up to 6",                              QUANT_SCALE_OF_FP8      },
-    {"floor-other",        "the floor of the other recipes",                                    QUANT_FLOOR_RAISED      },
-    {"floor-lost",         "no floor: a group of zeros gets byte 0",                            QUANT_FLOOR_LOST        },
-    {"ties-other",         "halfway points and zeros by the other rounding rule",               QUANT_TIES_OTHER        },
-    {"ties-away",          "halfway points rounded up",                                         QUANT_TIES_AWAY         },
-    {"truncated",          "codes rounded down; they are rounded to nearest",                   QUANT_TRUNCATED         },
-    {"saturates-early",    "everything from 4 on becomes 6",                                    QUANT_SATURATES_EARLY   },
-    {"subnormals-flushed", "0.5 flushed to zero",                                               QUANT_SUBNORMALS_FLUSHED},
-    {"zero-unsigned",      "zeros lose their sign; rounding even keeps it",                     QUANT_ZERO_UNSIGNED     },
-    {"zero-signed",        "zeros keep their sign; rounding strict drops it",                   QUANT_ZERO_SIGNED       },
-    {"nibbles-swapped",    "even column in the high nibble; it is the low one",                 QUANT_NIBBLES_SWAPPED   },
-    {"amax-of-neighbour",  "scale of the group before this one",                                QUANT_AMAX_OF_NEIGHBOUR },
-    {"rows-dense",         "rows taken as contiguous; they have a stride",                      QUANT_ROWS_DENSE        },
-    {"scales-transposed",  "scales row by row where they lie group by group, or the reverse",
-      QUANT_SCALES_TRANSPOSED                                                                                            },
-    {"pad-rows",           "padding rows left as they were, or cleared where nobody owns them",
-      QUANT_PAD_ROWS                                                                                                     },
-    {"pad-bytes",          "bytes of groups behind the last left as they were; they are zero",
-      QUANT_PAD_BYTES                                                                                                    },
-    {"packed-big-endian",  "the first group's byte is the highest; it is the lowest",
-      QUANT_BIG_ENDIAN                                                                                                   },
+    QUANT_MUTANTS_OF_GROUPS,
+    QUANT_MUTANTS_OF_LAYOUT,
+    {"scale-of-fp8",       "amax scaled to 448; FP4 goes up to 6",                QUANT_SCALE_OF_FP8      },
+    {"floor-other",        "the floor of the other recipes",                      QUANT_FLOOR_RAISED      },
+    {"ties-other",         "halfway points and zeros by the other rounding rule", QUANT_TIES_OTHER        },
+    {"ties-away",          "halfway points rounded up",                           QUANT_TIES_AWAY         },
+    {"truncated",          "codes rounded down; they are rounded to nearest",     QUANT_TRUNCATED         },
+    {"saturates-early",    "everything from 4 on becomes 6",                      QUANT_SATURATES_EARLY   },
+    {"subnormals-flushed", "0.5 flushed to zero",                                 QUANT_SUBNORMALS_FLUSHED},
+    {"zero-unsigned",      "zeros lose their sign; rounding even keeps it",       QUANT_ZERO_UNSIGNED     },
+    {"zero-signed",        "zeros keep their sign; rounding strict drops it",     QUANT_ZERO_SIGNED       },
+    {"nibbles-swapped",    "even column in the high nibble; it is the low one",   QUANT_NIBBLES_SWAPPED   },
 };
 
 static int shape(struct dsv4_case *c, struct dsv4_err *err) {
@@ -95,25 +82,31 @@ static struct quant_rule rule_of(const dsv4_call *call, enum quant_wrong wrong) 
     return rule;
 }
 
+/* Wrong on purpose: amax of the group before the one at `first`. */
+static float amax_before(const dsv4_tensor *x, int64_t row, int64_t first, int64_t group) {
+    float room[QUANT_MAX_GROUP];
+    const float *const before = quant_load(room, x, row, first - group, group, QUANT_RIGHT);
+    return quant_amax(before, group, QUANT_RIGHT);
+}
+
 static void make_row(const struct quant_rule *rule, const dsv4_call *call,
                      const struct quant_scales *scales, int64_t row) {
     const dsv4_tensor *const x = &call->tensors[X], *const q = &call->tensors[Q];
     const int64_t columns = x->shape[1], group = dsv4_int(call, "group", 32);
     const bool strict = dsv4_is(call, "rounding", "strict");
     uint8_t *const codes = (uint8_t *)q->data + row * q->stride[0];
-    for (int64_t g = 0; g < scales->groups; g++) {
-        const int64_t first = g * group, n = quant_min(group, columns - first);
-        float values[QUANT_MAX_GROUP], amax;
-        quant_load(values, x, row, first, n, rule->wrong);
-        amax = quant_amax(values, n, rule->wrong);
-        if (rule->wrong == QUANT_AMAX_OF_NEIGHBOUR && g > 0) {
-            float before[QUANT_MAX_GROUP];
-            quant_load(before, x, row, first - group, group, QUANT_RIGHT);
-            amax = quant_amax(before, group, QUANT_RIGHT);
-        }
-        const struct quant_scale scale = quant_scale_of(rule, amax);
-        quant_fours(codes + first / 2, values, n, scale.factor, strict, rule->wrong);
-        quant_put_scale(scales, row, g, &scale);
+    for (int64_t first = 0; first < columns; first += QUANT_SPAN) {
+        const int64_t n = quant_min(QUANT_SPAN, columns - first), groups = quant_ceil(n, group);
+        float room[QUANT_SPAN], amaxes[QUANT_SPAN_GROUPS];
+        struct quant_scale of[QUANT_SPAN_GROUPS];
+        const float *const values = quant_load(room, x, row, first, n, rule->wrong);
+        quant_amaxes(amaxes, values, n, group, rule->wrong);
+        for (int64_t g = 0; rule->wrong == QUANT_AMAX_OF_NEIGHBOUR && g < groups; g++)
+            if (first + g > 0) amaxes[g] = amax_before(x, row, first + g * group, group);
+        quant_scales_of(rule, of, amaxes, groups);
+        quant_apply(room, values, n, group, of);
+        quant_fours(codes + first / 2, room, n, strict, rule->wrong);
+        quant_put_scales(scales, row, first / group, of, groups);
     }
 }
 

@@ -93,39 +93,55 @@ static uint16_t wrong_product(float x, float scale, uint8_t byte, enum quant_wro
     return code;
 }
 
-/* The 16 values of a group's codes, as bf16. */
-static void make_table(uint16_t table[16], uint8_t byte, bool shifted, enum quant_wrong wrong) {
-    const float scale = scale_of(byte, shifted, wrong);
-    for (uint8_t code = 0; code < 16; code++) {
-        const float x = dsv4_e2m1_to_f32(code);
-        table[code] = wrong == QUANT_RIGHT ? dsv4_bf16_from_f32(x * scale)
-                                           : wrong_product(x, scale, byte, wrong);
+/* n codes, one to a byte. */
+static void split(uint8_t *fours, const uint8_t *codes, int64_t n, enum quant_wrong wrong) {
+    const int low = wrong == QUANT_NIBBLES_SWAPPED ? 4 : 0, high = 4 - low;
+#pragma omp simd
+    for (int64_t i = 0; i < n / 2; i++) {
+        fours[2 * i] = (uint8_t)(codes[i] >> low & 15);
+        fours[2 * i + 1] = (uint8_t)(codes[i] >> high & 15);
     }
 }
 
-static void make_row(const dsv4_call *call, int64_t n, enum quant_wrong wrong) {
-    const dsv4_tensor *const q = &call->tensors[Q], *const scales = &call->tensors[SCALES];
-    const dsv4_tensor *const y = &call->tensors[Y];
-    const int64_t groups = scales->shape[1], rows = scales->shape[0];
+static void multiply(uint16_t *y, const uint8_t *fours, int64_t n, float scale) {
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) y[i] = dsv4_bf16_from_f32(dsv4_e2m1_to_f32(fours[i]) * scale);
+}
+
+static void wrong_multiply(uint16_t *y, const uint8_t *fours, int64_t n, float scale, uint8_t byte,
+                           enum quant_wrong wrong) {
+    for (int64_t i = 0; i < n; i++)
+        y[i] = wrong_product(dsv4_e2m1_to_f32(fours[i]), scale, byte, wrong);
+}
+
+static uint8_t byte_at(const dsv4_tensor *scales, int64_t n, int64_t g, enum quant_wrong wrong) {
+    const int64_t rows = scales->shape[0], groups = scales->shape[1];
+    if (wrong == QUANT_SCALE_NEIGHBOUR && g + 1 < groups) g++;
+    if (wrong == QUANT_SCALE_TABLE_TRANSPOSED) {
+        const int64_t at = g * rows + n;
+        n = at / groups;
+        g = at % groups;
+    }
+    return ((const uint8_t *)scales->data)[n * scales->stride[0] + g];
+}
+
+static void make_row(const dsv4_call *call, int64_t row, enum quant_wrong wrong) {
+    const dsv4_tensor *const q = &call->tensors[Q], *const y = &call->tensors[Y];
+    const int64_t columns = y->shape[1];
     const int64_t stride = wrong == QUANT_ROWS_DENSE ? q->shape[1] : q->stride[0];
-    const uint8_t *const codes = (const uint8_t *)q->data + n * stride;
-    uint16_t *const to = (uint16_t *)(void *)((char *)y->data + n * y->stride[0]);
-    for (int64_t g = 0; g < groups; g++) {
-        int64_t row = n, column = g;
-        if (wrong == QUANT_SCALE_NEIGHBOUR) column = g + 1 < groups ? g + 1 : g;
-        if (wrong == QUANT_SCALE_TABLE_TRANSPOSED) {
-            row = (g * rows + n) / groups;
-            column = (g * rows + n) % groups;
-        }
-        const uint8_t byte = ((const uint8_t *)scales->data)[row * scales->stride[0] + column];
-        uint16_t table[16];
-        make_table(table, byte, dsv4_is(call, "ends", "shifted"), wrong);
-        const int64_t end = quant_min((g + 1) * FOURS_GROUP, y->shape[1]);
-        for (int64_t k = g * FOURS_GROUP; k < end; k += 2) {
-            const int low = codes[k / 2] & 15, high = codes[k / 2] >> 4;
-            to[k] = table[wrong == QUANT_NIBBLES_SWAPPED ? high : low];
-            to[k + 1] = table[wrong == QUANT_NIBBLES_SWAPPED ? low : high];
-        }
+    const bool shifted = dsv4_is(call, "ends", "shifted");
+    const uint8_t *const codes = (const uint8_t *)q->data + row * stride;
+    uint16_t *const to = (uint16_t *)(void *)((char *)y->data + row * y->stride[0]);
+    uint8_t fours[QUANT_MOST_COLUMNS];
+    split(fours, codes, columns, wrong);
+    for (int64_t k = 0; k < columns; k += FOURS_GROUP) {
+        const int64_t n = quant_min(FOURS_GROUP, columns - k);
+        const uint8_t byte = byte_at(&call->tensors[SCALES], row, k / FOURS_GROUP, wrong);
+        const float scale = scale_of(byte, shifted, wrong);
+        if (wrong == QUANT_RIGHT)
+            multiply(to + k, fours + k, n, scale);
+        else
+            wrong_multiply(to + k, fours + k, n, scale, byte, wrong);
     }
 }
 

@@ -68,7 +68,16 @@ static void fill(struct dsv4_case *c) {
                     (uint8_t)(start + n + n / 256 * 3 + k * 13 + k / 16 * 5 + e * 101);
 }
 
-static void shuffle_row(const dsv4_call *call, int64_t e, int64_t n, int wrong) {
+static void shuffle_tile(const dsv4_call *call, int64_t e, int64_t first, int64_t tile) {
+    const dsv4_tensor *const w = &call->tensors[W], *const out = &call->tensors[OUT];
+    const char *const from = (const char *)w->data + e * w->stride[0] + first * w->stride[1];
+    char *to = (char *)out->data + e * out->stride[0] + first * w->shape[2];
+    for (int64_t k = 0; k < w->shape[2]; k += PIECE)
+        for (int64_t row = 0; row < tile; row++, to += PIECE)
+            memcpy(to, from + row * w->stride[1] + k, PIECE);
+}
+
+static void wrong_row(const dsv4_call *call, int64_t e, int64_t n, int wrong) {
     const dsv4_tensor *const w = &call->tensors[W], *const out = &call->tensors[OUT];
     const int64_t rows = w->shape[1], bytes = w->shape[2];
     int64_t tile = dsv4_int(call, "tile", 16);
@@ -91,10 +100,15 @@ const struct dsv4_op dsv4_op_quant_preshuffle;
 static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
     const int wrong = mutant > 0 ? dsv4_op_quant_preshuffle.mutants[mutant - 1].id : RIGHT;
     const dsv4_tensor *const w = &call->tensors[W];
+    const int64_t tile = dsv4_int(call, "tile", 16);
     (void)err;
 #pragma omp parallel for schedule(static) collapse(2)
     for (int64_t e = 0; e < w->shape[0]; e++)
-        for (int64_t n = 0; n < w->shape[1]; n++) shuffle_row(call, e, n, wrong);
+        for (int64_t first = 0; first < w->shape[1]; first += tile) {
+            if (wrong == RIGHT) shuffle_tile(call, e, first, tile);
+            for (int64_t n = first; wrong != RIGHT && n < first + tile; n++)
+                wrong_row(call, e, n, wrong);
+        }
     return DSV4_OK;
 }
 

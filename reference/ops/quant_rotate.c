@@ -140,7 +140,18 @@ static void normalise(float *x, int64_t dim, const uint16_t *weight, float eps,
     if (wrong == QUANT_NORM_ROUNDED) round_bf16(x, dim);
 }
 
-static void rotate(float *x, int64_t dim, const uint16_t *angle, enum quant_wrong wrong) {
+static void rotate(float *x, const uint16_t *angle) {
+#pragma omp simd
+    for (int i = 0; i < ROPE / 2; i++) {
+        const float cos = dsv4_bf16_to_f32(angle[i]), sin = dsv4_bf16_to_f32(angle[ROPE / 2 + i]);
+        const float e = x[2 * i], o = x[2 * i + 1];
+        const float os = o * sin, es = e * sin, ec = e * cos, oc = o * cos;
+        x[2 * i] = ec - os;
+        x[2 * i + 1] = oc + es;
+    }
+}
+
+static void rotate_wrong(float *x, int64_t dim, const uint16_t *angle, enum quant_wrong wrong) {
     const bool neox = wrong == QUANT_ROPE_NEOX;
     const int step = neox ? 1 : 2, apart = neox ? ROPE / 2 : 1;
     float *const first = x + (wrong == QUANT_ROPE_FIRST ? 0 : dim - ROPE);
@@ -156,14 +167,26 @@ static void rotate(float *x, int64_t dim, const uint16_t *angle, enum quant_wron
     if (wrong == QUANT_ROTATED_ROUNDED) round_bf16(x, dim);
 }
 
-static void butterfly(float *x, int64_t dim, int64_t stride) {
-    for (int64_t i = 0; i < dim; i += 2 * stride)
+/* Wrong on purpose: the greatest stride first. */
+static void butterflies_descending(float *x, int64_t dim) {
+    for (int64_t stride = dim / 2; stride > 0; stride /= 2)
+        for (int64_t i = 0; i < dim; i++)
+            if ((i & stride) == 0) {
+                const float a = x[i], b = x[i + stride];
+                x[i] = a + b;
+                x[i + stride] = a - b;
+            }
+}
+
+/* Sums go to the first half and differences to the second, so that those which the next stride pairs are neighbours
+ * again; after all strides every column is back in its place. */
+static void butterflies(float *to, const float *from, int64_t dim) {
 #pragma omp simd
-        for (int64_t j = i; j < i + stride; j++) {
-            const float a = x[j], b = x[j + stride];
-            x[j] = a + b;
-            x[j + stride] = a - b;
-        }
+    for (int64_t i = 0; i < dim / 2; i++) {
+        const float a = from[2 * i], b = from[2 * i + 1];
+        to[i] = a + b;
+        to[dim / 2 + i] = a - b;
+    }
 }
 
 static void transform(float *x, int64_t dim, enum quant_wrong wrong) {
@@ -172,28 +195,35 @@ static void transform(float *x, int64_t dim, enum quant_wrong wrong) {
     const float factor = wrong == QUANT_HADAMARD_UNSCALED ? 1.0f
                          : wrong == QUANT_HADAMARD_OF_128 ? factors[0]
                                                           : factors[size];
-    for (int64_t stride = 1; stride < dim; stride *= 2)
-        butterfly(x, dim, wrong == QUANT_HADAMARD_DESCENDING ? dim / 2 / stride : stride);
+    float room[2][MOST];
+    const float *last = x;
+    int next = 0;
+    if (wrong == QUANT_HADAMARD_DESCENDING) butterflies_descending(x, dim);
+    for (int64_t stride = 1; wrong != QUANT_HADAMARD_DESCENDING && stride < dim; stride *= 2) {
+        butterflies(room[next], last, dim);
+        last = room[next];
+        next = 1 - next;
+    }
 #pragma omp simd
-    for (int64_t i = 0; i < dim; i++) x[i] *= factor;
+    for (int64_t i = 0; i < dim; i++) x[i] = last[i] * factor;
 }
 
-static void make_fp4(const dsv4_call *call, const float *x, int64_t dim, uint8_t *codes,
-                     uint8_t *bytes, enum quant_wrong wrong) {
+static void make_fp4(const dsv4_call *call, float *x, int64_t dim, uint8_t *codes, uint8_t *bytes,
+                     enum quant_wrong wrong) {
     const int64_t group = dsv4_int(call, "group", 32);
     const struct quant_rule rule = {.floor = 6.0f * 0x1p-126f, .most = 6.0f, .wrong = wrong};
-    for (int64_t g = 0; g < dim / group; g++) {
-        const int64_t first = g * group;
-        const bool whole = wrong == QUANT_GROUP_OF_128;
-        const float amax = whole ? quant_amax(x + first / 128 * 128, 128, QUANT_RIGHT)
-                                 : quant_amax(x + first, group, QUANT_RIGHT);
-        const struct quant_scale scale = quant_scale_of(&rule, amax);
-        quant_fours(codes + first / 2, x + first, group, scale.factor, false, wrong);
-        bytes[g] = scale.byte;
-    }
+    float amaxes[QUANT_SPAN_GROUPS];
+    struct quant_scale scales[QUANT_SPAN_GROUPS];
+    quant_amaxes(amaxes, x, dim, group, wrong);
+    for (int64_t g = 0; wrong == QUANT_GROUP_OF_128 && g < dim / group; g++)
+        amaxes[g] = quant_amax(x + g * group / 128 * 128, 128, wrong);
+    quant_scales_of(&rule, scales, amaxes, dim / group);
+    quant_apply(x, x, dim, group, scales);
+    quant_fours(codes, x, dim, false, wrong);
+    for (int64_t g = 0; g < dim / group; g++) bytes[g] = (uint8_t)scales[g].byte;
 }
 
-static float make_fp8(const dsv4_call *call, const float *x, int64_t dim, uint8_t *codes,
+static float make_fp8(const dsv4_call *call, float *x, int64_t dim, uint8_t *codes,
                       enum quant_wrong wrong) {
     const struct quant_rule rule = {.fp8 = quant_fp8_of(call), .wrong = wrong};
     const float most = wrong == QUANT_SCALE_OF_OCP ? 448.0f : dsv4_fp8_max(rule.fp8);
@@ -201,7 +231,10 @@ static float make_fp8(const dsv4_call *call, const float *x, int64_t dim, uint8_
     const float amax = quant_amax(x, dim, QUANT_RIGHT), held = amax > floor ? amax : floor;
     float scale = wrong == QUANT_DIVIDES ? held / most : held * (1.0f / most);
     if (wrong == QUANT_SCALE_POW2) scale = dsv4_e8m0_to_f32(dsv4_e8m0_ceil(scale));
-    quant_codes(&rule, codes, x, dim, 1.0f / scale);
+    const float factor = 1.0f / scale;
+#pragma omp simd
+    for (int64_t i = 0; i < dim; i++) x[i] *= factor;
+    quant_codes(&rule, codes, x, dim);
     return scale;
 }
 
@@ -222,8 +255,11 @@ static void make_row(const dsv4_call *call, int64_t t, int64_t h, enum quant_wro
     for (int64_t i = 0; i < dim; i++) x[i] = dsv4_bf16_to_f32(from[i]);
     if (dsv4_int(call, "norm", 0) != 0)
         normalise(x, dim, call->tensors[WEIGHT].data, dsv4_float(call, "eps", 1e-6f), wrong);
-    if (dsv4_int(call, "rope", 1) != 0)
-        rotate(x, dim, (const uint16_t *)table->data + at * ROPE, wrong);
+    const uint16_t *const angle = (const uint16_t *)table->data + at * ROPE;
+    if (dsv4_int(call, "rope", 1) != 0 && wrong == QUANT_RIGHT)
+        rotate(x + dim - ROPE, angle);
+    else if (dsv4_int(call, "rope", 1) != 0)
+        rotate_wrong(x, dim, angle, wrong);
     if ((dsv4_int(call, "hadamard", 1) != 0) != (wrong == QUANT_HADAMARD_SWITCHED))
         transform(x, dim, wrong);
     if (dsv4_is(call, "format", "fp4")) {

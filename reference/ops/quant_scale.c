@@ -58,17 +58,41 @@ static uint8_t log2_byte(float s) {
     return (uint8_t)(exponent + 127 + (log2 > (float)exponent));
 }
 
-struct quant_scale quant_scale_of(const struct quant_rule *rule, float amax) {
+static inline float unrounded(const struct quant_rule *rule, float amax) {
     const float held = amax > rule->floor ? amax : rule->floor;
     const float raw = rule->divides ? held / rule->most : held * (1.0f / rule->most);
-    const float s = raw > rule->scale_floor ? raw : rule->scale_floor;
+    return raw > rule->scale_floor ? raw : rule->scale_floor;
+}
+
+static inline float factor_of(const struct quant_rule *rule, uint32_t byte) {
+    const uint32_t bits = (254u - byte) << 23;
+    return dsv4_from_bits(byte == 0 && rule->zero_kept ? 0 : bits);
+}
+
+static struct quant_scale wrong_scale(const struct quant_rule *rule, float amax) {
+    const float s = unrounded(rule, amax);
     struct quant_scale scale = {.byte = dsv4_e8m0_ceil(s), .unrounded = s};
-    if (rule->wrong == QUANT_SCALE_FLOOR) scale.byte = (uint8_t)(dsv4_bits(s) >> 23);
+    if (rule->wrong == QUANT_SCALE_FLOOR) scale.byte = dsv4_bits(s) >> 23;
     if (rule->wrong == QUANT_SCALE_LOG2) scale.byte = log2_byte(s);
-    scale.factor =
-        scale.byte == 0 && rule->zero_kept ? 0.0f : dsv4_from_bits((254u - scale.byte) << 23);
-    if (rule->wrong == QUANT_SCALE_INVERTED) scale.byte = (uint8_t)(254 - scale.byte);
+    scale.factor = factor_of(rule, scale.byte);
+    if (rule->wrong == QUANT_SCALE_INVERTED) scale.byte = 254 - scale.byte;
     return scale;
+}
+
+void quant_scales_of(const struct quant_rule *of, struct quant_scale *scales, const float *amaxes,
+                     int64_t n) {
+    const struct quant_rule rule = *of; /* whose fields no store can change */
+    for (int64_t g = 0; rule.wrong != QUANT_RIGHT && g < n; g++)
+        scales[g] = wrong_scale(&rule, amaxes[g]);
+    if (rule.wrong != QUANT_RIGHT) return;
+#pragma omp simd
+    for (int64_t g = 0; g < n; g++) {
+        const float s = unrounded(&rule, amaxes[g]);
+        const uint32_t byte = dsv4_e8m0_ceil(s);
+        scales[g].byte = byte;
+        scales[g].factor = factor_of(&rule, byte);
+        scales[g].unrounded = s;
+    }
 }
 
 float quant_amax(const float *x, int64_t n, enum quant_wrong wrong) {
@@ -86,11 +110,24 @@ float quant_amax(const float *x, int64_t n, enum quant_wrong wrong) {
     return dsv4_from_bits(most);
 }
 
-static void wrong_codes(const struct quant_rule *rule, uint8_t *codes, const float *x, int64_t n,
-                        float factor) {
+void quant_amaxes(float *amaxes, const float *x, int64_t n, int64_t group, enum quant_wrong wrong) {
+    for (int64_t at = 0; at < n; at += group)
+        amaxes[at / group] = quant_amax(x + at, quant_min(group, n - at), wrong);
+}
+
+void quant_apply(float *y, const float *x, int64_t n, int64_t group,
+                 const struct quant_scale *scales) {
+    for (int64_t at = 0; at < n; at += group) {
+        const float factor = scales[at / group].factor;
+#pragma omp simd
+        for (int64_t i = at; i < quant_min(at + group, n); i++) y[i] = x[i] * factor;
+    }
+}
+
+static void wrong_codes(const struct quant_rule *rule, uint8_t *codes, const float *x, int64_t n) {
     const bool ocp = rule->fp8 == DSV4_OCP;
     for (int64_t i = 0; i < n; i++) {
-        float y = x[i] * factor;
+        float y = x[i];
         if (rule->wrong == QUANT_TIES_AWAY) y *= 1.0f + 0x1p-20f;
         codes[i] = dsv4_fp8_from_f32(y, rule->fp8);
         if (rule->wrong == QUANT_SATURATES_EARLY && fabsf(y) >= (ocp ? 256.0f : 128.0f))
@@ -102,16 +139,15 @@ static void wrong_codes(const struct quant_rule *rule, uint8_t *codes, const flo
     }
 }
 
-void quant_codes(const struct quant_rule *rule, uint8_t *codes, const float *x, int64_t n,
-                 float factor) {
+void quant_codes(const struct quant_rule *rule, uint8_t *codes, const float *x, int64_t n) {
     const uint32_t limit = dsv4_bits(dsv4_fp8_max(rule->fp8));
     if (rule->wrong != QUANT_RIGHT) {
-        wrong_codes(rule, codes, x, n, factor);
+        wrong_codes(rule, codes, x, n);
     } else if (rule->fp8 == DSV4_OCP) {
 #pragma omp simd
-        for (int64_t i = 0; i < n; i++) codes[i] = dsv4_e4m3fn_from_f32(x[i] * factor);
+        for (int64_t i = 0; i < n; i++) codes[i] = dsv4_e4m3fn_from_f32(x[i]);
     } else {
 #pragma omp simd
-        for (int64_t i = 0; i < n; i++) codes[i] = dsv4_e4m3fnuz_clamped(x[i] * factor, limit);
+        for (int64_t i = 0; i < n; i++) codes[i] = dsv4_e4m3fnuz_clamped(x[i], limit);
     }
 }

@@ -16,6 +16,7 @@
 #include "quant_family.h"
 
 enum { SCALES, OUT };
+enum { TILE = 64 };
 enum { EXPERTS_DENSE = 1000, BYTE_ROUNDED_UP, BYTE_LEAKS, ROW_OF_BLOCK };
 
 static const struct dsv4_param_def params[] = {
@@ -128,29 +129,40 @@ static void make_word(const dsv4_call *call, int64_t e, int64_t word, int64_t n,
 
 const struct dsv4_op dsv4_op_quant_scale_layout;
 
-/* Four words a time would be as well: this is done once, at load. */
+/* A word of TILE rows, the same in all of them; what is not there is zero. */
+static void right_words(const dsv4_call *call, int64_t e, int64_t word, int64_t first) {
+    const dsv4_tensor *const s = &call->tensors[SCALES], *const out = &call->tensors[OUT];
+    const int64_t per_rows = dsv4_int(call, "per_rows", 1), rows = dsv4_int(call, "n", 0);
+    const int64_t end = quant_min(first + TILE, out->shape[2]), last = quant_min(end, rows);
+    const int64_t there = quant_min(4, s->shape[2] - 4 * word), stride = s->stride[1];
+    const char *const from = (const char *)s->data + e * s->stride[0] + 4 * word;
+    char *const to = (char *)out->data + e * out->stride[0] + word * out->stride[1];
+    if (there == 4 && per_rows == 1) {
+        for (int64_t n = first; n < last; n++) memcpy(to + 4 * n, from + n * stride, 4);
+    } else {
+        for (int64_t n = first; n < last; n++) {
+            uint32_t value = 0;
+            memcpy(&value, from + n / per_rows * stride, (size_t)there);
+            memcpy(to + 4 * n, &value, 4);
+        }
+    }
+    if (last < end) memset(to + 4 * last, 0, (size_t)(4 * (end - last)));
+}
+
+/* Rows in tiles, so that their cache lines stay while word after word is taken out of them. */
 static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
     const int wrong = mutant > 0 ? dsv4_op_quant_scale_layout.mutants[mutant - 1].id : 0;
     const dsv4_tensor *const s = &call->tensors[SCALES], *const out = &call->tensors[OUT];
-    const int64_t words = out->shape[1], rows = dsv4_int(call, "n", 0);
-    const int64_t per_rows = dsv4_int(call, "per_rows", 1);
+    const bool bytes = s->dtype == DSV4_E8M0;
     (void)err;
 #pragma omp parallel for schedule(static) collapse(2)
     for (int64_t e = 0; e < out->shape[0]; e++)
-        for (int64_t n = 0; n < out->shape[2]; n++) {
-            if (wrong != 0 || n >= rows || s->dtype != DSV4_E8M0) {
-                for (int64_t word = 0; word < words; word++) make_word(call, e, word, n, wrong);
-                continue;
+        for (int64_t first = 0; first < out->shape[2]; first += TILE)
+            for (int64_t word = 0; word < out->shape[1]; word++) {
+                if (wrong == 0 && bytes) right_words(call, e, word, first);
+                for (int64_t n = first; n < quant_min(first + TILE, out->shape[2]); n++)
+                    if (wrong != 0 || !bytes) make_word(call, e, word, n, wrong);
             }
-            const uint8_t *const from =
-                (const uint8_t *)s->data + e * s->stride[0] + n / per_rows * s->stride[1];
-            uint32_t *const to = (uint32_t *)(void *)((char *)out->data + e * out->stride[0]) + n;
-            for (int64_t word = 0; word < words; word++) {
-                uint32_t value = 0;
-                memcpy(&value, from + 4 * word, (size_t)quant_min(4, s->shape[2] - 4 * word));
-                to[word * out->shape[2]] = value;
-            }
-        }
     return DSV4_OK;
 }
 

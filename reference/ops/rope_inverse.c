@@ -92,11 +92,19 @@ static void turn(uint16_t *out, const uint16_t *o, const float *angle, bool fuse
     float y[KV_HEAD];
     kv_load_bf16(y + first, o + first, KV_ROPE);
     rope_back(y, angle, fused, wrong);
-    if (out != o && wrong != ROPE_NOPE_LOST) memcpy(out, o, KV_HEAD * sizeof *out);
     if (wrong == ROPE_TRUNCATED)
         for (int i = first; i < KV_HEAD; i++) out[i] = (uint16_t)(dsv4_bits(y[i]) >> 16);
     else
         kv_store_bf16(out + first, y + first, KV_ROPE);
+}
+
+/* All heads of a token: in one piece where they lie behind each other, which memory likes better. */
+static void copy_heads(char *out, const char *o, int64_t heads, int64_t out_head, int64_t head) {
+    const int64_t bytes = KV_HEAD * 2;
+    if (head == bytes && out_head == bytes)
+        memcpy(out, o, (size_t)(heads * bytes));
+    else
+        for (int64_t h = 0; h < heads; h++) memcpy(out + h * out_head, o + h * head, (size_t)bytes);
 }
 
 static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
@@ -107,13 +115,18 @@ static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
     const int64_t head = dense ? KV_HEAD * 2 : o->stride[1];
     const int64_t token = dense ? o->shape[1] * KV_HEAD * 2 : o->stride[0];
     (void)err;
-#pragma omp parallel for schedule(static) collapse(2)
-    for (int64_t t = 0; t < o->shape[0]; t++)
+#pragma omp parallel for schedule(static)
+    for (int64_t t = 0; t < o->shape[0]; t++) {
+        const float *const angle =
+            rope_angle(&call->tensors[ROPE_TABLE], &call->tensors[POSITIONS], t, wrong);
+        const char *const from = (const char *)o->data + t * token;
+        char *const to = (char *)out->data + t * out->stride[0];
+        if (!in_place && wrong != ROPE_NOPE_LOST)
+            copy_heads(to, from, o->shape[1], out->stride[1], head);
         for (int64_t h = 0; h < o->shape[1]; h++)
-            turn((void *)((char *)out->data + t * out->stride[0] + h * out->stride[1]),
-                 (const void *)((const char *)o->data + t * token + h * head),
-                 rope_angle(&call->tensors[ROPE_TABLE], &call->tensors[POSITIONS], t, wrong), fused,
+            turn((void *)(to + h * out->stride[1]), (const void *)(from + h * head), angle, fused,
                  wrong);
+    }
     return DSV4_OK;
 }
 

@@ -190,13 +190,20 @@ static uint8_t code_wrong(const struct quant *q, float x) {
     return q->wrong == ROPE_TIES_AWAY ? dsv4_e4m3fn_from_f32(x * 1.0000002f) : code;
 }
 
-static void encode(const struct quant *q, uint8_t *codes, const float *x, int n, uint8_t byte) {
-    const float factor = dsv4_from_bits((254u - byte) << 23);
+/* A head in groups of n channels; each step for all of them, so that no group waits for another's scale. */
+static void quantise(const struct quant *q, uint8_t *codes, uint8_t *bytes, const float *x, int n) {
+    float scaled[KV_HEAD];
+    for (int g = 0; g < KV_HEAD / n; g++) bytes[g] = byte_of(q, x + g * n, n, g == KV_HEAD / n - 1);
+    for (int g = 0; g < KV_HEAD / n; g++) {
+        const float factor = dsv4_from_bits((254u - bytes[g]) << 23);
+#pragma omp simd
+        for (int i = g * n; i < (g + 1) * n; i++) scaled[i] = x[i] * factor;
+    }
     if (q->wrong == ROPE_RIGHT) {
 #pragma omp simd
-        for (int i = 0; i < n; i++) codes[i] = dsv4_e4m3fn_from_f32(x[i] * factor);
+        for (int i = 0; i < KV_HEAD; i++) codes[i] = dsv4_e4m3fn_from_f32(scaled[i]);
     } else {
-        for (int i = 0; i < n; i++) codes[i] = code_wrong(q, x[i] * factor);
+        for (int i = 0; i < KV_HEAD; i++) codes[i] = code_wrong(q, scaled[i]);
     }
 }
 
@@ -205,6 +212,7 @@ static void turn(const struct quant *q, float *x, int64_t t, int64_t h) {
     kv_load_bf16(x, head_of(q->o, t, h), KV_HEAD);
     rope_back(x, rope_angle(q->table, q->positions, t, q->wrong), false, q->wrong);
     if (q->rounded != (q->wrong == ROPE_ROUNDING_OTHER))
+#pragma omp simd
         for (int i = 0; i < KV_ROPE; i++)
             turned[i] = dsv4_bf16_to_f32(dsv4_bf16_from_f32(turned[i]));
 }
@@ -213,10 +221,7 @@ static void mx_head(const struct quant *q, const float *x, int64_t t, int64_t h)
     uint8_t *const codes = (uint8_t *)q->codes->data + t * q->codes->stride[0] + h * KV_HEAD;
     uint8_t *const bytes =
         (uint8_t *)q->scales->data + t * q->scales->stride[0] + h * (KV_HEAD / MX_GROUP);
-    for (int g = 0; g < KV_HEAD / MX_GROUP; g++) {
-        bytes[g] = byte_of(q, x + g * MX_GROUP, MX_GROUP, false);
-        encode(q, codes + g * MX_GROUP, x + g * MX_GROUP, MX_GROUP, bytes[g]);
-    }
+    quantise(q, codes, bytes, x, MX_GROUP);
 }
 
 /* Where a scale of one group, k-th of K / 128 or K / 512, lies for token t. */
@@ -231,13 +236,13 @@ static void head(const struct quant *q, const float *x, int64_t t, int64_t h) {
     const int64_t group = h / q->per, k = h % q->per, width = q->per * KV_HEAD;
     int64_t at = (group * q->o->shape[0] + t) * width;
     uint32_t word = 0;
+    uint8_t bytes[HEAD_GROUPS];
     if (q->wrong == ROPE_TOKENS_FIRST) at = (t * q->groups + group) * width;
     uint8_t *const codes = (uint8_t *)q->codes->data + at + k * KV_HEAD;
+    quantise(q, codes, bytes, x, GROUP);
     for (int g = 0; g < HEAD_GROUPS; g++) {
-        const uint8_t byte = byte_of(q, x + g * GROUP, GROUP, g == HEAD_GROUPS - 1);
-        const float s = dsv4_e8m0_to_f32(byte);
-        encode(q, codes + g * GROUP, x + g * GROUP, GROUP, byte);
-        word |= (uint32_t)byte << 8 * (q->wrong == ROPE_BYTES_REVERSED ? 3 - g : g);
+        const float s = dsv4_e8m0_to_f32(bytes[g]);
+        word |= (uint32_t)bytes[g] << 8 * (q->wrong == ROPE_BYTES_REVERSED ? 3 - g : g);
         if (!q->packed) memcpy(scale_at(q, group, k * HEAD_GROUPS + g, t), &s, sizeof s);
     }
     if (q->packed) memcpy(scale_at(q, group, k, t), &word, sizeof word);

@@ -189,6 +189,8 @@ static void trace(const struct dsv4_case *c, size_t slot, int64_t offset, char *
 
 static void work(const struct dsv4_case *c, struct dsv4_work *work) {
     work->bytes_written = (double)dsv4_case_int(c, "rows") * 2 * PAIRS * 4;
+    /* A sine, or a cosine, counts as an exponential. */
+    work->exponentials = (double)dsv4_case_int(c, "rows") * 2 * PAIRS;
 }
 
 const struct dsv4_op dsv4_op_rope_table = {

@@ -55,7 +55,7 @@ def copy_tree(target):
     for path in lint.files():
         (target / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(path, target / path)
-    for built in ("build/release", "build/cpu", "build/dsv4cts", "build/tests"):
+    for built in ("build/release", "build/cpu", "build/dsv4cts", "build/libdsv4cts.so", "build/python", "build/tests"):
         path = ROOT / built
         if path.is_dir():
             shutil.copytree(path, target / built, symlinks=True)

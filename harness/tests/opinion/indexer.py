@@ -147,7 +147,7 @@ def spans(call):
         n = call.int("next_n") if call.params["form"] == "lens" else 1
         start = np.zeros(rows, np.int64)
         length = call["lens"].at(r // n).astype(np.int64) - (n - 1 - r % n)
-    return start, np.clip(length, 0, columns - start)
+    return start, np.clip(length, 0, np.maximum(columns - start, 0))
 
 
 def idx_topk(call):
@@ -195,7 +195,7 @@ def put_row(call, row, column, values, first, end):
 def idx_mqa_logits(call):
     fp8 = call.params["fp8"]
     for m in range(call["q"].shape[0]):
-        ks, ke = int(call["ks"].at(m)), int(call["ke"].at(m))
+        ks, ke = int(call["ks"].at(m)), min(int(call["ke"].at(m)), call["k"].shape[0])
         n = np.arange(ks, max(ks, ke))
         values = score(whole(call["q"].at(m), fp8), call["weights"].at(m), whole(call["k"].at(n), fp8),
                        call["k_scale"].at(n))

@@ -108,6 +108,16 @@ def norm_q_head(call):
     return True
 
 
+def mtp_dspark_qkv(call):
+    n = call["q"].shape[0]
+    table = call["rope_table"].at(call["positions"].at(np.arange(n)).astype(np.int64))
+    y = turned(head_normed(values(call["q"]), call.float("eps"), "bf16"), table)
+    put_rows(call.outputs["q_out"], bf16_bits(y).astype("<u2"))
+    row = turned(values(call["kv"])[:, None], table)[:, 0]
+    put_rows(call.outputs["kv_out"], bf16_bits(row).astype("<u2"))
+    return True
+
+
 def token_angles(call, n):
     return call["rope_table"].at(call["positions"].at(np.arange(n)).astype(np.int64))
 
@@ -306,4 +316,4 @@ def mtp_argmax(call):
 OPS = {f.__name__: f for f in (norm_rms, norm_q_kv, norm_q_head, rope_inverse, rope_inverse_quant,
                                rope_table, mtp_input_norm, mtp_combine, mtp_hidden_copy,
                                mtp_concat_aux, mtp_embedding, mtp_markov_bias, mtp_confidence,
-                               mtp_argmax)}
+                               mtp_argmax, mtp_dspark_qkv)}

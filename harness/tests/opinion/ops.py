@@ -16,7 +16,7 @@ Where a text leaves a choice, this is how it is read:
 """
 import numpy as np
 
-from . import attention, gemm, index, indexer, mhc, moe, norm, pages, quant
+from . import attention, dispatch, gemm, index, indexer, mhc, moe, norm, pages, quant
 from .formats import (F32, LARGEST, bf16_bits, bf16_round, bf16_value, e2m1_encode, e4m3_decode,
                       e4m3_encode, exp, fma, rsqrt, scale_byte)
 from .vector import Fault
@@ -352,6 +352,7 @@ OPS.update(index.OPS)
 OPS.update(indexer.OPS)
 OPS.update(mhc.OPS)
 OPS.update(moe.OPS)
+OPS.update(dispatch.OPS)
 OPS.update(norm.OPS)
 OPS.update(quant.OPS)
 OPS.update(gemm.OPS)

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Balls hold what binary32 gives in any order, and no more than they say; classes are read and refused. */
+#include <criterion/criterion.h>
+#include <stdio.h>
+
+#include "../../reference/bound/arithmetic.h"
+#include "../../reference/bound/ball.h"
+#include "../../reference/input/input.h"
+#include "../../reference/num/exp.h"
+#include "../../reference/num/rsqrt.h"
+
+enum { TERMS = 1000, TRIES = 200 };
+
+static dsv4_arithmetic arithmetic(const char *text) {
+    dsv4_arithmetic a;
+    struct dsv4_err err;
+    cr_assert_eq(dsv4_arithmetic_parse(&a, text, &err), 0, "%s", text);
+    return a;
+}
+
+static float draw(uint64_t seed, uint64_t i) { return dsv4_normal(dsv4_random(seed, 1, i)); }
+
+/* A sum of products in an order of its own, each rounded or fused. */
+static float sum_somehow(const float *x, const float *y, uint64_t seed) {
+    float parts[16] = {0}, sum = 0.0f;
+    const uint64_t n = 1 + seed % 16;
+    for (uint64_t i = 0; i < TERMS; i++) {
+        const uint64_t at = seed & 1 ? TERMS - 1 - i : i;
+        float *const to = &parts[dsv4_random(seed, 2, at) % n];
+        *to = seed & 2 ? fmaf(x[at], y[at], *to) : *to + x[at] * y[at];
+    }
+    for (uint64_t p = 0; p < n; p++) sum += parts[p];
+    return sum;
+}
+
+Test(bounds, a_sum_in_any_order_is_inside) {
+    const dsv4_arithmetic any = arithmetic("F32-ANY");
+    double worst = 0;
+    for (uint64_t seed = 0; seed < TRIES; seed++) {
+        float x[TERMS], y[TERMS];
+        struct dsv4_terms terms = {0};
+        for (uint64_t i = 0; i < TERMS; i++) {
+            x[i] = draw(seed, i);
+            y[i] = draw(seed + 1000, i);
+            dsv4_terms_add(&terms, (double)x[i] * (double)y[i], 0);
+        }
+        const struct dsv4_ball ball = dsv4_ball_sum(&any, DSV4_SUM_DOT, &terms);
+        const double error = fabs((double)sum_somehow(x, y, seed) - ball.v);
+        const double deviation = sqrt(dsv4_sum_variance(&any, DSV4_SUM_DOT, &terms));
+        cr_assert_leq(error, ball.r, "seed %d", (int)seed);
+        worst = fmax(worst, error / deviation);
+    }
+    /* The deviation claims to be a bound of the root mean square, and is no idle one. */
+    cr_assert_lt(worst, 4.0);
+    cr_assert_gt(worst, 0.1);
+}
+
+Test(bounds, functions_are_inside_and_no_further) {
+    const dsv4_arithmetic canon = dsv4_arithmetic_canon(), fast = arithmetic("F32-ANY");
+    for (uint64_t i = 0; i < 20000; i++) {
+        const float x = 20.0f * draw(7, i), positive = fabsf(x) + 1e-6f;
+        const struct dsv4_ball e = dsv4_ball_exp(&canon, dsv4_ball_of((double)x));
+        const struct dsv4_ball r = dsv4_ball_rsqrt(&canon, dsv4_ball_of((double)positive));
+        const float up = nextafterf(nextafterf(dsv4_exp(x), INFINITY), INFINITY);
+        cr_assert_leq(fabs((double)dsv4_exp(x) - e.v), e.r);
+        cr_assert_leq(fabs((double)dsv4_rsqrt(positive) - r.v), r.r);
+        cr_assert_gt(fabs((double)up - e.v), e.r); /* 1.5 ulp off at least */
+        cr_assert_leq(fabs((double)up - e.v),
+                      dsv4_ball_exp(&fast, dsv4_ball_of((double)x)).r + e.v * 0x1p-23);
+    }
+}
+
+Test(bounds, operations_enclose_their_ends) {
+    const struct dsv4_ball a = {3, 0.5}, b = {-2, 0.25};
+    for (int i = -1; i <= 1; i++)
+        for (int j = -1; j <= 1; j++) {
+            const double x = a.v + i * a.r, y = b.v + j * b.r;
+            const struct dsv4_ball sum = dsv4_ball_add(a, b), product = dsv4_ball_mul(a, b);
+            const struct dsv4_ball most = dsv4_ball_max(a, b), cut = dsv4_ball_clamp(a, 0, 3.1);
+            cr_assert_leq(fabs(x + y - sum.v), sum.r);
+            cr_assert_leq(fabs(x * y - product.v), product.r);
+            cr_assert_leq(fabs(fmax(x, y) - most.v), most.r);
+            cr_assert_leq(fabs(fmin(x, 3.1) - cut.v), cut.r);
+        }
+    const dsv4_arithmetic canon = dsv4_arithmetic_canon();
+    cr_assert(isinf(dsv4_ball_div(&canon, a, (struct dsv4_ball){0.1, 0.2}).r));
+}
+
+Test(bounds, a_rounding_to_bf16_is_one_value_unless_the_ball_straddles_a_tie) {
+    const struct dsv4_ball one = dsv4_ball_bf16((struct dsv4_ball){1.001, 1e-5});
+    const struct dsv4_ball two = dsv4_ball_bf16((struct dsv4_ball){1 + 0x1p-8, 1e-5});
+    cr_assert_eq(one.v, 1);
+    cr_assert_eq(one.r, 0);
+    cr_assert_eq(two.v - two.r, 1);
+    cr_assert_eq(two.v + two.r, 1 + 0x1p-7);
+}
+
+Test(bounds, classes_are_read_and_refused) {
+    static const char *const bad[] = {"",
+                                      "F32",
+                                      "F32-ANY exp",
+                                      "F32-ANY exp=",
+                                      "F32-ANY exp=0.1",
+                                      "F32-ANY sin=1",
+                                      "F32-ANY exp=nan",
+                                      "TC25-RZ exp=2x"};
+    char text[128];
+    dsv4_arithmetic a = arithmetic("TC25-RZ exp=1 rsqrt=3");
+    struct dsv4_err err;
+    cr_assert_eq(a.accumulation, DSV4_TC25_RZ);
+    cr_assert_eq(a.exp_ulp, 1.0f);
+    cr_assert_eq(a.log_ulp, 2.0f);
+    dsv4_arithmetic_text(text, sizeof text, &a);
+    cr_assert_str_eq(text, "TC25-RZ exp=1 log=2 rsqrt=3 divide=2");
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        cr_assert_eq(dsv4_arithmetic_parse(&a, bad[i], &err), -1, "'%s'", bad[i]);
+    cr_assert_eq(arithmetic("BITS").accumulation, DSV4_CANON);
+}
