@@ -11,6 +11,7 @@
 #define DSV4_BOUND_BALL_H
 
 #include <math.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "../../harness/include/dsv4_plugin.h"
@@ -40,7 +41,7 @@ static inline struct dsv4_ball dsv4_ball_rounded(struct dsv4_ball x) {
 /* From `low` to `high`, which the ends of x became. Zeros of both signs leave the sign open. */
 static inline struct dsv4_ball dsv4_ball_from(struct dsv4_ball x, double low, double high) {
     if (low < high && isinf(high - low)) return (struct dsv4_ball){x.v, INFINITY};
-    const double open = low == 0 && high == 0 && signbit(low) && !signbit(high);
+    const bool open = low == 0 && high == 0 && signbit(low) && !signbit(high);
     return (struct dsv4_ball){(low + high) / 2, open ? DSV4_BALL_LEAST : (high - low) / 2};
 }
 
