@@ -4,11 +4,12 @@
 #include <string.h>
 
 #include "../num/bf16.h"
+#include "../num/e2m1.h"
 #include "../num/e8m0.h"
 #include "../num/fp8.h"
 
 static int64_t bytes_of(enum dsv4_form form) {
-    return form == DSV4_AS_F32 ? 4 : form == DSV4_AS_BF16 ? 2 : 1;
+    return form == DSV4_AS_F32 || form == DSV4_AS_POWER ? 4 : form == DSV4_AS_BF16 ? 2 : 1;
 }
 
 enum dsv4_form dsv4_form_of(const struct dsv4_admission *a, size_t slot) {
@@ -21,28 +22,50 @@ enum dsv4_form dsv4_form_of(const struct dsv4_admission *a, size_t slot) {
     }
 }
 
-static double decode(enum dsv4_form form, const unsigned char *bytes) {
-    float x;
+/* The bits of an element; of FP4 codes the `odd` one is the high nibble. */
+static uint32_t code_at(enum dsv4_form form, const unsigned char *bytes, bool odd) {
+    uint32_t code;
     uint16_t half;
-    if (form == DSV4_AS_F32) {
-        memcpy(&x, bytes, sizeof x);
-    } else if (form == DSV4_AS_BF16) {
-        memcpy(&half, bytes, sizeof half);
-        x = dsv4_bf16_to_f32(half);
-    } else if (form == DSV4_AS_E8M0) {
-        x = dsv4_e8m0_to_f32(bytes[0]);
-    } else {
-        x = dsv4_fp8_to_f32(bytes[0], (enum dsv4_fp8)(form - DSV4_AS_OCP));
+    switch (form) {
+    case DSV4_AS_F32:
+    case DSV4_AS_POWER: memcpy(&code, bytes, sizeof code); return code;
+    case DSV4_AS_BF16: memcpy(&half, bytes, sizeof half); return half;
+    case DSV4_AS_E2M1: return bytes[0] >> (odd ? 4 : 0) & 15u;
+    default: return bytes[0];
     }
-    return (double)x;
+}
+
+/* Puts the element at `from` in the place of that at `to`. */
+static void accept(enum dsv4_form form, unsigned char *to, const unsigned char *from, bool odd) {
+    const unsigned kept = odd ? 0x0F : 0xF0;
+    if (form == DSV4_AS_E2M1)
+        to[0] = (unsigned char)((to[0] & kept) | (from[0] & ~kept));
+    else
+        memcpy(to, from, (size_t)bytes_of(form));
+}
+
+static double decode(enum dsv4_form form, uint32_t code) {
+    switch (form) {
+    case DSV4_AS_F32:
+    case DSV4_AS_POWER: return (double)dsv4_from_bits(code);
+    case DSV4_AS_BF16: return (double)dsv4_bf16_to_f32((uint16_t)code);
+    case DSV4_AS_E8M0: return (double)dsv4_e8m0_to_f32((uint8_t)code);
+    case DSV4_AS_E2M1: return (double)dsv4_e2m1_to_f32((uint8_t)code);
+    default: return (double)dsv4_fp8_to_f32((uint8_t)code, (enum dsv4_fp8)(form - DSV4_AS_OCP));
+    }
 }
 
 /* What a real number is rounded to. By way of binary32, which is where kernels come from: both roundings keep order. */
 static double rounded(enum dsv4_form form, double real) {
     const float x = (float)real;
-    if (form == DSV4_AS_F32) return (double)x;
-    if (form == DSV4_AS_BF16) return (double)dsv4_bf16_to_f32(dsv4_bf16_from_f32(x));
-    if (form == DSV4_AS_E8M0) return (double)dsv4_e8m0_to_f32(dsv4_e8m0_ceil(x));
+    switch (form) {
+    case DSV4_AS_F32: return (double)x;
+    case DSV4_AS_BF16: return (double)dsv4_bf16_to_f32(dsv4_bf16_from_f32(x));
+    case DSV4_AS_E8M0:
+    case DSV4_AS_POWER: return (double)dsv4_e8m0_to_f32(dsv4_e8m0_ceil(x));
+    case DSV4_AS_E2M1: return isnan(x) ? NAN : (double)dsv4_e2m1_to_f32(dsv4_e2m1_from_f32(x));
+    default: break;
+    }
     const enum dsv4_fp8 fp8 = (enum dsv4_fp8)(form - DSV4_AS_OCP);
     return (double)dsv4_fp8_to_f32(dsv4_fp8_from_f32(x, fp8), fp8);
 }
@@ -99,55 +122,190 @@ static void note_error(struct dsv4_admitted *tally, double error, double radius)
 struct element {
     const struct dsv4_row *row;
     int64_t offset;
+    bool odd, rescaled; /* the canon has another scale here, and its code is no measure */
     struct dsv4_ball ball;
     double variance;
 };
 
+/* -0 lies below +0. */
+static bool is_within(double low, double x, double high) {
+    if (!(low <= x && x <= high)) return false;
+    if (x != 0) return true;
+    return signbit(x) ? low < 0 || signbit(low) : high > 0 || !signbit(high);
+}
+
+static void refuse(struct dsv4_admitted *tally, int64_t offset, double low, double high) {
+    if (tally->refused++ > 0) return;
+    tally->first = offset;
+    tally->low = low;
+    tally->high = high;
+}
+
 static void admit_one(struct dsv4_admission *a, struct dsv4_admitted *tally,
                       const struct element *e) {
     const enum dsv4_form form = e->row->form;
-    const int64_t at = a->c->tensors[e->row->slot].offset + e->offset, bytes = bytes_of(form);
-    const double low = rounded(form, e->ball.v - e->ball.r);
-    const double high = rounded(form, e->ball.v + e->ball.r);
-    const double got = decode(form, a->got + at), want = decode(form, a->want + at);
-    const bool same = memcmp(a->got + at, a->want + at, (size_t)bytes) == 0;
+    const int64_t at = a->c->tensors[e->row->slot].offset + e->offset;
+    const struct dsv4_ball ball = e->ball;
+    const double low = rounded(form, ball.r == 0 ? ball.v : ball.v - ball.r);
+    const double high = rounded(form, ball.r == 0 ? ball.v : ball.v + ball.r);
+    const uint32_t code = code_at(form, a->got + at, e->odd);
+    const uint32_t canon = code_at(form, a->want + at, e->odd);
+    const double got = decode(form, code), want = decode(form, canon);
+    const bool nan = isnan(got) && isnan(want); /* whatever its payload */
     tally->elements++;
     tally->n_squares += e->variance > 0;
-    const bool nan = isnan(got) && isnan(want); /* whatever its payload */
-    if (same || !(nan || low <= high)) return; /* where there is no ball the canon's bits must do */
-    tally->contradicted += !(nan || (low <= want && want <= high));
-    tally->differ++;
-    if (nan) memcpy(a->got + at, a->want + at, (size_t)bytes);
+    /* where there is no ball the canon's bits must do */
+    if ((code == canon && !e->rescaled) || !(nan || low <= high)) return;
+    tally->differ += code != canon;
+    if (nan) accept(form, a->got + at, a->want + at, e->odd);
     if (nan) return;
-    if (!(low <= got && got <= high)) {
-        if (tally->refused++ == 0) {
-            tally->first = e->offset;
-            tally->low = low;
-            tally->high = high;
-        }
+    tally->contradicted += !e->rescaled && !is_within(low, want, high);
+    if (!is_within(low, got, high)) {
+        refuse(tally, e->offset, low, high);
         return;
     }
-    const double error = isfinite(got) ? least_error(form, e->ball, got) : 0;
-    note_error(tally, error, e->ball.r);
+    const double error = isfinite(got) ? least_error(form, ball, got) : 0;
+    note_error(tally, error, ball.r);
     if (e->variance > 0) tally->squares += error * error / e->variance;
-    memcpy(a->got + at, a->want + at, (size_t)bytes);
+    accept(form, a->got + at, a->want + at, e->odd);
 }
 
-void dsv4_admit(struct dsv4_admission *a, const struct dsv4_row *row, const struct dsv4_ball *balls,
-                const double *variances) {
+static void tell(struct dsv4_admission *a, size_t slot, const struct dsv4_admitted *tally) {
+#pragma omp critical
+    merge(&a->at[slot], tally);
+}
+
+/* How many are refused. */
+static int64_t admit_row(struct dsv4_admission *a, const struct dsv4_row *row,
+                         const struct dsv4_ball *balls, const double *variances, bool rescaled) {
+    const bool fours = row->form == DSV4_AS_E2M1;
     struct dsv4_admitted tally = {0};
     for (int64_t i = 0; i < row->n; i++) {
         const double factor = row->factor;
         const struct element e = {
             row,
-            row->offset + i * row->stride,
+            row->offset + (fours ? i / 2 : i) * row->stride,
+            fours && i % 2 != 0,
+            rescaled,
             {balls[i].v * factor, balls[i].r * factor},
             variances != NULL ? variances[i] * factor * factor : 0
         };
         if (is_written(a, row->slot, e.offset)) admit_one(a, &tally, &e);
     }
-#pragma omp critical
-    merge(&a->at[row->slot], &tally);
+    tell(a, row->slot, &tally);
+    return tally.refused;
+}
+
+void dsv4_admit(struct dsv4_admission *a, const struct dsv4_row *row, const struct dsv4_ball *balls,
+                const double *variances) {
+    admit_row(a, row, balls, variances, false);
+}
+
+/* ---- quantised groups ---- */
+
+struct dsv4_ball dsv4_ball_amax(const struct dsv4_ball *balls, int64_t n) {
+    struct dsv4_ball amax = dsv4_ball_abs(balls[0]);
+    for (int64_t i = 1; i < n && !isnan(amax.v); i++) {
+        const struct dsv4_ball next = dsv4_ball_abs(balls[i]);
+        amax = isnan(next.v) ? next : dsv4_ball_max(amax, next);
+    }
+    return amax;
+}
+
+static int byte_of(const struct dsv4_scale *scale, float s) {
+    if (scale->zero_byte && s <= 0x1p-127f) return 0;
+    return dsv4_e8m0_ceil(s);
+}
+
+void dsv4_scale_bytes(const struct dsv4_admission *a, const struct dsv4_scale *scale,
+                      struct dsv4_ball amax, int *low, int *high) {
+    const float most = (float)scale->most, inverse = 1.0f / most, least = (float)scale->least;
+    const float under = (float)fmax(amax.v - amax.r, scale->floor);
+    const float over = (float)fmax(amax.v + amax.r, scale->floor);
+    float first = fmaxf(fminf(under / most, under * inverse), least);
+    const float last = fmaxf(fmaxf(over / most, over * inverse), least);
+    *low = 255;
+    *high = -1;
+    if (isnan(amax.v - amax.r) || isnan(amax.v + amax.r)) return;
+    if (scale->log2 && first > 0) {
+        const double exponent = fabs(log2((double)first)), ulp = (double)a->arithmetic.log_ulp;
+        const double unit = exponent > 0 ? ldexp(1.0, ilogb(exponent) - 23) : 0;
+        const double near_1 = ulp > 0.5 ? 4 * DSV4_BALL_U : 0; /* as dsv4_ball_log */
+        first = (float)((double)first * exp2(-(ulp * unit + near_1)));
+    }
+    *low = byte_of(scale, first);
+    *high = byte_of(scale, last);
+    if (*high == 255 && *low < 255) *high = 254;
+}
+
+/* 2^(127 - byte), or the other way round. */
+static double power_of(int exponent) { return ldexp(1.0, exponent - 127); }
+
+/* The byte of a stored power of two; -1: it is none. */
+static int byte_at(enum dsv4_form form, const unsigned char *bytes) {
+    const uint32_t code = code_at(form, bytes, false);
+    if (form == DSV4_AS_E8M0) return (int)code;
+    if (code == 0x00400000u) return 0;
+    return (code & 0x807FFFFFu) == 0 && code != 0 ? (int)(code >> 23) : -1;
+}
+
+/* What a group's scale was found to be. */
+struct verdict {
+    size_t slot;
+    int64_t offset;
+    enum dsv4_form form;
+    bool right, same;
+    double low, high, factor; /* of the codes */
+};
+
+/* The codes first: a scale whose codes are wrong stays as it is, so that the group counts as wrong. */
+static void admit_group(struct dsv4_admission *a, struct dsv4_admitted *tally,
+                        const struct verdict *v, const struct dsv4_row *codes,
+                        const struct dsv4_ball *balls) {
+    const int64_t at = a->c->tensors[v->slot].offset + v->offset;
+    struct dsv4_row row = *codes;
+    row.factor *= v->factor;
+    const int64_t wrong = admit_row(a, &row, balls, NULL, v->right && !v->same);
+    tally->elements = 1;
+    tally->differ = !v->same;
+    if (!v->right) refuse(tally, v->offset, v->low, v->high);
+    if (v->right && !v->same) tally->bins[0] = 1;
+    if (v->right && wrong == 0) accept(v->form, a->got + at, a->want + at, false);
+    tell(a, v->slot, tally);
+}
+
+void dsv4_admit_scale(struct dsv4_admission *a, const struct dsv4_scale *scale,
+                      struct dsv4_ball amax, const struct dsv4_row *codes,
+                      const struct dsv4_ball *balls) {
+    const int64_t at = a->c->tensors[scale->slot].offset + scale->offset;
+    const int got = byte_at(scale->form, a->got + at), want = byte_at(scale->form, a->want + at);
+    struct dsv4_admitted tally = {0};
+    int low, high;
+    dsv4_scale_bytes(a, scale, amax, &low, &high);
+    if (low > high || !is_written(a, scale->slot, scale->offset)) return;
+    const bool right = low <= got && got <= high;
+    const struct verdict v = {
+        scale->slot, scale->offset, scale->form,    right,
+        got == want, power_of(low), power_of(high), power_of(254 - (right ? got : want)),
+    };
+    tally.contradicted = !(low <= want && want <= high);
+    admit_group(a, &tally, &v, codes, balls);
+}
+
+void dsv4_admit_free_scale(struct dsv4_admission *a, size_t slot, int64_t offset,
+                           struct dsv4_ball s, const struct dsv4_row *codes,
+                           const struct dsv4_ball *balls) {
+    const int64_t at = a->c->tensors[slot].offset + offset;
+    const double got = decode(DSV4_AS_F32, code_at(DSV4_AS_F32, a->got + at, false));
+    const double want = decode(DSV4_AS_F32, code_at(DSV4_AS_F32, a->want + at, false));
+    const double low = rounded(DSV4_AS_F32, s.v - s.r), high = rounded(DSV4_AS_F32, s.v + s.r);
+    struct dsv4_admitted tally = {0};
+    if (!(low <= high) || !is_written(a, slot, offset)) return;
+    const bool right = low <= got && got <= high;
+    const struct verdict v = {slot,        offset, DSV4_AS_F32, right,
+                              got == want, low,    high,        1 / (right ? got : want)};
+    tally.contradicted = !(low <= want && want <= high);
+    admit_group(a, &tally, &v, codes, balls);
 }
 
 const void *dsv4_admit_got(const struct dsv4_admission *a, size_t slot, int64_t offset) {
@@ -164,8 +322,7 @@ void dsv4_admit_bytes(struct dsv4_admission *a, size_t slot, int64_t offset, int
     if (memcmp(a->want + at, a->got + at, (size_t)bytes) != 0) tally.differ = tally.bins[0] = 1;
     for (int64_t i = 0; i < bytes; i++)
         if (is_written(a, slot, offset + i)) a->got[at + i] = a->want[at + i];
-#pragma omp critical
-    merge(&a->at[slot], &tally);
+    tell(a, slot, &tally);
 }
 
 size_t dsv4_admit_excess(const struct dsv4_admission *a, double *limit) {

@@ -43,12 +43,15 @@ enum dsv4_form {
     DSV4_AS_FNUZ224,
     DSV4_AS_FNUZ240,
     DSV4_AS_E8M0,
+    DSV4_AS_POWER, /* of two, in fp32 */
+    DSV4_AS_E2M1,  /* two to a byte, the even one in the low nibble */
 };
 enum dsv4_form dsv4_form_of(const struct dsv4_admission *a, size_t slot);
 
 /*
  * `n` elements of output `slot`, the first at byte `offset` from element 0, `stride` bytes apart. An element may hold what
- * any point of its ball, times `factor`, rounds to. `variances` of the errors, or NULL: see dsv4_admit_verdict.
+ * any point of its ball, times `factor`, rounds to; a zero has a sign that the ball has. `variances` of the errors, or
+ * NULL: see dsv4_admit_excess.
  */
 struct dsv4_row {
     size_t slot;
@@ -59,6 +62,40 @@ struct dsv4_row {
 };
 void dsv4_admit(struct dsv4_admission *a, const struct dsv4_row *row, const struct dsv4_ball *balls,
                 const double *variances);
+
+/*
+ * A quantised group: a scale at byte `offset` of `slot`, and codes under it.
+ *
+ * A power of two is that above s, by s's bits: s = max(amax, floor) / most, or times fl(1 / most), at least `least`. The
+ * kernel's may be any that a point of amax's ball leads to, mostly one. No class loosens the quotient by a constant: what
+ * is exact goes to the canon's scale, and at 448 * 2^k to that very power. Another scale may be any float of the ball `s`.
+ *
+ * Codes are judged under the kernel's scale where that is right, else under the canon's: `codes` says where they lie, its
+ * factor is what else the values are multiplied by; `balls` are values before the scale. Where a code is wrong the scale
+ * is not accepted either.
+ */
+struct dsv4_scale {
+    size_t slot;
+    int64_t offset;
+    enum dsv4_form form; /* DSV4_AS_E8M0 or DSV4_AS_POWER */
+    double floor, least, most;
+    bool zero_byte; /* byte 0, 2^-127, for all s up to it; by bits subnormal s have 1 */
+    bool
+        log2; /* kernels may take the exponent from log2f, which a few ulp above a power of two falls upon it */
+};
+void dsv4_admit_scale(struct dsv4_admission *a, const struct dsv4_scale *scale,
+                      struct dsv4_ball amax, const struct dsv4_row *codes,
+                      const struct dsv4_ball *balls);
+void dsv4_admit_free_scale(struct dsv4_admission *a, size_t slot, int64_t offset,
+                           struct dsv4_ball s, const struct dsv4_row *codes,
+                           const struct dsv4_ball *balls);
+
+/* Least and greatest scale byte that the ball allows; 255 and below 0 where it allows none. For scales that are no output. */
+void dsv4_scale_bytes(const struct dsv4_admission *a, const struct dsv4_scale *scale,
+                      struct dsv4_ball amax, int *low, int *high);
+
+/* The ball of the greatest magnitude of n balls. */
+struct dsv4_ball dsv4_ball_amax(const struct dsv4_ball *balls, int64_t n);
 
 /* Bytes of output `slot` as the kernel left them, and as the canon has them. */
 const void *dsv4_admit_got(const struct dsv4_admission *a, size_t slot, int64_t offset);

@@ -11,6 +11,7 @@
 #define DSV4_BOUND_BALL_H
 
 #include <math.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "../../harness/include/dsv4_plugin.h"
@@ -32,16 +33,30 @@ static inline struct dsv4_ball dsv4_ball_within(double v, double r, double ulp) 
     return (struct dsv4_ball){v, error * DSV4_BALL_SLACK + DSV4_BALL_LEAST};
 }
 
-/* One rounding to nearest. */
+/* One rounding to nearest. An exact zero stays one, with its sign. */
 static inline struct dsv4_ball dsv4_ball_rounded(struct dsv4_ball x) {
-    return dsv4_ball_within(x.v, x.r, 0.5);
+    return x.v == 0 && x.r == 0 ? x : dsv4_ball_within(x.v, x.r, 0.5);
+}
+
+/* From `low` to `high`, which the ends of x became. Zeros of both signs leave the sign open. */
+static inline struct dsv4_ball dsv4_ball_from(struct dsv4_ball x, double low, double high) {
+    if (low < high && isinf(high - low)) return (struct dsv4_ball){x.v, INFINITY};
+    const bool open = low == 0 && high == 0 && signbit(low) && !signbit(high);
+    return (struct dsv4_ball){(low + high) / 2, open ? DSV4_BALL_LEAST : (high - low) / 2};
 }
 
 /* A rounding to bf16 that the recipe demands here: between what the ends are rounded to, mostly one value. */
 static inline struct dsv4_ball dsv4_ball_bf16(struct dsv4_ball x) {
-    const double low = (double)dsv4_bf16_to_f32(dsv4_bf16_from_f32((float)(x.v - x.r)));
-    const double high = (double)dsv4_bf16_to_f32(dsv4_bf16_from_f32((float)(x.v + x.r)));
-    return (struct dsv4_ball){(low + high) / 2, (high - low) / 2};
+    if (x.r == 0) x.v = (double)dsv4_bf16_to_f32(dsv4_bf16_from_f32((float)x.v));
+    if (x.r == 0) return x;
+    return dsv4_ball_from(x, (double)dsv4_bf16_to_f32(dsv4_bf16_from_f32((float)(x.v - x.r))),
+                          (double)dsv4_bf16_to_f32(dsv4_bf16_from_f32((float)(x.v + x.r))));
+}
+
+/* A rounding to binary32 that every kernel does here, of a value that all have: the same for the same value. */
+static inline struct dsv4_ball dsv4_ball_f32(struct dsv4_ball x) {
+    if (x.r == 0) return (struct dsv4_ball){(double)(float)x.v, 0};
+    return dsv4_ball_from(x, (double)(float)(x.v - x.r), (double)(float)(x.v + x.r));
 }
 
 /* A rounding to bf16 that a kernel may do here, perhaps of a multiple of the value, or may not: 8 significant bits. */
@@ -54,7 +69,7 @@ static inline struct dsv4_ball dsv4_ball_negated(struct dsv4_ball x) {
 }
 
 static inline struct dsv4_ball dsv4_ball_add(struct dsv4_ball a, struct dsv4_ball b) {
-    return dsv4_ball_within(a.v + b.v, a.r + b.r, 0.5);
+    return dsv4_ball_rounded((struct dsv4_ball){a.v + b.v, a.r + b.r});
 }
 
 static inline struct dsv4_ball dsv4_ball_sub(struct dsv4_ball a, struct dsv4_ball b) {
@@ -68,6 +83,10 @@ static inline struct dsv4_ball dsv4_ball_times(struct dsv4_ball a, struct dsv4_b
 
 static inline struct dsv4_ball dsv4_ball_mul(struct dsv4_ball a, struct dsv4_ball b) {
     return dsv4_ball_rounded(dsv4_ball_times(a, b));
+}
+
+static inline struct dsv4_ball dsv4_ball_abs(struct dsv4_ball x) {
+    return x.v < 0 ? dsv4_ball_negated(x) : x;
 }
 
 static inline struct dsv4_ball dsv4_ball_max(struct dsv4_ball a, struct dsv4_ball b) {
@@ -185,8 +204,8 @@ static inline uint32_t dsv4_sum_class(const dsv4_arithmetic *a, enum dsv4_sum_ki
 
 static inline struct dsv4_ball dsv4_ball_sum(const dsv4_arithmetic *a, enum dsv4_sum_kind kind,
                                              const struct dsv4_terms *t) {
-    enum { SPLITS = 64 };
-    const double n = (double)t->n, any = n * DSV4_BALL_U, split = SPLITS * DSV4_BALL_U;
+    const double n = (double)t->n, any = n * DSV4_BALL_U,
+                 split = 64 * DSV4_BALL_U; /* additions of the parts */
     const uint32_t class = dsv4_sum_class(a, kind);
     double share = any / (1 - any);
     if (class == DSV4_TC25_RZ) share = 1.125 * any + split;

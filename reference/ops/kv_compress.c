@@ -7,7 +7,7 @@
  * Source: vllm nvidia/ops/sparse_attn_compress_cutedsl.py (two-stage C128), compressor.py; bf16 state:
  * amd/ops/dsv4_hca_compress.hip.
  */
-#include "kv_compressor.h"
+#include "kv_bound.h"
 
 enum { STATE, APE, TOKEN_TO_REQ, POSITIONS, SLOT_MAPPING, BLOCK_TABLE, SCRATCH };
 
@@ -63,6 +63,25 @@ static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
     return DSV4_OK;
 }
 
+/* Every row that is written is a row of pooled balls: kv_pool.c. */
+static void bound(const dsv4_call *call, struct dsv4_admission *a) {
+    const dsv4_tensor *const tensors = call->tensors, *const scratch = &tensors[SCRATCH];
+    const int64_t n = kv_covered(&tensors[SLOT_MAPPING], scratch->shape[0]);
+    struct kv_state state;
+    kv_state_open(&state, call, scratch->shape[1], KV_RIGHT);
+#pragma omp parallel for schedule(dynamic, 1)
+    for (int64_t t = 0; t < n; t++) {
+        const int64_t position = kv_i64(&tensors[POSITIONS], t);
+        const struct dsv4_row row = {SCRATCH, t * scratch->stride[0], 4, DSV4_AS_F32, state.head,
+                                     1};
+        struct dsv4_ball values[KV_MAX_HEAD];
+        if (!kv_boundary(kv_i64(&tensors[SLOT_MAPPING], t), position, state.ratio, KV_RIGHT))
+            continue;
+        kv_pool_balls(&state, &a->arithmetic, values, kv_i32(&tensors[TOKEN_TO_REQ], t), position);
+        dsv4_admit(a, &row, values, NULL);
+    }
+}
+
 static void trace(const struct dsv4_case *c, size_t slot, int64_t offset, char *line, size_t size) {
     kv_trace_window(c, offset / c->tensors[slot].t.stride[0], line, size);
 }
@@ -77,5 +96,7 @@ const struct dsv4_op dsv4_op_kv_compress = {
     .summary = "pools each window that ends at a boundary token into an fp32 scratch row",
     .source = "vllm deepseek_v4 nvidia/ops/sparse_attn_compress_cutedsl.py, "
               "amd/ops/dsv4_hca_compress.hip",
+    .bound = bound,
+    .latitude = KV_POOL_LATITUDE,
     DSV4_OP_PARTS,
 };

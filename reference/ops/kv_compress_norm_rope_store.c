@@ -7,7 +7,7 @@
  * amd/ops/dsv4_csa_compress.hip and dsv4_hca_compress.hip. Formula, rounding points and Latitude: kv_pool.c, kv_norm.c,
  * kv_store.c.
  */
-#include "kv_compressor.h"
+#include "kv_bound.h"
 
 enum {
     STATE,
@@ -72,6 +72,24 @@ static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
     return DSV4_OK;
 }
 
+/* Pooled balls (kv_pool.c) take the way of kv_bound.c. */
+static void bound(const dsv4_call *call, struct dsv4_admission *a) {
+    const dsv4_tensor *const tensors = call->tensors;
+    const int64_t n = kv_covered(&tensors[SLOT_MAPPING], tensors[POSITIONS].shape[0]);
+    struct kv_finish finish;
+    struct kv_state state;
+    kv_finish_open(&finish, call, KV_RIGHT);
+    kv_state_open(&state, call, finish.head, KV_RIGHT);
+#pragma omp parallel for schedule(dynamic, 1)
+    for (int64_t t = 0; t < n; t++) {
+        const int64_t position = kv_i64(&tensors[POSITIONS], t);
+        if (!kv_finishes(&finish, kv_i64(&tensors[SLOT_MAPPING], t), t, position)) continue;
+        struct dsv4_ball values[KV_MAX_HEAD];
+        kv_pool_balls(&state, &a->arithmetic, values, kv_i32(&tensors[TOKEN_TO_REQ], t), position);
+        kv_finish_bound(a, &finish, CACHE, values, t, position);
+    }
+}
+
 static void trace(const struct dsv4_case *c, size_t slot, int64_t offset, char *line, size_t size) {
     const int64_t row = kv_cache_row_at(c, slot, offset);
     const int64_t t = kv_writer_of(&c->tensors[KV_SLOT_MAPPING].t, row);
@@ -100,5 +118,7 @@ const struct dsv4_op dsv4_op_kv_compress_norm_rope_store = {
     .summary = "compresses each window that ends at a boundary token into the KV cache, fused",
     .source = "vllm deepseek_v4 common/ops/fused_compress_quant_cache.py, "
               "nvidia/ops/sparse_attn_compress_cutedsl.py, amd/ops/dsv4_csa_compress.hip",
+    .bound = bound,
+    .latitude = KV_POOL_LATITUDE " " KV_NORM_LATITUDE " " KV_ROPE_LATITUDE,
     DSV4_OP_PARTS,
 };

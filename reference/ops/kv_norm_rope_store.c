@@ -9,7 +9,7 @@
  * Latitude: kv_norm.c. The floor on the scale (dialect scale_floor: scale) is what CuTeDSL kernels and FlashMLA's test
  * quantiser do; bytes differ from the floor on amax for every group of amax <= 448 * 2^-14.
  */
-#include "kv_compressor.h"
+#include "kv_bound.h"
 
 enum { SCRATCH, POSITIONS, SLOT_MAPPING, KV_SLOT_MAPPING, WEIGHT, ROPE_TABLE, CACHE };
 
@@ -104,6 +104,23 @@ static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
     return DSV4_OK;
 }
 
+/* Rows are exact up to the norm: kv_bound.c. */
+static void bound(const dsv4_call *call, struct dsv4_admission *a) {
+    const dsv4_tensor *const tensors = call->tensors, *const scratch = &tensors[SCRATCH];
+    const int64_t n = kv_covered(&tensors[SLOT_MAPPING], scratch->shape[0]);
+    struct kv_finish finish;
+    kv_finish_open(&finish, call, KV_RIGHT);
+#pragma omp parallel for schedule(dynamic, 16)
+    for (int64_t t = 0; t < n; t++) {
+        const int64_t position = kv_i64(&tensors[POSITIONS], t);
+        if (!kv_finishes(&finish, kv_i64(&tensors[SLOT_MAPPING], t), t, position)) continue;
+        struct dsv4_ball values[KV_MAX_HEAD];
+        kv_balls_of(values, (const void *)((const char *)scratch->data + t * scratch->stride[0]),
+                    finish.head);
+        kv_finish_bound(a, &finish, CACHE, values, t, position);
+    }
+}
+
 static void trace(const struct dsv4_case *c, size_t slot, int64_t offset, char *line, size_t size) {
     const int64_t row = kv_cache_row_at(c, slot, offset);
     const int64_t t = kv_writer_of(&c->tensors[KV_SLOT_MAPPING].t, row);
@@ -127,5 +144,7 @@ const struct dsv4_op dsv4_op_kv_norm_rope_store = {
     .name = "kv_norm_rope_store",
     .summary = "norms, rotates, quantises and stores pooled rows",
     .source = "vllm deepseek_v4 compressor.py, nvidia/ops/sparse_attn_compress_cutedsl.py",
+    .bound = bound,
+    .latitude = KV_NORM_LATITUDE " " KV_ROPE_LATITUDE,
     DSV4_OP_PARTS,
 };

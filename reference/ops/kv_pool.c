@@ -16,7 +16,7 @@
 #include <stdio.h>
 
 #include "../num/exp.h"
-#include "kv_family.h"
+#include "kv_bound.h"
 
 enum { BLOCK = 16 };
 
@@ -213,6 +213,54 @@ void kv_pool(const struct kv_state *state, float *values, int64_t request, int64
     if (state->wrong == KV_DIVIDE_FIRST) divide_first(state, &window, max, den, num);
 #pragma omp simd
     for (int64_t i = 0; i < state->head; i++) values[i] = num[i] / den[i];
+}
+
+/* ---- bound ---- */
+
+static double element(const struct kv_state *state, const char *row, int64_t column) {
+    if (state->state->dtype == DSV4_F32) return (double)((const float *)(const void *)row)[column];
+    return (double)dsv4_bf16_to_f32(((const uint16_t *)(const void *)row)[column]);
+}
+
+/*
+ * A channel's value: weights p = exp(score - m), a difference and an exp, m being whatever maximum cancels: online softmax
+ * rescales by an exp and a product more for every tile of 16 rows at most. Sums of p in binary32, of p * kv in the
+ * declared class. The division comes at the end, or is done on every weight.
+ */
+static struct dsv4_ball pool_channel(const struct kv_state *state, const dsv4_arithmetic *a,
+                                     const struct window *window, int64_t i) {
+    const int64_t half = kv_state_width(state->ratio, state->head);
+    const double ulps =
+        (double)(window->n / BLOCK + 2) * ((double)a->exp_ulp + 0.5) + (double)a->divide_ulp;
+    struct dsv4_terms weights = {0}, products = {0};
+    struct dsv4_ball score[KV_MAX_POOL], most = dsv4_ball_of(-INFINITY);
+    for (int k = 0; k < window->n; k++) {
+        const int64_t column = window->column[k] + i;
+        score[k] = dsv4_ball_of(element(state, window->row[k], column + half));
+        if (state->state->dtype != DSV4_F32) {
+            const char *const ape =
+                (const char *)state->ape->data + window->ape_row[k] * state->ape->stride[0];
+            const float added = ((const float *)(const void *)ape)[column];
+            score[k] = dsv4_ball_add(score[k], dsv4_ball_of((double)added));
+        }
+        most = dsv4_ball_max(most, score[k]);
+    }
+    for (int k = 0; k < window->n; k++) {
+        const double kv = element(state, window->row[k], window->column[k] + i);
+        struct dsv4_ball p = dsv4_ball_exp(a, dsv4_ball_sub(score[k], dsv4_ball_of(most.v)));
+        p.r += 2 * ulps * DSV4_BALL_U * p.v;
+        dsv4_terms_add(&weights, p.v, p.r);
+        dsv4_terms_add(&products, p.v * kv, p.r * fabs(kv));
+    }
+    return dsv4_ball_div(a, dsv4_ball_sum(a, DSV4_SUM_DOT, &products),
+                         dsv4_ball_sum(a, DSV4_SUM_ROW, &weights));
+}
+
+void kv_pool_balls(const struct kv_state *state, const dsv4_arithmetic *a, struct dsv4_ball *values,
+                   int64_t request, int64_t position) {
+    struct window window;
+    find_rows(state, &window, request, position);
+    for (int64_t i = 0; i < state->head; i++) values[i] = pool_channel(state, a, &window, i);
 }
 
 bool kv_boundary(int64_t slot, int64_t position, int64_t ratio, enum kv_wrong wrong) {

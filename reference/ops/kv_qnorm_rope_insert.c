@@ -16,7 +16,7 @@
  */
 #include <stdio.h>
 
-#include "kv_family.h"
+#include "kv_bound.h"
 
 enum { Q, KV, POSITIONS, SLOT_MAPPING, KV_WEIGHT, ROPE_TABLE, Q_OUT, CACHE };
 
@@ -210,6 +210,60 @@ static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
     return DSV4_OK;
 }
 
+/*
+ * Bound: kv_bound.c. Q codes of full_fp8 are the fp32 value's product with q_scale_inverse, one exact rounding; a KV row
+ * that is normed is rounded to bf16 before RoPE, one that is not is exact up to there.
+ */
+static void bound_head(const struct insert *in, struct dsv4_admission *a, int64_t t, int64_t head) {
+    const dsv4_tensor *const tensors = in->call->tensors, *const q = &tensors[Q];
+    const enum kv_store_form form = in->store.form;
+    const size_t slot = form == KV_FULL_BF16 ? Q : Q_OUT;
+    const dsv4_tensor *const out = &tensors[slot];
+    const int64_t at = t * out->stride[0] + head * out->stride[1];
+    const enum dsv4_form fp8 = (enum dsv4_form)(DSV4_AS_OCP + (int)in->store.fp8);
+    const struct dsv4_row halves = {slot, at, 2, DSV4_AS_BF16, KV_HEAD, 1};
+    const struct dsv4_row codes = {slot, at, 1, fp8, KV_HEAD, 1};
+    float x[KV_HEAD];
+    struct dsv4_ball balls[KV_HEAD];
+    kv_load_bf16(x, (const char *)q->data + t * q->stride[0] + head * q->stride[1], KV_HEAD);
+    kv_balls_of(balls, x, KV_HEAD);
+    if (in->q_norm) kv_norm_balls(&a->arithmetic, balls, KV_HEAD, in->eps, NULL);
+    kv_rope_balls(&a->arithmetic, balls + KV_NOPE,
+                  kv_rope_row(&tensors[ROPE_TABLE], kv_i64(&tensors[POSITIONS], t)), false);
+    const struct dsv4_ball inverse = dsv4_ball_of((double)in->q_scale_inverse);
+    for (int i = 0; form == KV_FULL_FP8 && i < KV_HEAD; i++)
+        balls[i] = dsv4_ball_f32(dsv4_ball_times(balls[i], inverse));
+    dsv4_admit(a, form == KV_FULL_FP8 ? &codes : &halves, balls, NULL);
+}
+
+static void bound_row(const struct insert *in, struct dsv4_admission *a, int64_t t, int64_t slot) {
+    const dsv4_tensor *const tensors = in->call->tensors, *const kv = &tensors[KV];
+    float x[KV_HEAD];
+    struct dsv4_ball y[KV_HEAD];
+    kv_load_bf16(x, (const char *)kv->data + t * kv->stride[0], KV_HEAD);
+    kv_balls_of(y, x, KV_HEAD);
+    if (in->kv_norm) kv_norm_balls(&a->arithmetic, y, KV_HEAD, in->eps, in->weight);
+    for (int i = 0; in->kv_norm && i < KV_HEAD; i++) y[i] = dsv4_ball_bf16(y[i]);
+    kv_rope_balls(&a->arithmetic, y + KV_NOPE,
+                  kv_rope_row(&tensors[ROPE_TABLE], kv_i64(&tensors[POSITIONS], t)), false);
+    kv_store_bound(a, &in->store, CACHE, y, slot);
+}
+
+static void bound(const dsv4_call *call, struct dsv4_admission *a) {
+    const dsv4_tensor *const q = &call->tensors[Q];
+    const int64_t rows = call->tensors[KV].shape[0];
+    const int64_t n = kv_covered(&call->tensors[SLOT_MAPPING], rows);
+    const int64_t heads = q->data != NULL ? q->shape[1] : 0;
+    struct insert in;
+    open_insert(&in, call, KV_RIGHT);
+#pragma omp parallel for schedule(static)
+    for (int64_t t = 0; t < rows; t++) {
+        const int64_t slot = t < n ? kv_i64(&call->tensors[SLOT_MAPPING], t) : -1;
+        for (int64_t head = 0; head < heads; head++) bound_head(&in, a, t, head);
+        if (slot >= 0) bound_row(&in, a, t, slot);
+    }
+}
+
 static void trace(const struct dsv4_case *c, size_t slot, int64_t offset, char *line, size_t size) {
     const dsv4_tensor *const out = &c->tensors[slot].t;
     if (slot != CACHE) {
@@ -250,5 +304,7 @@ const struct dsv4_op dsv4_op_kv_qnorm_rope_insert = {
     .name = "kv_qnorm_rope_insert",
     .summary = "Q norm and RoPE, KV RoPE, quantise and insert into the sliding-window cache",
     .source = "vllm csrc fused_deepseek_v4_qnorm_rope_kv_insert_kernel.cu",
+    .bound = bound,
+    .latitude = KV_ROPE_LATITUDE,
     DSV4_OP_PARTS,
 };

@@ -13,7 +13,7 @@
  */
 #include <stdio.h>
 
-#include "norm_family.h"
+#include "norm_bound.h"
 
 enum { EMBEDS, HIDDEN, POSITIONS, ENORM, HNORM, E_OUT, H_OUT };
 enum { STREAMS = 4 };
@@ -159,6 +159,27 @@ static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
     return DSV4_OK;
 }
 
+/* Rows of norm_bound.c; a masked one is zeros whose sign follows the weight's. */
+static void bound(const dsv4_call *call, struct dsv4_admission *a) {
+    static const uint16_t zeros[NORM_MAX_WIDTH];
+    const dsv4_tensor *const x = call->tensors;
+    const bool masks = dsv4_is(call, "mask", "vllm");
+    const float eps = dsv4_float(call, "eps", 1e-6f);
+    const int64_t width = x[EMBEDS].shape[1];
+    float e_weight[NORM_MAX_WIDTH], h_weight[NORM_MAX_WIDTH];
+    kv_load_weight(e_weight, &x[ENORM]);
+    kv_load_weight(h_weight, &x[HNORM]);
+#pragma omp parallel for schedule(static)
+    for (int64_t t = 0; t < x[EMBEDS].shape[0]; t++) {
+        const bool masked = masks && kv_i64(&x[POSITIONS], t) == 0;
+        norm_row_bound(a, E_OUT, t * x[E_OUT].stride[0],
+                       masked ? zeros : norm_row_at(&x[EMBEDS], t), width, eps, e_weight);
+        for (int64_t j = 0; j < STREAMS; j++)
+            norm_row_bound(a, H_OUT, t * x[H_OUT].stride[0] + j * x[H_OUT].stride[1],
+                           norm_row_at(&x[HIDDEN], STREAMS * t + j), width, eps, h_weight);
+    }
+}
+
 static void trace(const struct dsv4_case *c, size_t slot, int64_t offset, char *line, size_t size) {
     norm_trace(c, slot == E_OUT ? EMBEDS : HIDDEN, slot, offset, line, size);
 }
@@ -174,5 +195,7 @@ const struct dsv4_op dsv4_op_mtp_input_norm = {
     .name = "mtp_input_norm",
     .summary = "norms of an MTP layer's embedding and residual streams, position 0 masked",
     .source = "vllm fused_mtp_input_rmsnorm.py; DeepSeek inference/model.py",
+    .bound = bound,
+    .latitude = NORM_LATITUDE,
     DSV4_OP_PARTS,
 };

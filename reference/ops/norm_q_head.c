@@ -9,7 +9,8 @@
  * Source: DeepSeek inference/model.py; vllm fused_deepseek_v4_qnorm_rope_kv_insert; vllm nvidia/dspark_triton.py.
  * Latitude: norm_row.c; contraction of RoPE moves the last bits.
  */
-#include "norm_family.h"
+#include "kv_bound.h"
+#include "norm_bound.h"
 
 enum { Q, POSITIONS, ROPE_TABLE, OUT };
 
@@ -103,6 +104,52 @@ static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
     return DSV4_OK;
 }
 
+/* rsqrt of the mean with every step in bf16: what each of them rounds to is mostly one value. */
+static struct dsv4_ball factor_of_bf16(const dsv4_arithmetic *a, const float *x, float eps) {
+    const float least = dsv4_bf16_to_f32(dsv4_bf16_from_f32(eps));
+    const struct dsv4_ball count = dsv4_ball_of((double)KV_HEAD);
+    struct dsv4_terms terms = {0};
+    for (int i = 0; i < KV_HEAD; i++) {
+        const float square = dsv4_bf16_to_f32(dsv4_bf16_from_f32(x[i] * x[i]));
+        dsv4_terms_add(&terms, (double)square, 0);
+    }
+    const struct dsv4_ball mean =
+        dsv4_ball_bf16(dsv4_ball_div(a, dsv4_ball_sum(a, DSV4_SUM_ROW, &terms), count));
+    const struct dsv4_ball sum = dsv4_ball_add(mean, dsv4_ball_of((double)least));
+    return dsv4_ball_bf16(dsv4_ball_rsqrt(a, dsv4_ball_bf16(sum)));
+}
+
+/* Norm as norm_bound.c and RoPE as kv_bound.c have them, and what the dialect rounds to bf16 on the way. */
+static void bound_head(struct dsv4_admission *a, const dsv4_call *call, int64_t t, int64_t h) {
+    const dsv4_tensor *const q = &call->tensors[Q], *const out = &call->tensors[OUT];
+    const struct dsv4_row row = {
+        OUT, t * out->stride[0] + h * out->stride[1], 2, DSV4_AS_BF16, KV_HEAD, 1};
+    const bool end = dsv4_is(call, "rounding", "f32"), ref = dsv4_is(call, "rounding", "ref");
+    const float eps = dsv4_float(call, "eps", 1e-6f);
+    struct dsv4_ball y[KV_HEAD];
+    float x[KV_HEAD];
+    kv_load_bf16(x, (const char *)q->data + t * q->stride[0] + h * q->stride[1], KV_HEAD);
+    const struct dsv4_ball r = ref ? factor_of_bf16(&a->arithmetic, x, eps)
+                                   : norm_factor_ball(&a->arithmetic, x, KV_HEAD, eps);
+    for (int i = 0; i < KV_HEAD; i++) {
+        y[i] = dsv4_ball_mul(dsv4_ball_of((double)x[i]), r);
+        if (!end) y[i] = dsv4_ball_bf16(y[i]);
+    }
+    if (dsv4_int(call, "rope", 1) != 0)
+        kv_rope_balls(
+            &a->arithmetic, y + KV_NOPE,
+            norm_angle(&call->tensors[ROPE_TABLE], &call->tensors[POSITIONS], t, NORM_RIGHT),
+            false);
+    dsv4_admit(a, &row, y, NULL);
+}
+
+static void bound(const dsv4_call *call, struct dsv4_admission *a) {
+    const dsv4_tensor *const q = &call->tensors[Q];
+#pragma omp parallel for schedule(static) collapse(2)
+    for (int64_t t = 0; t < q->shape[0]; t++)
+        for (int64_t h = 0; h < q->shape[1]; h++) bound_head(a, call, t, h);
+}
+
 static void trace(const struct dsv4_case *c, size_t slot, int64_t offset, char *line, size_t size) {
     norm_trace(c, Q, slot, offset, line, size);
 }
@@ -120,5 +167,7 @@ const struct dsv4_op dsv4_op_norm_q_head = {
     .name = "norm_q_head",
     .summary = "RMSNorm of every q head without a weight, and RoPE",
     .source = "DeepSeek inference/model.py; vllm qnorm_rope kernels",
+    .bound = bound,
+    .latitude = "norm-in-order partials-of-32",
     DSV4_OP_PARTS,
 };

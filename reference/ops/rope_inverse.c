@@ -7,10 +7,11 @@
  * Channels 0..447 are copied as bits. in_place: o itself is rotated, its other channels are not touched.
  * Every row is written, those of padded tokens too.
  * Source: DeepSeek inference/model.py apply_rotary_emb(inverse); vllm rocm inverse RoPE (rocm_aiter_mla_sparse.py).
- * Latitude: fused into an attention kernel's end the rotation takes fp32 values, here it takes bf16.
+ * Latitude: both dialects are right in other arithmetic. Fused into an attention kernel's end the rotation takes fp32 values, here it takes bf16.
  */
 #include <stdio.h>
 
+#include "kv_bound.h"
 #include "rope_family.h"
 
 enum { O, POSITIONS, ROPE_TABLE, OUT };
@@ -129,6 +130,29 @@ static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
     return DSV4_OK;
 }
 
+/* The rotated channels: kv_bound.c. The others are copies. */
+static void bound(const dsv4_call *call, struct dsv4_admission *a) {
+    const dsv4_tensor *const o = &call->tensors[O];
+    const size_t slot = dsv4_int(call, "in_place", 0) != 0 ? O : OUT;
+    const dsv4_tensor *const out = &call->tensors[slot];
+#pragma omp parallel for schedule(static) collapse(2)
+    for (int64_t t = 0; t < o->shape[0]; t++)
+        for (int64_t h = 0; h < o->shape[1]; h++) {
+            const char *const from = (const char *)o->data + t * o->stride[0] + h * o->stride[1];
+            const int64_t at = t * out->stride[0] + h * out->stride[1] + 2 * KV_NOPE;
+            const struct dsv4_row row = {slot, at, 2, DSV4_AS_BF16, KV_ROPE, 1};
+            struct dsv4_ball y[KV_ROPE];
+            float x[KV_ROPE];
+            kv_load_bf16(x, from + 2 * KV_NOPE, KV_ROPE);
+            kv_balls_of(y, x, KV_ROPE);
+            kv_rope_balls(
+                &a->arithmetic, y,
+                rope_angle(&call->tensors[ROPE_TABLE], &call->tensors[POSITIONS], t, ROPE_RIGHT),
+                true);
+            dsv4_admit(a, &row, y, NULL);
+        }
+}
+
 static void trace(const struct dsv4_case *c, size_t slot, int64_t offset, char *line, size_t size) {
     const dsv4_tensor *const out = &c->tensors[slot].t;
     const int64_t t = offset / out->stride[0], h = offset % out->stride[0] / out->stride[1];
@@ -149,5 +173,7 @@ const struct dsv4_op dsv4_op_rope_inverse = {
     .name = "rope_inverse",
     .summary = "turns the RoPE channels of attention outputs back, in place or not",
     .source = "DeepSeek inference/model.py; vllm rocm_aiter_mla_sparse.py",
+    .bound = bound,
+    .latitude = "rope-other",
     DSV4_OP_PARTS,
 };

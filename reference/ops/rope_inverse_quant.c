@@ -17,12 +17,14 @@
  *
  * Source: vllm fused_inv_rope_fp8_quant.py; vllm rocm MXFP8 rows (rocm_aiter_mla_sparse.py).
  * Latitude: kernels with log2f instead of exponent bits differ where the fp32 amax of a rotated group lies a few units
- * above 448 * 2^k: log2f rounds to k there.
+ * above 448 * 2^k: log2f rounds to k there. Bounds allow what the declared error of log2f can do, which at k = 0 is less
+ * than the mutant scale-log2 does.
  */
 #include <math.h>
 #include <stdio.h>
 
 #include "../num/e8m0.h"
+#include "kv_bound.h"
 #include "rope_family.h"
 
 enum { O, POSITIONS, ROPE_TABLE, CODES, SCALES };
@@ -258,7 +260,7 @@ static void pad(const struct quant *q) {
 
 const struct dsv4_op dsv4_op_rope_inverse_quant;
 
-static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
+static struct quant open_quant(const dsv4_call *call, enum rope_wrong wrong) {
     const dsv4_tensor *const tensors = call->tensors;
     const struct quant q = {.o = &tensors[O],
                             .positions = &tensors[POSITIONS],
@@ -270,7 +272,12 @@ static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
                             .rounded = dsv4_is(call, "rounding", "bf16"),
                             .groups = dsv4_int(call, "groups", 8),
                             .per = tensors[O].shape[1] / dsv4_int(call, "groups", 8),
-                            .wrong = rope_wrong_of(&dsv4_op_rope_inverse_quant, mutant)};
+                            .wrong = wrong};
+    return q;
+}
+
+static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
+    const struct quant q = open_quant(call, rope_wrong_of(&dsv4_op_rope_inverse_quant, mutant));
     (void)err;
 #pragma omp parallel for schedule(static) collapse(2)
     for (int64_t t = 0; t < q.o->shape[0]; t++)
@@ -284,6 +291,54 @@ static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
         }
     pad(&q);
     return DSV4_OK;
+}
+
+/* Offset of the code of channel 0 of a head. */
+static int64_t codes_at(const struct quant *q, int64_t t, int64_t h) {
+    if (q->mx) return t * q->codes->stride[0] + h * KV_HEAD;
+    const int64_t group = h / q->per, k = h % q->per;
+    return (group * q->o->shape[0] + t) * q->per * KV_HEAD + k * KV_HEAD;
+}
+
+/* Offset of the scale of group g of a head: a byte, a float, or a byte of an i32. */
+static int64_t scale_offset(const struct quant *q, int64_t t, int64_t h, int64_t g) {
+    if (q->mx) return t * q->scales->stride[0] + h * (KV_HEAD / MX_GROUP) + g;
+    const int64_t group = h / q->per, k = h % q->per, base = group * q->scales->stride[0];
+    if (q->packed) return base + (k * q->scales->shape[2] + t) * 4 + g;
+    return base + ((k * HEAD_GROUPS + g) * q->scales->shape[2] + t) * 4;
+}
+
+/*
+ * Channels 0..447 are exact; the others are what kv_bound.c makes of a rotation, rounded to bf16 or not. A group's scale
+ * from the amax of those, its exponent by bits or by a log2f of the declared error; codes under the kernel's scale.
+ */
+static void bound_head(struct dsv4_admission *a, const struct quant *q, int64_t t, int64_t h) {
+    const int n = q->mx ? MX_GROUP : GROUP;
+    struct dsv4_ball x[KV_HEAD];
+    float values[KV_HEAD];
+    kv_load_bf16(values, head_of(q->o, t, h), KV_HEAD);
+    kv_balls_of(x, values, KV_HEAD);
+    kv_rope_balls(&a->arithmetic, x + KV_NOPE, rope_angle(q->table, q->positions, t, ROPE_RIGHT),
+                  true);
+    for (int i = KV_NOPE; q->rounded && i < KV_HEAD; i++) x[i] = dsv4_ball_bf16(x[i]);
+    for (int64_t g = 0; g < KV_HEAD / n; g++) {
+        const struct dsv4_row row = {CODES, codes_at(q, t, h) + g * n, 1, DSV4_AS_OCP, n, 1};
+        const struct dsv4_scale scale = {.slot = SCALES,
+                                         .offset = scale_offset(q, t, h, g),
+                                         .form = q->mx || q->packed ? DSV4_AS_E8M0 : DSV4_AS_POWER,
+                                         .floor = q->mx ? 0x1p-126 : (double)1e-10f,
+                                         .most = 448,
+                                         .zero_byte = q->mx,
+                                         .log2 = true};
+        dsv4_admit_scale(a, &scale, dsv4_ball_amax(x + g * n, n), &row, x + g * n);
+    }
+}
+
+static void bound(const dsv4_call *call, struct dsv4_admission *a) {
+    const struct quant q = open_quant(call, ROPE_RIGHT);
+#pragma omp parallel for schedule(static) collapse(2)
+    for (int64_t t = 0; t < q.o->shape[0]; t++)
+        for (int64_t h = 0; h < q.o->shape[1]; h++) bound_head(a, &q, t, h);
 }
 
 static void trace(const struct dsv4_case *c, size_t slot, int64_t offset, char *line, size_t size) {
@@ -316,5 +371,6 @@ const struct dsv4_op dsv4_op_rope_inverse_quant = {
     .name = "rope_inverse_quant",
     .summary = "turns attention outputs back by RoPE and quantises them for the output projection",
     .source = "vllm fused_inv_rope_fp8_quant.py; vllm rocm_aiter_mla_sparse.py",
+    .bound = bound,
     DSV4_OP_PARTS,
 };
