@@ -112,8 +112,7 @@ static const char *verify(struct bench *b, struct dsv4_runner *r, const struct d
     }
     const char *const word = result.verdict == DSV4_PASS ? " exact" : " WRONG";
     dsv4_vector_free(&v);
-    dsv4_free(result.message);
-    dsv4_notes_free(&result.notes);
+    dsv4_result_free(&result);
     return word;
 }
 

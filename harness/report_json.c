@@ -10,7 +10,7 @@
 
 #define FORMAT "dsv4cts-report-2"
 
-enum { LIMIT = 1 << 30 }; /* bytes of a report */
+enum { LIMIT = 1 << 30, MOST_SHARDS = 1000000 }; /* LIMIT: bytes of a report */
 
 #define FIELD(kind, key, member) DSV4_FIELD(dsv4_report, kind, key, member)
 static const struct dsv4_field root_fields[] = {
@@ -244,6 +244,8 @@ static int read_results(struct dsv4_report *report, const json_t *root, struct d
 static int read_parts(struct dsv4_report *report, const json_t *root, struct dsv4_err *err) {
     const json_t *const parts = dsv4_json_list(root, "parts", err);
     if (parts == NULL) return -1;
+    if (report->n_shards < 1 || report->n_shards > MOST_SHARDS)
+        return dsv4_fail(err, "'n_shards' is not from 1 to %d", MOST_SHARDS);
     report->parts = dsv4_alloc((json_array_size(parts) + 1) * sizeof *report->parts);
     for (; report->n_parts < json_array_size(parts); report->n_parts++) {
         struct dsv4_part *const part = &report->parts[report->n_parts];

@@ -6,7 +6,7 @@
 #include "options.h"
 #include "report.h"
 
-/* What runs of one implementation have in common. */
+/* What parts of one run have in common. Unsharded runs of other cases are parts of one as well. */
 static bool same_run(const struct dsv4_report *a, const struct dsv4_report *b) {
     return strcmp(a->impl, b->impl) == 0 && strcmp(a->info.name, b->info.name) == 0 &&
            strcmp(a->info.version, b->info.version) == 0 &&
@@ -14,7 +14,8 @@ static bool same_run(const struct dsv4_report *a, const struct dsv4_report *b) {
            strcmp(a->info.describe, b->info.describe) == 0 && strcmp(a->version, b->version) == 0 &&
            strcmp(a->manifest_sha256, b->manifest_sha256) == 0 &&
            strcmp(a->arithmetic, b->arithmetic) == 0 && a->info.emulated == b->info.emulated &&
-           a->graph == b->graph;
+           a->graph == b->graph && a->n_shards == b->n_shards &&
+           (a->n_shards == 1 || strcmp(a->selection, b->selection) == 0);
 }
 
 /* The canary's result, which every shard has. */
@@ -40,22 +41,14 @@ static void move_figures(struct dsv4_figure **into, size_t *n, const struct dsv4
     *n += more;
 }
 
-static int merge(struct dsv4_report *into, const char *first, struct dsv4_report *from,
-                 const char *path, struct dsv4_err *err) {
+static void merge(struct dsv4_report *into, struct dsv4_report *from) {
     const size_t n = strlen(into->selection);
-    if (into->n_shards != from->n_shards)
-        return dsv4_fail(err, "%s has shards of %lld, %s of %lld: they are of different runs",
-                         first, (long long)into->n_shards, path, (long long)from->n_shards);
-    const bool same = strcmp(into->selection, from->selection) == 0;
-    if (into->n_shards > 1 && !same)
-        return dsv4_fail(err, "%s is a shard of '%.100s', %s of '%.100s'", first, into->selection,
-                         path, from->selection);
-    if (!same) snprintf(into->selection + n, sizeof into->selection - n, "; %s", from->selection);
+    if (strcmp(into->selection, from->selection) != 0)
+        snprintf(into->selection + n, sizeof into->selection - n, "; %s", from->selection);
     if (strcmp(from->started, into->started) < 0)
         memcpy(into->started, from->started, sizeof into->started);
     move_results(into, from);
     move_figures(&into->figures, &into->n_figures, from->figures, from->n_figures);
-    return 0;
 }
 
 static void append(struct dsv4_reports *all, const struct dsv4_report *report, const char *path) {
@@ -67,15 +60,15 @@ static void append(struct dsv4_reports *all, const struct dsv4_report *report, c
 
 int dsv4_reports_read(struct dsv4_reports *all, const char *path, struct dsv4_err *err) {
     struct dsv4_report report;
-    int status = dsv4_report_read(&report, path, err);
+    const int status = dsv4_report_read(&report, path, err);
     if (status == 0 && report.n_parts == 0) { /* rows of `bench` alone */
         move_figures(&all->figures, &all->n_figures, report.figures, report.n_figures);
     } else if (status == 0) {
         for (size_t i = 0; i < all->n; i++) {
             if (!same_run(&all->at[i], &report)) continue;
-            status = merge(&all->at[i], all->paths[i], &report, path, err);
+            merge(&all->at[i], &report);
             dsv4_report_free(&report);
-            return status;
+            return 0;
         }
         append(all, &report, path);
         return 0;

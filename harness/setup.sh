@@ -13,6 +13,7 @@ packages=(
     qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross           # the aarch64 run
     python3 python3-numpy clang-format-14 git                       # lint, docs, numpy.load
     pkgconf                                                         # the test of `make install`
+    python3-jsonschema python3-yaml libxml2-utils                   # schemas of reports, CI recipes
 )
 # Where the distribution has it: ports in torch are run in the tests, which say so if it is not there.
 optional=(python3-torch)

@@ -12,6 +12,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+enum { MOST_SHARDS = 1000000 }; /* that a report may have */
+
 /* Variables that name a part, and how they count. */
 struct source {
     const char *index, *count;
@@ -67,7 +69,7 @@ static int read_source(struct dsv4_shard *shard, const struct source *s, struct 
                          "steps of %lld",
                          s->index, (long long)index, s->count, (long long)n, (long long)lowest,
                          (long long)step);
-    if (shard->n > INT32_MAX / n) return dsv4_fail(err, "--shard env: too many parts");
+    if (shard->n > MOST_SHARDS / n) return dsv4_fail(err, "--shard env: too many parts");
     const size_t used = strlen(shard->from);
     shard->index = (shard->index - 1) * n + part + 1;
     shard->n *= n;
@@ -118,7 +120,7 @@ int dsv4_shard_read(struct dsv4_shard *shard, const char *text, struct dsv4_err 
     errno = 0;
     const long long index = strtoll(text, &end, 10);
     const long long n = *end == '/' ? strtoll(end + 1, &end, 10) : 0;
-    if (*end != '\0' || errno != 0 || index < 1 || index > n || n > INT32_MAX)
+    if (*end != '\0' || errno != 0 || index < 1 || index > n || n > MOST_SHARDS)
         return dsv4_fail(err, "--shard: '%.60s' is not I/N with 1 <= I <= N, nor 'env'", text);
     *shard = (struct dsv4_shard){.index = index, .n = n};
     return 0;

@@ -71,6 +71,18 @@ part matrix run matrix
 part verify-numpy run verify-numpy
 part second-opinion run second-opinion
 part fuzz run fuzz FUZZ_SECONDS=10
+part reports /usr/bin/python3 harness/tests/reports.py
+part ci-recipes /usr/bin/python3 harness/tests/ci.py
+if command -v chromium chromium-browser google-chrome >/dev/null; then
+    part page /usr/bin/python3 harness/tests/page.py
+else
+    skip page 'NOT RUN: no chromium on PATH; no browser looked at the HTML report'
+fi
+if command -v slurmctld >/dev/null && command -v munged >/dev/null && ((EUID == 0)); then
+    part slurm harness/tests/slurm.sh
+else
+    skip slurm 'NOT RUN: slurm-wlm and munge are not here, or this is not root; harness/tests/slurm.sh'
+fi
 part docs python3 harness/tests/docs/run_docs.py
 part docs-planted python3 harness/tests/docs/planted.py
 part check-emulated run check-emulated REPORTS=build/reports-emulated

@@ -148,7 +148,7 @@ __global__ void __launch_bounds__(CALL_THREADS) combine_kernel(const struct comb
     head.m_split = a.m_split;
     head.l_split = a.l_split;
     head.part_split = a.part_split;
-    head.n = a.counts == NULL ? a.n : a.counts[token];
+    head.n = a.counts == NULL || a.counts[token] > a.n ? a.n : a.counts[token];
     if (FORM != COMBINE_ML && head.n == 1) return; /* the first stage finished it */
     const float m = combine_most<FORM>(head);
     if (m != -infinity) lse = combine_row<FORM>(acc, head, m, sink);

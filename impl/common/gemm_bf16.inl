@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* gemm_bf16: see gemm_chain.inl. */
-#include "gemm_chain.inl"
+/* gemm_bf16: many rows of A in tiles (gemm_chain.inl), some by parts of k (gemm_parts.inl). */
+#include "gemm_parts.inl"
 
 static int supports(const dsv4_call *call, struct call_why why) {
     const dsv4_tensor *const a = dsv4_find(call, "a"), *const b = dsv4_find(call, "b");
@@ -43,33 +43,50 @@ static struct chain_args args_of(const dsv4_call *call) {
     return args;
 }
 
-template <int KIND, int ROWS, int TM>
-static int launch_small(struct chain_args &args, int64_t groups, gpu_stream stream,
-                        struct call_why why) {
-    dim3 grid;
-    const int status = chain_grid(&grid, args, groups, TM, ROWS, why);
-    if (status != DSV4_OK) return status;
-    GPU_LAUNCH((chain_small_kernel<KIND, ROWS, TM>), grid, CALL_THREADS, stream, args);
-    return call_launched(why);
-}
+typedef struct parts_shape<1, 1, 1, 32> parts_1;
+typedef struct parts_shape<1, 1, 1, 8> parts_1_narrow;
+typedef struct parts_shape<4, 2, 1, 16> parts_8;
+typedef struct parts_shape<4, 2, 2, 16> parts_8_wide;
+typedef struct parts_shape<2, 4, 1, 8> parts_8_narrow;
+typedef struct parts_shape<4, 4, 2, 8> parts_16;
+typedef struct parts_shape<8, 4, 2, 8> parts_32;
+typedef struct parts_shape<8, 8, 4, 4> parts_64;
+typedef struct parts_shape<8, 8, 8, 4> parts_64_wide;
 
-template <int KIND>
+template <bool A_F32, bool B_F32>
 static int launch(struct chain_args &args, int64_t groups, gpu_stream stream, struct call_why why) {
-    const int64_t tiles = groups * call_ceil(args.n, TEAM);
+    /* An eighth of what keeps the GPU busy: a block per multiprocessor. */
+    enum { FEW = GPU_BUSY_BLOCKS / 8 };
+    const int64_t columns = groups * args.n;
     if (args.m > 64) {
         dim3 grid;
         const int status = chain_grid(&grid, args, groups, CHAIN_TILE, CHAIN_TILE, why);
         if (status != DSV4_OK) return status;
-        GPU_LAUNCH(chain_large_kernel<KIND == CHAIN_F32>, grid, CALL_THREADS, stream, args);
+        GPU_LAUNCH(chain_large_kernel<B_F32>, grid, CALL_THREADS, stream, args);
         return call_launched(why);
     }
-    /* An eighth of what keeps the GPU busy: a block per multiprocessor. */
-    if (tiles * call_ceil(args.m, 8) < GPU_BUSY_BLOCKS / 8)
-        return args.m == 1 ? launch_small<KIND, 8, 1>(args, groups, stream, why)
-                           : launch_small<KIND, 8, 2>(args, groups, stream, why);
-    if (args.m == 1) return launch_small<KIND, TEAM, 1>(args, groups, stream, why);
-    if (args.m <= 4) return launch_small<KIND, TEAM, 4>(args, groups, stream, why);
-    return launch_small<KIND, TEAM, 8>(args, groups, stream, why);
+    if (args.m == 1)
+        return columns < 32 * 2 * FEW
+                   ? parts_launch<parts_1_narrow, parts_1_narrow, A_F32, B_F32>(args, groups,
+                                                                                stream, why)
+                   : parts_launch<parts_1, parts_1_narrow, A_F32, B_F32>(args, groups, stream, why);
+    if (args.m <= 8) {
+        if (columns < 16 * FEW / 2)
+            return parts_launch<parts_8_narrow, parts_8_narrow, A_F32, B_F32>(args, groups, stream,
+                                                                              why);
+        return columns >= 32 * 4 * FEW
+                   ? parts_launch<parts_8_wide, parts_8, A_F32, B_F32>(args, groups, stream, why)
+                   : parts_launch<parts_8, parts_8, A_F32, B_F32>(args, groups, stream, why);
+    }
+    if (args.m <= 16)
+        return parts_launch<parts_16, parts_16, A_F32, B_F32>(args, groups, stream, why);
+    if (args.m <= 32)
+        return parts_launch<parts_32, parts_16, A_F32, B_F32>(args, groups, stream, why);
+    if constexpr (!A_F32) { /* there are not registers enough for both */
+        if (columns >= 32 * 4 * FEW)
+            return parts_launch<parts_64_wide, parts_16, A_F32, B_F32>(args, groups, stream, why);
+    }
+    return parts_launch<parts_64, parts_16, A_F32, B_F32>(args, groups, stream, why);
 }
 
 static int run(const dsv4_call *call, struct call_why why) {
@@ -78,8 +95,11 @@ static int run(const dsv4_call *call, struct call_why why) {
     const gpu_stream stream = (gpu_stream)call->stream;
     const int64_t groups = a->ndim == 3 ? a->shape[1] : 1;
     if (args.m == 0 || groups == 0) return DSV4_OK;
-    return b->dtype == DSV4_F32 ? launch<CHAIN_F32>(args, groups, stream, why)
-                                : launch<CHAIN_BF16>(args, groups, stream, why);
+    if (b->dtype == DSV4_F32)
+        return args.a_f32 ? launch<true, true>(args, groups, stream, why)
+                          : launch<false, true>(args, groups, stream, why);
+    return args.a_f32 ? launch<true, false>(args, groups, stream, why)
+                      : launch<false, false>(args, groups, stream, why);
 }
 
 CALL_ENTRY_POINTS(gemm_bf16)

@@ -2,9 +2,8 @@
 /*
  * Products in fp32, in the canon's order: chains of fma over 128 k, block sums added ascending.
  *
- * Few rows of A: a lane has a row of the weight and goes through a block of k for some rows of A, whose values lie in shared
- * memory; groups of ROWS lanes take blocks of k by turns, and a thread per output adds the block sums in order. Where the
- * weight has few rows, 8 lanes take a block, so that more of the GPU has something to do.
+ * Few rows of A by MXFP4: a lane has a row of the weight and goes through a block of k for some rows of A, whose values lie
+ * in shared memory; teams take blocks of k by turns, and a thread per output adds the block sums in order.
  *
  * Many rows: 128 x 128 tiles, 8 x 8 a thread, 16 k at a time in two buffers; at the end of 128 k a thread adds its sums to
  * its totals.
@@ -15,7 +14,6 @@
 #include "call.h"
 #include "num.inl"
 
-enum chain_kind { CHAIN_BF16, CHAIN_F32, CHAIN_FP4 };
 enum { CHAIN_BLOCK = 128, CHAIN_STEP = 32, CHAIN_TILE = 128, CHAIN_DEPTH = 16 };
 
 struct chain_args {
@@ -47,6 +45,32 @@ GPU_DEVICE void chain_values(float *x, const gpu_u4 &v) {
     GPU_UNROLL for (int i = 0; i < 4; i++) {
         x[2 * i] = num_bf16_low(words[i]);
         x[2 * i + 1] = num_bf16_high(words[i]);
+    }
+}
+
+/* Eight values of a row as they lie in memory. */
+template <bool F32> struct chain_eight { gpu_u4 v[F32 ? 2 : 1]; };
+
+template <bool F32>
+GPU_DEVICE void chain_read(struct chain_eight<F32> &x, const char *row, bool there, int first,
+                           int k) {
+    GPU_UNROLL for (int i = 0; i < (F32 ? 2 : 1); i++) {
+        x.v[i].x = x.v[i].y = x.v[i].z = x.v[i].w = 0;
+        if (there && first < k)
+            x.v[i] = *(const gpu_u4 *)(row + (int64_t)first * (F32 ? 4 : 2) + 16 * i);
+    }
+}
+
+template <bool F32> GPU_DEVICE void chain_eight_values(float *x, const struct chain_eight<F32> &e) {
+    if constexpr (F32) {
+        GPU_UNROLL for (int i = 0; i < 2; i++) {
+            x[4 * i] = gpu_float(e.v[i].x);
+            x[4 * i + 1] = gpu_float(e.v[i].y);
+            x[4 * i + 2] = gpu_float(e.v[i].z);
+            x[4 * i + 3] = gpu_float(e.v[i].w);
+        }
+    } else {
+        chain_values(x, e.v[0]);
     }
 }
 
@@ -86,67 +110,47 @@ GPU_DEVICE void chain_store(const struct chain_args &a, const struct chain_place
         *(float *)(row + 4 * n) = x != x ? gpu_float(0x7FC00000u) : x;
 }
 
-/* ---- few rows of A ---- */
+/* ---- few rows of A by MXFP4 ---- */
 
 /* 32 values of a row of the weight as they lie in memory. */
-template <int KIND> struct chain_raw {
-    gpu_u4 v[KIND == CHAIN_F32 ? 8 : KIND == CHAIN_BF16 ? 4 : 1];
+struct chain_raw {
+    gpu_u4 v;
     float scale;
 };
 
-template <int KIND>
-GPU_DEVICE void chain_fetch(struct chain_raw<KIND> &raw, const char *row, const char *scales,
-                            bool there, int first, int k) {
-    enum { PER = KIND == CHAIN_F32 ? 4 : KIND == CHAIN_BF16 ? 8 : 32, LOADS = CHAIN_STEP / PER };
-    GPU_UNROLL for (int i = 0; i < LOADS; i++) {
-        raw.v[i].x = raw.v[i].y = raw.v[i].z = raw.v[i].w = 0;
-        if (there && first + i * PER < k)
-            raw.v[i] = *(const gpu_u4 *)(row + (int64_t)(first + i * PER) * 16 / PER);
-    }
+GPU_DEVICE void chain_fetch(struct chain_raw &raw, const char *row, const char *scales, bool there,
+                            int first, int k) {
+    raw.v.x = raw.v.y = raw.v.z = raw.v.w = 0;
     raw.scale = 0.0f;
-    if (KIND == CHAIN_FP4 && there && first < k)
-        raw.scale = num_e8m0_value(((const uint8_t *)scales)[first / CHAIN_STEP]);
+    if (!there || first >= k) return;
+    raw.v = *(const gpu_u4 *)(row + first / 2);
+    raw.scale = num_e8m0_value(((const uint8_t *)scales)[first / CHAIN_STEP]);
 }
 
 /* Values 4i .. 4i + 3 of them. */
-template <int KIND> GPU_DEVICE void chain_four(float *w, const struct chain_raw<KIND> &raw, int i) {
-    if (KIND == CHAIN_F32) {
-        const gpu_u4 v = raw.v[i % (KIND == CHAIN_F32 ? 8 : 1)];
-        w[0] = gpu_float(v.x);
-        w[1] = gpu_float(v.y);
-        w[2] = gpu_float(v.z);
-        w[3] = gpu_float(v.w);
-    } else if (KIND == CHAIN_BF16) {
-        const gpu_u4 v = raw.v[i / 2 % (KIND == CHAIN_BF16 ? 4 : 1)];
-        const uint32_t low = i % 2 == 0 ? v.x : v.z, high = i % 2 == 0 ? v.y : v.w;
-        w[0] = num_bf16_low(low);
-        w[1] = num_bf16_high(low);
-        w[2] = num_bf16_low(high);
-        w[3] = num_bf16_high(high);
-    } else {
-        const gpu_u4 v = raw.v[0];
-        const uint32_t word = i / 2 == 0 ? v.x : i / 2 == 1 ? v.y : i / 2 == 2 ? v.z : v.w;
-        GPU_UNROLL for (int j = 0; j < 4; j++) {
-            /* The fields of e2m1 in those of f16 mean 2^-14 of the value. */
-            const uint32_t code = word >> (16 * (i % 2) + 4 * j);
-            w[j] = num_f16_to_float((code & 8u) << 12 | (code & 7u) << 9) * 0x1p14f * raw.scale;
-        }
+GPU_DEVICE void chain_four(float *w, const struct chain_raw &raw, int i) {
+    const gpu_u4 v = raw.v;
+    const uint32_t word = i / 2 == 0 ? v.x : i / 2 == 1 ? v.y : i / 2 == 2 ? v.z : v.w;
+    GPU_UNROLL for (int j = 0; j < 4; j++) {
+        /* The fields of e2m1 in those of f16 mean 2^-14 of the value. */
+        const uint32_t code = word >> (16 * (i % 2) + 4 * j);
+        w[j] = num_f16_to_float((code & 8u) << 12 | (code & 7u) << 9) * 0x1p14f * raw.scale;
     }
 }
 
 /* Block sums of this lane's row of the weight and TM rows of A, which x holds. */
-template <int KIND, int TM>
+template <int TM>
 GPU_DEVICE void chain_sums(float *sums, const float *x, const char *row, const char *scales,
                            bool there, int first, int k) {
-    struct chain_raw<KIND> raw, next;
+    struct chain_raw raw, next;
     GPU_UNROLL for (int t = 0; t < TM; t++) sums[t] = 0.0f;
-    chain_fetch<KIND>(raw, row, scales, there, first, k);
+    chain_fetch(raw, row, scales, there, first, k);
     GPU_NO_UNROLL for (int q = 0; q < CHAIN_BLOCK; q += CHAIN_STEP) {
         const bool more = q + CHAIN_STEP < CHAIN_BLOCK;
-        chain_fetch<KIND>(next, row, scales, there && more, first + q + CHAIN_STEP, k);
+        chain_fetch(next, row, scales, there && more, first + q + CHAIN_STEP, k);
         GPU_UNROLL for (int i = 0; i < CHAIN_STEP / 4; i++) {
             float w[4];
-            chain_four<KIND>(w, raw, i);
+            chain_four(w, raw, i);
             GPU_UNROLL for (int t = 0; t < TM; t++) {
                 const gpu_f4 v = *(const gpu_f4 *)(x + t * CHAIN_BLOCK + q + 4 * i);
                 sums[t] = gpu_fma(v.x, w[0], sums[t]);
@@ -159,58 +163,58 @@ GPU_DEVICE void chain_sums(float *sums, const float *x, const char *row, const c
     }
 }
 
-/* A block of TM rows of A to shared memory as fp32, by ROWS lanes. */
-template <int ROWS, int TM>
+/* A block of TM rows of A, which are bf16, to shared memory as fp32, by a team. */
+template <int TM>
 GPU_DEVICE void chain_fill(float *x, const struct chain_args &a, const struct chain_place &at,
-                           int lane, int first) {
-    const char *const group = a.a + (a.offsets == NULL ? at.group * a.a_group : 0);
-    for (int i = lane * 8; i < TM * CHAIN_BLOCK; i += ROWS * 8) {
+                           int first) {
+    for (int i = gpu_lane() * 8; i < TM * CHAIN_BLOCK; i += TEAM * 8) {
         const int64_t m = at.m + i / CHAIN_BLOCK;
         float values[8];
-        chain_load(values, group + m * a.a_row, m < at.end, first + i % CHAIN_BLOCK, a.k, a.a_f32);
+        struct chain_eight<false> eight;
+        chain_read(eight, a.a + m * a.a_row, m < at.end, first + i % CHAIN_BLOCK, a.k);
+        chain_eight_values(values, eight);
         GPU_UNROLL for (int j = 0; j < 8; j++) x[i + j] = values[j];
     }
 }
 
-template <int KIND, int ROWS, int TM> struct chain_shared {
-    enum { PARTS = CALL_THREADS / ROWS };
-    /* Read 16 bytes at a time; padded, so that the parts of a team read other banks. */
-    alignas(16) float x[PARTS][TM * CHAIN_BLOCK + 4], sums[PARTS][TM][ROWS];
+template <int TM> struct chain_shared {
+    /* Read 16 bytes at a time. */
+    alignas(16) float x[CALL_TEAMS][TM * CHAIN_BLOCK], sums[CALL_TEAMS][TM][TEAM];
 };
 
-template <int KIND, int ROWS, int TM>
-GPU_DEVICE void chain_multiply(struct chain_shared<KIND, ROWS, TM> &s, const struct chain_args &a,
+template <int TM>
+GPU_DEVICE void chain_multiply(struct chain_shared<TM> &s, const struct chain_args &a,
                                const struct chain_place &at) {
-    enum { PARTS = CALL_THREADS / ROWS };
-    const int part = (int)gpu_thread() / ROWS, row = (int)gpu_thread() % ROWS;
+    const int part = gpu_team(), row = gpu_lane();
     const int64_t n = at.n + row;
     const char *const weight = a.b + at.group * a.b_group + n * a.b_row;
     const char *const scales = a.b_scale + at.group * a.scale_group + n * a.scale_row;
     float total = 0.0f;
-    GPU_NO_UNROLL for (int first = 0; first < a.blocks; first += PARTS) {
+    GPU_NO_UNROLL for (int first = 0; first < a.blocks; first += CALL_TEAMS) {
         const int block = first + part, left = a.blocks - first;
-        if (block < a.blocks) chain_fill<ROWS, TM>(s.x[part], a, at, row, block * CHAIN_BLOCK);
+        if (block < a.blocks) chain_fill<TM>(s.x[part], a, at, block * CHAIN_BLOCK);
         gpu_barrier();
         if (block < a.blocks) {
             float sums[TM];
-            chain_sums<KIND, TM>(sums, s.x[part], weight, scales, n < a.n, block * CHAIN_BLOCK,
-                                 a.k);
+            chain_sums<TM>(sums, s.x[part], weight, scales, n < a.n, block * CHAIN_BLOCK, a.k);
             GPU_UNROLL for (int t = 0; t < TM; t++) s.sums[part][t][row] = sums[t];
         }
         gpu_barrier();
         if (part < TM)
-            for (int p = 0; p < PARTS && p < left; p++) total += s.sums[p][part][row];
+            for (int p = 0; p < CALL_TEAMS && p < left; p++) total += s.sums[p][part][row];
     }
     if (part < TM) chain_store(a, at, at.m + part, n, total);
 }
 
-template <int KIND, int ROWS, int TM>
-__global__ void __launch_bounds__(CALL_THREADS) chain_small_kernel(const struct chain_args a) {
-    __shared__ struct chain_shared<KIND, ROWS, TM> s;
-    chain_multiply(s, a, chain_place_of(a, TM, ROWS));
-}
-
 /* ---- many rows ---- */
+
+GPU_DEVICE void chain_four_of(float *x, const float *from) {
+    const gpu_f4 v = *(const gpu_f4 *)from;
+    x[0] = v.x;
+    x[1] = v.y;
+    x[2] = v.z;
+    x[3] = v.w;
+}
 
 enum { CHAIN_ROW = CHAIN_TILE + 4 };
 

@@ -82,7 +82,7 @@ GPU_DEVICE bool experts_place(struct chain_place &at, struct experts_found &foun
 template <int TM>
 __global__ void __launch_bounds__(CALL_THREADS) experts_chain_kernel(const struct chain_args a) {
     __shared__ struct experts_found found;
-    __shared__ struct chain_shared<CHAIN_FP4, TEAM, TM> s;
+    __shared__ struct chain_shared<TM> s;
     struct chain_place at;
     if (experts_place(at, found, a, TM, TEAM)) chain_multiply(s, a, at);
 }

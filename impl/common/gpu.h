@@ -140,6 +140,10 @@ static inline int64_t gpu_shared_limit(void) { return GPU_SHARED_BYTES; }
 GPU_DEVICE uint32_t gpu_thread(void) { return threadIdx.x; }
 GPU_DEVICE int64_t gpu_block(void) { return blockIdx.x; }
 GPU_DEVICE void gpu_barrier(void) { __syncthreads(); }
+/* Of the first N threads of the block, a multiple of 32. Not on AMD. */
+template <int N> GPU_DEVICE void gpu_barrier_of(void) {
+    asm volatile("bar.sync 1, %0;" ::"n"(N) : "memory");
+}
 #else
 GPU_DEVICE uint32_t gpu_thread(void) { return __builtin_amdgcn_workitem_id_x(); }
 GPU_DEVICE int64_t gpu_block(void) { return __builtin_amdgcn_workgroup_id_x(); }
@@ -177,6 +181,8 @@ GPU_DEVICE float gpu_divide_float(float a, float b) { return a / b; }
 GPU_DEVICE uint32_t team_read_u32(uint32_t x, int lane) {
     return __shfl_sync(0xFFFFFFFFu, x, lane);
 }
+/* Stores to shared memory before it are seen by the team's loads after it. */
+GPU_DEVICE void team_barrier(void) { __syncwarp(); }
 GPU_DEVICE uint32_t team_ballot(bool yes) { return __ballot_sync(0xFFFFFFFFu, yes); }
 /* Greatest of the team's values. */
 GPU_DEVICE uint32_t team_max_u32(uint32_t x) { return __reduce_max_sync(0xFFFFFFFFu, x); }
@@ -193,6 +199,12 @@ GPU_DEVICE uint32_t team_ballot(bool yes) {
 #else
     return (uint32_t)(__builtin_amdgcn_ballot_w64(yes) >> (gpu_thread() & 32u));
 #endif
+}
+/* A wave runs in step and its accesses to shared memory stay in order: only the compiler must keep them so. */
+GPU_DEVICE void team_barrier(void) {
+    __builtin_amdgcn_fence(__ATOMIC_RELEASE, "wavefront");
+    __builtin_amdgcn_wave_barrier();
+    __builtin_amdgcn_fence(__ATOMIC_ACQUIRE, "wavefront");
 }
 GPU_DEVICE uint32_t gpu_max_u32(uint32_t a, uint32_t b) { return a > b ? a : b; }
 GPU_DEVICE uint32_t team_max_u32(uint32_t x) {

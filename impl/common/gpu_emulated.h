@@ -184,6 +184,10 @@ static inline void gpu_barrier(void) {
                   "a lane left while its block is at a barrier");
 }
 
+template <int N> static inline void gpu_barrier_of(void) {
+    emulated_meet(emulated.block_meetings, 0, N, "a lane left while others are at a barrier");
+}
+
 #define team_xor_u32(x, mask)                                                                      \
     emulated_exchange((uint32_t)(x), (int)(emulated_thread % EMULATED_TEAM) ^ (mask))
 static inline uint32_t team_read_u32(uint32_t x, int lane) { return emulated_exchange(x, lane); }
@@ -194,6 +198,8 @@ static inline const uint32_t *emulated_gather(uint32_t value) {
     const int turn = (int)(~emulated.team_meetings[emulated_thread] & 1);
     return &emulated.values[turn][emulated_thread / EMULATED_TEAM * EMULATED_TEAM];
 }
+
+static inline void team_barrier(void) { emulated_exchange(0, -1); }
 
 static inline uint32_t team_ballot(bool yes) {
     const uint32_t *const lanes = emulated_gather(yes);

@@ -42,9 +42,9 @@ struct c128a_op {
 template <int DEEP, bool WIDE>
 __global__ void __launch_bounds__(CALL_THREADS) c128a_kernel(const struct c128a_op op) {
     const int64_t task = gpu_block() * CALL_TEAMS + gpu_team();
-    const int64_t t = op.rows.chunks == 1 ? task : task / op.rows.chunks;
+    int chunk;
+    const int64_t t = idx_row_of(op.rows, task, &chunk);
     if (t >= op.rows.rows) return;
-    const int chunk = (int)(task - t * op.rows.chunks);
     struct c128a_op::row row;
     op.open(row, t, chunk == 0 && gpu_lane() == 0);
     int column = chunk * IDX_CHUNK * DEEP + 4 * gpu_lane();
@@ -92,8 +92,9 @@ static int run(const dsv4_call *call, struct call_why why) {
     if (op.rows.rows == 0) return DSV4_OK;
     const int64_t entries = op.rows.rows * op.rows.width;
     const bool deep = entries > IDX_CHUNK * CALL_TEAMS * (int64_t)GPU_BUSY_BLOCKS;
-    op.rows.chunks = (int)call_ceil(op.rows.width, IDX_CHUNK * (deep ? 4 : 1));
-    const int status = call_grid(&grid, call_ceil(op.rows.rows * op.rows.chunks, CALL_TEAMS), why);
+    op.rows.chunks = call_divisor(call_ceil(op.rows.width, IDX_CHUNK * (deep ? 4 : 1)));
+    const int status =
+        call_grid(&grid, call_ceil(op.rows.rows * op.rows.chunks.value, CALL_TEAMS), why);
     const gpu_stream stream = (gpu_stream)call->stream;
     if (status != DSV4_OK) return status;
     if (deep && wide)

@@ -19,20 +19,16 @@ struct combine_list {
     int32_t request_base, window_base;
 };
 
-/* The list of token t, counted from the chunk's first. */
+/* The list of token t, counted from the chunk's first. TOGETHER: all lanes of a team ask for the same one. */
+template <bool TOGETHER>
 GPU_DEVICE void combine_open(const struct combine_topk_args &a, struct combine_list &list,
                              int64_t t) {
     const int64_t at = t + a.query_start[0];
     list.compressed = list.window = list.request_base = list.window_base = 0;
     list.topk = NULL;
     if (at >= a.query_start[a.requests]) return;
-    int low = 0, high = a.requests;
-    while (high - low > 1) {
-        const int middle = (low + high) / 2;
-        const bool before = a.query_start[middle] <= at;
-        low = before ? middle : low;
-        high = before ? high : middle;
-    }
+    const int low = TOGETHER ? team_find(a.query_start, a.requests, at)
+                             : idx_find(a.query_start, a.requests, at);
     const int first = a.query_start[low], end = a.query_start[low + 1];
     const int64_t length = a.seq_lens[low], pos = length - (end - first) + at - first;
     const int64_t rows = gpu_quotient(pos + 1, a.ratio);
@@ -66,7 +62,7 @@ struct combine_dense {
     typedef struct combine_list row;
 
     IDX_METHOD bool open(row &row, int64_t i, bool first) const {
-        combine_open(a, row, i);
+        combine_open<true>(a, row, i);
         if (first) a.lens[i] = row.compressed + row.window;
         return true;
     }
@@ -93,11 +89,11 @@ struct combine_ragged {
 
     IDX_METHOD int length(int64_t t) const {
         struct combine_list list;
-        combine_open(a, list, t);
+        combine_open<false>(a, list, t);
         return list.compressed + list.window;
     }
     IDX_METHOD void note(int64_t t, int length) const { a.lens[t] = length; }
-    IDX_METHOD void open(row &row, int64_t t) const { combine_open(a, row, t); }
+    IDX_METHOD void open(row &row, int64_t t) const { combine_open<false>(a, row, t); }
     IDX_METHOD const int32_t *from(const row &row) const { return row.topk; }
     IDX_METHOD int read(const row &row) const {
         return row.compressed < a.topk_width ? row.compressed : a.topk_width;
@@ -166,7 +162,8 @@ static int run(const dsv4_call *call, struct call_why why) {
     op.a = a;
     if (indices->shape[0] * indices->shape[1] > IDX_CHUNK * CALL_TEAMS * (int64_t)GPU_BUSY_BLOCKS)
         return idx_launch_rows<combine_dense, 4>(op, indices, call, why);
-    return idx_launch_rows<combine_dense, 1>(op, indices, call, why);
+    /* Not 1: lanes of a tile open rows of their own. */
+    return idx_launch_rows<combine_dense, 2>(op, indices, call, why);
 }
 
 CALL_ENTRY_POINTS(idx_combine_topk_swa)

@@ -84,6 +84,13 @@ GPU_DEVICE int64_t idx_slot(const struct idx_pages &pages, const int32_t *table,
     return (int64_t)table[page] * pages.span + (row - page * pages.block.value);
 }
 
+/* Its low 32 bits. */
+GPU_DEVICE int32_t idx_slot_low(const struct idx_pages &pages, const int32_t *table, uint32_t row) {
+    const uint32_t block = (uint32_t)pages.block.value;
+    const uint32_t page = pages.block.shift >= 0 ? row >> pages.block.shift : row / block;
+    return (int32_t)((uint32_t)table[page] * (uint32_t)pages.span + (row - page * block));
+}
+
 /* Slots of cache rows row .. row + 3, those from `n` on -1: the table is read once for each page. */
 GPU_DEVICE struct idx_four idx_slots(const struct idx_pages &pages, const int32_t *table,
                                      int64_t row, int n) {
@@ -103,13 +110,51 @@ GPU_DEVICE struct idx_four idx_slots(const struct idx_pages &pages, const int32_
     return four;
 }
 
-/* The sum of a block's values, in every lane. `sums` holds CALL_TEAMS ints of shared memory. */
-GPU_DEVICE int idx_block_sum(int x, int *sums) {
+/* The last r below n with starts[r] <= x, given starts[0] <= x. */
+GPU_DEVICE int idx_find(const int32_t *starts, int n, int64_t x) {
+    int low = 0, high = n;
+    while (high - low > 1) {
+        const int middle = (low + high) / 2;
+        const bool before = starts[middle] <= x;
+        low = before ? middle : low;
+        high = before ? high : middle;
+    }
+    return low;
+}
+
+/* The same by a team, all lanes of which look for the same x. */
+GPU_DEVICE int team_find(const int32_t *starts, int n, int64_t x) {
+    int low = 0, high = n;
+    while (high - low > 1) {
+        const int step = (high - low + TEAM - 1) / TEAM, probe = low + gpu_lane() * step;
+        const uint32_t before = team_ballot(probe < high && starts[probe] <= x);
+        low += (__builtin_popcount(before) - 1) * step;
+        high = low + step < high ? low + step : high;
+    }
+    return low;
+}
+
+/* Copies n starts to shared memory, if there is room for them, for all lanes of the block. */
+enum { IDX_KEPT = 2048 };
+GPU_DEVICE const int32_t *idx_keep(int32_t *kept, const int32_t *starts, int n) {
+    if (n <= IDX_KEPT)
+        for (int i = (int)gpu_thread(); i < n; i += CALL_THREADS) kept[i] = starts[i];
+    gpu_barrier();
+    return n <= IDX_KEPT ? kept : starts;
+}
+
+/* The sum of a team's values, in every lane. */
+GPU_DEVICE int team_sum(int x) {
     x += (int)team_xor_u32(x, 16);
     x += (int)team_xor_u32(x, 8);
     x += (int)team_xor_u32(x, 4);
     x += (int)team_xor_u32(x, 2);
-    x += (int)team_xor_u32(x, 1);
+    return x + (int)team_xor_u32(x, 1);
+}
+
+/* The sum of a block's values, in every lane. `sums` holds CALL_TEAMS ints of shared memory. */
+GPU_DEVICE int idx_block_sum(int x, int *sums) {
+    x = team_sum(x);
     gpu_barrier();
     if (gpu_lane() == 0) sums[gpu_team()] = x;
     gpu_barrier();
@@ -155,8 +200,16 @@ enum { IDX_CHUNK = 4 * TEAM };
 struct idx_rows {
     char *out;
     int64_t stride, rows;
-    int width, chunks;
+    struct gpu_divisor chunks;
+    int width;
 };
+
+/* The row of a team's task, and which of its chunks. */
+GPU_DEVICE int64_t idx_row_of(const struct idx_rows &rows, int64_t task, int *chunk) {
+    const int64_t i = gpu_quotient(task, rows.chunks);
+    *chunk = (int)(task - i * rows.chunks.value);
+    return i;
+}
 
 static inline struct idx_rows idx_rows_of(const dsv4_tensor *out, int deep) {
     struct idx_rows rows;
@@ -164,16 +217,16 @@ static inline struct idx_rows idx_rows_of(const dsv4_tensor *out, int deep) {
     rows.stride = out->stride[0];
     rows.rows = out->shape[0];
     rows.width = (int)out->shape[1];
-    rows.chunks = (int)call_ceil(out->shape[1] > 0 ? out->shape[1] : 1, IDX_CHUNK * deep);
+    rows.chunks = call_divisor(call_ceil(out->shape[1] > 0 ? out->shape[1] : 1, IDX_CHUNK * deep));
     return rows;
 }
 
 template <typename Op, int DEEP, bool WIDE>
 __global__ void __launch_bounds__(CALL_THREADS) idx_rows_kernel(const Op op) {
     const int64_t task = gpu_block() * CALL_TEAMS + gpu_team();
-    const int64_t i = op.rows.chunks == 1 ? task : task / op.rows.chunks;
+    int chunk;
+    const int64_t i = idx_row_of(op.rows, task, &chunk);
     if (i >= op.rows.rows) return;
-    const int chunk = (int)(task - i * op.rows.chunks);
     typename Op::row row;
     if (!op.open(row, i, chunk == 0 && gpu_lane() == 0)) return;
     int32_t *const out = (int32_t *)(op.rows.out + i * op.rows.stride);
@@ -220,10 +273,10 @@ static int idx_launch_rows(Op &op, const dsv4_tensor *out, const dsv4_call *call
     dim3 grid;
     op.rows = idx_rows_of(out, DEEP);
     if (op.rows.rows == 0) return DSV4_OK;
-    const bool tiles =
-        DEEP == 1 && op.rows.chunks == 1 && op.rows.rows >= 4 * IDX_TILE * (int64_t)GPU_BUSY_BLOCKS;
+    const bool tiles = DEEP == 1 && op.rows.chunks.value == 1 &&
+                       op.rows.rows >= 4 * IDX_TILE * (int64_t)GPU_BUSY_BLOCKS;
     const int64_t blocks = tiles ? call_ceil(op.rows.rows, IDX_TILE)
-                                 : call_ceil(op.rows.rows * op.rows.chunks, CALL_TEAMS);
+                                 : call_ceil(op.rows.rows * op.rows.chunks.value, CALL_TEAMS);
     const int status = call_grid(&grid, blocks, why);
     if (status != DSV4_OK) return status;
     const gpu_stream stream = (gpu_stream)call->stream;

@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* idx_compressed_slot_mapping: a thread writes entries of the buffer, after a binary search for their requests, in shared
- * memory where their starts fit. */
+/* idx_compressed_slot_mapping: a thread writes pairs of entries, after a binary search for their request, in shared memory
+ * where the requests' starts fit. It searches again only where it has left the request. */
 #include "idx_common.inl"
-
-enum { MAPPING_KEPT = 2048 };
 
 struct mapping_args {
     const int32_t *query_start, *seq_lens;
@@ -12,43 +10,69 @@ struct mapping_args {
     int64_t n;
     struct gpu_divisor ratio;
     int requests;
+    bool wide; /* slots lie on 16 bytes */
 };
 
-GPU_DEVICE int64_t mapping_slot(const struct mapping_args &a, const int32_t *starts, int64_t t) {
-    if (t < starts[0] || t >= starts[a.requests]) return -1;
-    int low = 0, high = a.requests;
-    while (high - low > 1) {
-        const int middle = (low + high) / 2;
-        const bool before = starts[middle] <= t;
-        low = before ? middle : low;
-        high = before ? high : middle;
-    }
-    const int first = starts[low], end = starts[low + 1];
-    const int64_t pos = (int64_t)a.seq_lens[low] - (end - first) + t - first;
-    const int64_t row = gpu_quotient(pos, a.ratio);
-    if (pos + 1 != (row + 1) * a.ratio.value) return -1;
-    return idx_slot(a.pages, idx_pages_row(a.pages, low), row);
+/* The request that has entries first .. end - 1, and what turns an entry's number into its position. */
+struct mapping_request {
+    int64_t first, end, shift;
+    const int32_t *table;
+};
+
+GPU_DEVICE void mapping_find(struct mapping_request &request, const struct mapping_args &a,
+                             const int32_t *starts, int64_t t) {
+    if (t >= request.first && t < request.end) return;
+    const int r = idx_find(starts, a.requests, t);
+    request.first = starts[r];
+    request.end = starts[r + 1];
+    request.shift = a.seq_lens[r] - request.end;
+    request.table = idx_pages_row(a.pages, r);
 }
 
-/* Entries of a team lie side by side, and so do those of one lane's turns. */
-template <int EACH>
-__global__ void __launch_bounds__(CALL_THREADS) mapping_kernel(const struct mapping_args a) {
-    __shared__ int32_t kept[MAPPING_KEPT];
-    int64_t t = gpu_block() * CALL_THREADS * EACH + gpu_thread();
-    int64_t slot[EACH];
-    const int32_t *starts = a.query_start;
-    if (a.requests < MAPPING_KEPT) {
-        for (int i = (int)gpu_thread(); i <= a.requests; i += CALL_THREADS)
-            kept[i] = a.query_start[i];
-        starts = kept;
+GPU_DEVICE int64_t mapping_slot(struct mapping_request &request, const struct mapping_args &a,
+                                const int32_t *starts, int64_t t) {
+    if (t < starts[0] || t >= starts[a.requests]) return -1;
+    mapping_find(request, a, starts, t);
+    const int64_t pos = request.shift + t, row = gpu_quotient(pos, a.ratio);
+    if (pos + 1 != (row + 1) * a.ratio.value) return -1;
+    return idx_slot(a.pages, request.table, row);
+}
+
+template <int SIDE>
+GPU_DEVICE void mapping_store(const struct mapping_args &a, int64_t t, const int64_t *slot) {
+    if (SIDE == 2 && a.wide && t + 2 <= a.n) {
+        gpu_u4 words;
+        words.x = (uint32_t)slot[0];
+        words.y = (uint32_t)((uint64_t)slot[0] >> 32);
+        words.z = (uint32_t)slot[SIDE - 1];
+        words.w = (uint32_t)((uint64_t)slot[SIDE - 1] >> 32);
+        *(gpu_u4 *)(a.slots + t) = words;
+        return;
     }
-    gpu_barrier();
+    GPU_UNROLL
+    for (int i = 0; i < SIDE; i++)
+        if (t + i < a.n) a.slots[t + i] = slot[i];
+}
+
+/* SIDE: neighbouring entries of a lane, 2 or 1. */
+template <int EACH, int SIDE>
+__global__ void __launch_bounds__(CALL_THREADS) mapping_kernel(const struct mapping_args a) {
+    __shared__ int32_t kept[IDX_KEPT];
+    const int32_t *const starts = idx_keep(kept, a.query_start, a.requests + 1);
+    const int64_t first = SIDE * (gpu_block() * CALL_THREADS * EACH + gpu_thread());
+    struct mapping_request request;
+    int64_t slots[EACH][SIDE];
+    request.first = request.end = request.shift = 0;
+    request.table = NULL;
+    GPU_UNROLL
+    for (int i = 0; i < EACH; i++) {
+        GPU_UNROLL
+        for (int j = 0; j < SIDE; j++)
+            slots[i][j] = mapping_slot(request, a, starts, first + SIDE * CALL_THREADS * i + j);
+    }
     GPU_UNROLL
     for (int i = 0; i < EACH; i++)
-        slot[i] = t + i * CALL_THREADS < a.n ? mapping_slot(a, starts, t + i * CALL_THREADS) : -1;
-    GPU_UNROLL
-    for (int i = 0; i < EACH; i++, t += CALL_THREADS)
-        if (t < a.n) a.slots[t] = slot[i];
+        mapping_store<SIDE>(a, first + SIDE * CALL_THREADS * i, slots[i]);
 }
 
 static int supports(const dsv4_call *call, struct call_why why) {
@@ -71,13 +95,14 @@ static int run(const dsv4_call *call, struct call_why why) {
     a.ratio = call_divisor(dsv4_int(call, "ratio", 4));
     a.requests = (int)dsv4_find(call, "seq_lens")->shape[0];
     if (a.n == 0) return DSV4_OK;
+    a.wide = (uintptr_t)slots->data % 16 == 0;
     const bool many = a.n >= 16 * CALL_THREADS * (int64_t)GPU_BUSY_BLOCKS;
     const int status = call_grid(&grid, call_ceil(a.n, (many ? 8 : 1) * CALL_THREADS), why);
     if (status != DSV4_OK) return status;
     if (many)
-        GPU_LAUNCH(mapping_kernel<8>, grid, CALL_THREADS, (gpu_stream)call->stream, a);
+        GPU_LAUNCH((mapping_kernel<4, 2>), grid, CALL_THREADS, (gpu_stream)call->stream, a);
     else
-        GPU_LAUNCH(mapping_kernel<1>, grid, CALL_THREADS, (gpu_stream)call->stream, a);
+        GPU_LAUNCH((mapping_kernel<1, 1>), grid, CALL_THREADS, (gpu_stream)call->stream, a);
     return call_launched(why);
 }
 

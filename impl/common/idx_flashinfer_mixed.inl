@@ -57,7 +57,7 @@ GPU_DEVICE int32_t mixed_column(const struct mixed_args &a, const struct mixed_r
     if (column >= row.n) return -1;
     const int32_t x = row.entries[column];
     if (row.table == NULL) return x;
-    return x < 0 ? -1 : (int32_t)idx_slot(a.compressed, row.table, x);
+    return x < 0 ? -1 : idx_slot_low(a.compressed, row.table, (uint32_t)x);
 }
 
 /* Four columns as they are read: of what is copied, or entries that are still to be mapped. FOURS: the window ends with
@@ -90,7 +90,7 @@ GPU_DEVICE void mixed_map(const struct mixed_args &a, const struct mixed_row &ro
     if (row.table == NULL) return;
     GPU_UNROLL
     for (int i = 0; i < 4; i++)
-        four.x[i] = four.x[i] < 0 ? -1 : (int32_t)idx_slot(a.compressed, row.table, four.x[i]);
+        four.x[i] = four.x[i] < 0 ? -1 : idx_slot_low(a.compressed, row.table, (uint32_t)four.x[i]);
 }
 
 /* How many entries the row counts beside the window, in every lane of a team. */
@@ -99,20 +99,16 @@ GPU_DEVICE int mixed_count(const struct mixed_args &a, const struct mixed_row &r
     if (a.form == MIXED_GLOBAL) return a.decode_lens == NULL ? row.n : a.decode_lens[t];
     int n = 0;
     for (int k = gpu_lane(); k < row.n; k += TEAM) n += row.entries[k] >= 0;
-    n += (int)team_xor_u32(n, 16);
-    n += (int)team_xor_u32(n, 8);
-    n += (int)team_xor_u32(n, 4);
-    n += (int)team_xor_u32(n, 2);
-    n += (int)team_xor_u32(n, 1);
+    n = team_sum(n);
     return a.is_valid[t] != 0 ? n : 0;
 }
 
 template <int DEEP, bool WIDE>
 __global__ void __launch_bounds__(CALL_THREADS) mixed_kernel(const struct mixed_args a) {
     const int64_t task = gpu_block() * CALL_TEAMS + gpu_team();
-    const int64_t t = task / a.rows.chunks;
+    int chunk;
+    const int64_t t = idx_row_of(a.rows, task, &chunk);
     if (t >= a.rows.rows) return;
-    const int chunk = (int)(task - t * a.rows.chunks);
     struct mixed_row row;
     struct idx_four four[DEEP];
     mixed_open(a, row, t);
@@ -196,7 +192,8 @@ static int run(const dsv4_call *call, struct call_why why) {
                       aligned(dsv4_find(call, "prefill_indices"));
     a.rows = idx_rows_of(indices, deep ? 4 : 1);
     if (a.rows.rows == 0) return DSV4_OK;
-    const int status = call_grid(&grid, call_ceil(a.rows.rows * a.rows.chunks, CALL_TEAMS), why);
+    const int status =
+        call_grid(&grid, call_ceil(a.rows.rows * a.rows.chunks.value, CALL_TEAMS), why);
     const gpu_stream stream = (gpu_stream)call->stream;
     if (status != DSV4_OK) return status;
     if (deep && wide)

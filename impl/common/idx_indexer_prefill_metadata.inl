@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* idx_indexer_prefill_metadata: one block adds the requests' keys up; then a thread per key and per token searches for
- * its request. */
+/* idx_indexer_prefill_metadata: the requests' keys are added up, by one block, or with few requests by every block for itself;
+ * then threads search for the requests of keys and tokens, four neighbours at a time. */
 #include "idx_common.inl"
 
 struct prefill_args {
@@ -9,6 +9,7 @@ struct prefill_args {
     int64_t rows, room, offset;
     struct gpu_divisor ratio;
     int requests;
+    bool wide; /* outputs lie on 16 bytes */
 };
 
 __global__ void __launch_bounds__(CALL_THREADS) prefill_rows_kernel(const struct prefill_args a) {
@@ -25,34 +26,76 @@ __global__ void __launch_bounds__(CALL_THREADS) prefill_rows_kernel(const struct
     }
 }
 
-/* The last r with starts[r] <= x; starts[n] > x. */
-GPU_DEVICE int prefill_find(const int32_t *starts, int n, int64_t x) {
-    int low = 0, high = n;
-    while (high - low > 1) {
-        const int middle = (low + high) / 2;
-        const bool before = starts[middle] <= x;
-        low = before ? middle : low;
-        high = before ? high : middle;
+/* At most CALL_THREADS requests: all blocks add up, the first one writes. */
+GPU_DEVICE void prefill_add_up(const struct prefill_args &a, int32_t *kept, int *sums) {
+    const int r = (int)gpu_thread();
+    const int n = r < a.requests ? (int)gpu_quotient(a.seq_lens[r], a.ratio) : 0;
+    int total;
+    const int before = idx_block_scan(n, &total, sums);
+    if (r < a.requests) kept[r + 1] = before + n;
+    if (r == 0) kept[0] = 0;
+    if (gpu_block() == 0 && r < a.requests) a.cu_rows[r + 1] = before + n;
+    if (gpu_block() == 0 && r == 0) a.cu_rows[0] = 0;
+    gpu_barrier();
+}
+
+/* Requests of x .. x + 3; those from the end on get any. */
+GPU_DEVICE struct idx_four prefill_find(const int32_t *starts, int n, int64_t x) {
+    struct idx_four four;
+    const int r = idx_find(starts, n, x);
+    idx_set(four, r);
+    if (x + 4 <= starts[r + 1]) return four;
+    GPU_UNROLL
+    for (int i = 1; i < 4; i++) four.x[i] = idx_find(starts, n, x + i);
+    return four;
+}
+
+GPU_DEVICE void prefill_store(const struct prefill_args &a, int32_t *to, int64_t i, int64_t end,
+                              const struct idx_four &four) {
+    const int left = end - i < 4 ? (int)(end - i) : 4;
+    if (a.wide)
+        idx_store<true>(to + i, 0, left, four);
+    else
+        idx_store<false>(to + i, 0, left, four);
+}
+
+/* The keys of tokens i .. i + 3. */
+GPU_DEVICE void prefill_tokens(const struct prefill_args &a, const int32_t *cu_rows, int64_t i) {
+    const int64_t t = i + a.offset + a.query_start[0], end = a.query_start[a.requests];
+    struct idx_four ks, ke;
+    idx_set(ks, 0);
+    idx_set(ke, 0);
+    if (t < end) {
+        const struct idx_four found = prefill_find(a.query_start, a.requests, t);
+        GPU_UNROLL
+        for (int j = 0; j < 4; j++) {
+            if (t + j >= end) continue;
+            const int r = found.x[j];
+            const int64_t pos = (int64_t)a.seq_lens[r] - a.query_start[r + 1] + t + j;
+            ks.x[j] = cu_rows[r];
+            ke.x[j] = cu_rows[r] + (int)gpu_quotient(pos + 1, a.ratio);
+        }
     }
-    return low;
+    prefill_store(a, a.ks, i, a.rows, ks);
+    prefill_store(a, a.ke, i, a.rows, ke);
 }
 
-GPU_DEVICE void prefill_token(const struct prefill_args &a, int64_t i) {
-    const int64_t t = i + a.offset + a.query_start[0];
-    a.ks[i] = a.ke[i] = 0;
-    if (t >= a.query_start[a.requests]) return;
-    const int r = prefill_find(a.query_start, a.requests, t);
-    const int first = a.query_start[r], end = a.query_start[r + 1], start = a.cu_rows[r];
-    const int64_t pos = (int64_t)a.seq_lens[r] - (end - first) + t - first;
-    a.ks[i] = start;
-    a.ke[i] = start + (int)gpu_quotient(pos + 1, a.ratio);
-}
-
+template <int EACH, bool ADDS>
 __global__ void __launch_bounds__(CALL_THREADS) prefill_kernel(const struct prefill_args a) {
-    const int64_t i = gpu_block() * CALL_THREADS + gpu_thread();
-    if (i < a.rows) prefill_token(a, i);
-    if (i < a.room && i < a.cu_rows[a.requests])
-        a.token_to_seq[i] = prefill_find(a.cu_rows, a.requests, i);
+    __shared__ int32_t kept[IDX_KEPT];
+    __shared__ int sums[CALL_TEAMS];
+    const int32_t *cu_rows = kept;
+    if (ADDS)
+        prefill_add_up(a, kept, sums);
+    else
+        cu_rows = idx_keep(kept, a.cu_rows, a.requests + 1);
+    const int64_t keys = cu_rows[a.requests], end = keys < a.room ? keys : a.room;
+    int64_t i = 4 * (gpu_block() * CALL_THREADS * EACH + gpu_thread());
+    GPU_UNROLL
+    for (int e = 0; e < EACH; e++, i += 4 * CALL_THREADS) {
+        if (i < a.rows) prefill_tokens(a, cu_rows, i);
+        if (i < end) prefill_store(a, a.token_to_seq, i, end, prefill_find(cu_rows, a.requests, i));
+    }
 }
 
 static int supports(const dsv4_call *call, struct call_why why) {
@@ -82,11 +125,22 @@ static int run(const dsv4_call *call, struct call_why why) {
     a.requests = (int)dsv4_find(call, "seq_lens")->shape[0];
     if (dsv4_find(call, "ke")->shape[0] != a.rows)
         return idx_refused(why, "ks and ke have different lengths");
+    a.wide = ((uintptr_t)a.token_to_seq | (uintptr_t)a.ks | (uintptr_t)a.ke) % 16 == 0;
     const int64_t most = a.rows > a.room ? a.rows : a.room;
-    const int status = call_grid(&grid, call_ceil(most, CALL_THREADS), why);
+    const bool adds = a.requests <= CALL_THREADS;
+    const bool many = most >= 16 * CALL_THREADS * (int64_t)GPU_BUSY_BLOCKS;
+    const int64_t blocks = call_ceil(most, (many ? 16 : 4) * CALL_THREADS);
+    const int status = call_grid(&grid, blocks > 0 ? blocks : 1, why);
     if (status != DSV4_OK) return status;
-    GPU_LAUNCH(prefill_rows_kernel, dim3(1), CALL_THREADS, stream, a);
-    if (most > 0) GPU_LAUNCH(prefill_kernel, grid, CALL_THREADS, stream, a);
+    if (!adds) GPU_LAUNCH(prefill_rows_kernel, dim3(1), CALL_THREADS, stream, a);
+    if (adds && many)
+        GPU_LAUNCH((prefill_kernel<4, true>), grid, CALL_THREADS, stream, a);
+    else if (adds)
+        GPU_LAUNCH((prefill_kernel<1, true>), grid, CALL_THREADS, stream, a);
+    else if (many)
+        GPU_LAUNCH((prefill_kernel<4, false>), grid, CALL_THREADS, stream, a);
+    else
+        GPU_LAUNCH((prefill_kernel<1, false>), grid, CALL_THREADS, stream, a);
     return call_launched(why);
 }
 

@@ -1,16 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * idx_k_gather: eight lanes per row, 16 bytes each; a team has GATHER_STEPS times four rows under way at once. Without
- * the alignment for that, lanes move words.
+ * idx_k_gather: eight lanes per row, 16 bytes each; a team has STEPS times four rows under way at once, fewer where there are
+ * few rows. Without the alignment for that, lanes move words.
  */
 #include "../../reference/layout/indexer_page.h"
 #include "call.h"
 
-enum {
-    GATHER_STEPS = 4,
-    GATHER_ROWS = TEAM / INDEXER_CHUNKS,
-    GATHER_TEAM = GATHER_STEPS * GATHER_ROWS
-};
+enum { GATHER_ROWS = TEAM / INDEXER_CHUNKS };
 
 struct k_gather_args {
     const char *cache, *table;
@@ -59,20 +55,20 @@ template <bool WIDE> GPU_DEVICE void gather_store(char *at, gpu_u4 v) {
     ((uint32_t *)at)[3] = v.w;
 }
 
-template <bool WIDE>
+template <bool WIDE, int STEPS>
 __global__ void __launch_bounds__(CALL_THREADS) k_gather_kernel(const struct k_gather_args a) {
-    const int64_t first = (gpu_block() * CALL_TEAMS + gpu_team()) * GATHER_TEAM;
+    const int64_t first = (gpu_block() * CALL_TEAMS + gpu_team()) * (STEPS * GATHER_ROWS);
     const int chunk = gpu_lane() % INDEXER_CHUNKS, row = gpu_lane() / INDEXER_CHUNKS;
     const int64_t last = a.starts[a.n_requests], end = last < a.rows ? last : a.rows;
-    struct k_gather_place place[GATHER_STEPS];
-    gpu_u4 codes[GATHER_STEPS];
-    float scale[GATHER_STEPS];
+    struct k_gather_place place[STEPS];
+    gpu_u4 codes[STEPS];
+    float scale[STEPS];
     if (first >= end) return;
-    GPU_UNROLL for (int i = 0; i < GATHER_STEPS; i++) {
+    GPU_UNROLL for (int i = 0; i < STEPS; i++) {
         const int64_t at = first + GATHER_ROWS * i + row;
         place[i] = k_gather_find(a, at < end ? at : end - 1);
     }
-    GPU_UNROLL for (int i = 0; i < GATHER_STEPS; i++) {
+    GPU_UNROLL for (int i = 0; i < STEPS; i++) {
         scale[i] = 0.0f;
         codes[i] = gpu_u4();
         if (place[i].page == NULL) continue;
@@ -82,7 +78,7 @@ __global__ void __launch_bounds__(CALL_THREADS) k_gather_kernel(const struct k_g
             scale[i] = *(const float *)(place[i].page +
                                         indexer_scale_offset(a.block.value, place[i].token));
     }
-    GPU_UNROLL for (int i = 0; i < GATHER_STEPS; i++) {
+    GPU_UNROLL for (int i = 0; i < STEPS; i++) {
         const int64_t at = first + GATHER_ROWS * i + row;
         if (at >= end) continue;
         if (place[i].page != NULL)
@@ -129,12 +125,19 @@ static int run(const dsv4_call *call, struct call_why why) {
     a.shuffled = dsv4_is(call, "layout", "shuffled");
     if (a.shuffled && a.block.value % INDEXER_TILE != 0) return DSV4_REFUSED;
     if (a.rows == 0) return DSV4_OK;
-    const int status = call_grid(&grid, call_ceil(a.rows, CALL_TEAMS * GATHER_TEAM), why);
+    const bool wide = call_aligned(cache, 16) && call_aligned(k, 16);
+    const bool few = a.rows < 4 * CALL_TEAMS * GATHER_ROWS * (int64_t)GPU_BUSY_BLOCKS;
+    const int status =
+        call_grid(&grid, call_ceil(a.rows, CALL_TEAMS * GATHER_ROWS * (few ? 1 : 4)), why);
     if (status != DSV4_OK) return status;
-    if (call_aligned(cache, 16) && call_aligned(k, 16))
-        GPU_LAUNCH(k_gather_kernel<true>, grid, CALL_THREADS, stream, a);
+    if (wide && few)
+        GPU_LAUNCH((k_gather_kernel<true, 1>), grid, CALL_THREADS, stream, a);
+    else if (wide)
+        GPU_LAUNCH((k_gather_kernel<true, 4>), grid, CALL_THREADS, stream, a);
+    else if (few)
+        GPU_LAUNCH((k_gather_kernel<false, 1>), grid, CALL_THREADS, stream, a);
     else
-        GPU_LAUNCH(k_gather_kernel<false>, grid, CALL_THREADS, stream, a);
+        GPU_LAUNCH((k_gather_kernel<false, 4>), grid, CALL_THREADS, stream, a);
     return call_launched(why);
 }
 

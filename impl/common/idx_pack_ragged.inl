@@ -54,7 +54,8 @@ GPU_DEVICE void pack_place(const struct pack_args &a, int b, int j, int start, i
 
 __global__ void __launch_bounds__(CALL_THREADS) pack_rows_kernel(const struct pack_args a) {
     __shared__ int sums[CALL_TEAMS];
-    const int b = (int)(gpu_block() / a.most), j = (int)(gpu_block() - (int64_t)b * a.most);
+    const int b = (int)((uint32_t)gpu_block() / (uint32_t)a.most),
+              j = (int)gpu_block() - b * a.most;
     const int n = a.lens[b], start = pack_before(a, b, sums);
     pack_place(a, b, j, start, n, (int)gpu_thread(), CALL_THREADS);
 }

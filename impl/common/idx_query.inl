@@ -97,10 +97,7 @@ GPU_DEVICE void query_mxfp4(struct query_row &row) {
     amax = gpu_max(amax, team_xor_float(amax, 2));
     amax = gpu_max(amax, team_xor_float(amax, 1));
     row.byte = num_e8m0_ceil(gpu_max(amax, 6.0f * 0x1p-126f) * (1.0f / 6.0f));
-    const float inverse = num_e8m0_inverse(row.byte);
-    row.codes[0] = 0;
-    GPU_UNROLL for (int i = 0; i < 8; i += 2) row.codes[0] |=
-        num_e2m1_x2_of_bf16(row.x[i] * inverse, row.x[i + 1] * inverse) << 4 * i;
+    row.codes[0] = num_e2m1_x8_of_bf16(row.x, num_e8m0_inverse(row.byte));
     row.scale = 1.0f;
 }
 

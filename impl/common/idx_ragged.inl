@@ -76,42 +76,47 @@ GPU_DEVICE void idx_write_piece(const Op &op, const typename Op::row &row, int32
 /*
  * A row by a team, in pieces of 16 bytes wherever it begins: `before` entries of the first piece belong to the row before.
  * A piece that is written holds the end of one that is read and the start of the next; the neighbour lane has the former.
+ * q: piece `piece`, of 32 neighbours, as it is read; end: of the last lane's piece before, in the first lane.
  */
+template <typename Op>
+GPU_DEVICE void idx_write_shifted(const Op &op, const typename Op::row &row, int32_t *to, int n,
+                                  int piece, const struct idx_four &q, int32_t *end) {
+    const int before = (int)((uintptr_t)to / 4 % 4), lane = gpu_lane();
+    struct idx_four raw = q;
+    int32_t p[4];
+    GPU_UNROLL
+    for (int k = 1; k < 4; k++) {
+        const int32_t other = (int32_t)team_read_u32((uint32_t)q.x[k], (lane + TEAM - 1) % TEAM);
+        p[k] = lane == 0 ? end[k] : other;
+        end[k] = other;
+    }
+    if (before == 1)
+        raw = {
+            {p[3], q.x[0], q.x[1], q.x[2]}
+        };
+    if (before == 2)
+        raw = {
+            {p[2], p[3], q.x[0], q.x[1]}
+        };
+    if (before == 3)
+        raw = {
+            {p[1], p[2], p[3], q.x[0]}
+        };
+    idx_write_piece(op, row, to, 4 * piece - before, n, raw);
+}
+
 template <typename Op>
 GPU_DEVICE void idx_write_pieces(const Op &op, const typename Op::row &row, int32_t *to, int n) {
     enum { EACH = 4 };
     const int before = (int)((uintptr_t)to / 4 % 4), lane = gpu_lane();
-    int32_t end[4] = {0, 0, 0, 0}; /* of the last lane's piece, in the first lane */
+    int32_t end[4] = {0, 0, 0, 0};
     for (int base = 0; 4 * base < n + before; base += EACH * TEAM) {
         struct idx_four x[EACH];
         GPU_UNROLL
         for (int i = 0; i < EACH; i++) x[i] = idx_piece(op, row, base + i * TEAM + lane);
         GPU_UNROLL
-        for (int i = 0; i < EACH; i++) {
-            int32_t p[4];
-            GPU_UNROLL
-            for (int k = 1; k < 4; k++) {
-                const int32_t other =
-                    (int32_t)team_read_u32((uint32_t)x[i].x[k], (lane + TEAM - 1) % TEAM);
-                p[k] = lane == 0 ? end[k] : other;
-                end[k] = other;
-            }
-            const struct idx_four q = x[i];
-            struct idx_four raw = q;
-            if (before == 1)
-                raw = {
-                    {p[3], q.x[0], q.x[1], q.x[2]}
-                };
-            if (before == 2)
-                raw = {
-                    {p[2], p[3], q.x[0], q.x[1]}
-                };
-            if (before == 3)
-                raw = {
-                    {p[1], p[2], p[3], q.x[0]}
-                };
-            idx_write_piece(op, row, to, 4 * (base + i * TEAM + lane) - before, n, raw);
-        }
+        for (int i = 0; i < EACH; i++)
+            idx_write_shifted(op, row, to, n, base + i * TEAM + lane, x[i], end);
     }
 }
 

@@ -15,10 +15,12 @@
 #define DOTS_UNROLL
 #define DOTS_DEEP_UNROLL
 #define DOTS_FEW_UNROLL
+#define DOTS_SQUARES_UNROLL
 #else
 #define DOTS_UNROLL _Pragma("unroll 8")
 #define DOTS_DEEP_UNROLL _Pragma("unroll 32")
 #define DOTS_FEW_UNROLL _Pragma("unroll 4")
+#define DOTS_SQUARES_UNROLL _Pragma("unroll 16")
 #endif
 /* clang would hold the operands of a whole step in registers. */
 #if GPU_HIP
@@ -417,9 +419,14 @@ template <int SOURCE, int OUTPUTS>
 static inline bool mhc_dots_fast(int *status, const struct mhc_dots &a, bool wide,
                                  gpu_stream stream, struct call_why why) {
     if (SOURCE >= MHC_POSTED && wide) return false;
-    if (!wide) return mhc_few_run<SOURCE, OUTPUTS>(status, a, stream, why);
+    /* More rows, or unrounded streams, which every group of outputs makes again: the general kernel is faster. */
+    const bool few = a.tokens * a.splits <= 2 * (int64_t)GPU_BUSY_BLOCKS &&
+                     (SOURCE != MHC_POSTED_UNROUNDED || a.tokens <= FEW_ROWS);
+    if (!wide) return few && mhc_few_run<SOURCE, OUTPUTS>(status, a, stream, why);
     enum { FROM = SOURCE == MHC_NORMED ? MHC_NORMED : MHC_ROWS };
-    const bool four = call_ceil(a.tokens, 4 * TILE_ROWS) * a.splits < GPU_BUSY_BLOCKS / 8;
+    /* Tiles of 256 rows only if there are enough; four outputs are too few to wait for. */
+    const bool four =
+        OUTPUTS == 4 || call_ceil(a.tokens, 4 * TILE_ROWS) * a.splits < GPU_BUSY_BLOCKS / 4;
     if (gpu_shared_limit() < (four ? (int64_t)mhc_tile_sizes<4, OUTPUTS>::BYTES
                                    : (int64_t)mhc_tile_sizes<1, OUTPUTS>::BYTES))
         return false;

@@ -23,6 +23,7 @@ struct mhc_mix {
 /* The first eight are loaded together. */
 GPU_DEVICE float mhc_sum_splits(const char *at, int64_t split, int splits) {
     float sum = *(const float *)at, rest[MIX_TOGETHER - 1];
+    if (splits == 1) return sum;
     GPU_UNROLL for (int s = 1; s < MIX_TOGETHER; s++) rest[s - 1] =
         s < splits ? *(const float *)(at + s * split) : -0.0f;
     GPU_UNROLL for (int s = 1; s < MIX_TOGETHER; s++) sum += rest[s - 1]; /* -0 is neutral */

@@ -3,7 +3,8 @@
  * Dots of many rows. A team has 64 rows, 8 rows x OUTPUTS / 4 outputs a lane: 8 lanes along rows, 4 along outputs. Steps
  * of 32 along k come into a ring of shared memory while those before are summed. SLOTS 1: the teams of a block have
  * rows of their own and one fn. SLOTS 4: they have the same rows and four neighbouring blocks of 128 along k, whose sums
- * are added in order through shared memory. More blocks of the grid, behind the tiles, sum squares.
+ * are added in order through shared memory. The other half of a block's teams sum squares meanwhile: 64 partials a row
+ * are too much for what all rows of a tile could keep in registers, so they read the rows once more, one by one.
  */
 #ifndef DSV4_MHC_TILE_INL
 #define DSV4_MHC_TILE_INL
@@ -11,19 +12,16 @@
 #include "mhc_copy.inl"
 
 enum {
-    TILE_THREADS = 128,
+    TILE_THREADS = 128, /* that have dots; as many have squares */
     TILE_TEAMS = TILE_THREADS / TEAM,
     TILE_ROWS = 64, /* of a team */
     TILE_STEP = 32,
     TILE_CHUNKS = TILE_STEP / MHC_UNIT, /* of 16 bytes in a step of a row */
     TILE_PITCH = 2 * TILE_STEP + 16,    /* an odd number of chunks: 8 lanes meet all banks */
     TILE_X = TILE_TEAMS * TILE_ROWS * TILE_PITCH,
-    TILE_FN_PITCH = TILE_STEP + 4 /* floats */
-};
-
-struct mhc_tile_args {
-    struct mhc_dots a;
-    int64_t tiles; /* blocks of the grid that have dots */
+    TILE_FN_PITCH = TILE_STEP + 4, /* floats */
+    TILE_EACH =
+        TILE_TEAMS * TILE_ROWS * TILE_CHUNKS / TILE_THREADS /* chunks that a thread copies */
 };
 
 template <int SLOTS, int OUTPUTS> struct mhc_tile_sizes {
@@ -32,11 +30,11 @@ template <int SLOTS, int OUTPUTS> struct mhc_tile_sizes {
         FN = SLOTS * OUTPUTS * TILE_FN_PITCH * 4,
         SUMS = SLOTS * OUTPUTS * TILE_ROWS * 4,
         STAGE = TILE_X + FN > SUMS ? TILE_X + FN : SUMS,
-        RING = SLOTS == 1 ? 3 : 2,
-        BYTES = RING * STAGE,
+        RING = 3,
+        OWNED = SLOTS == 1 ? 8 * ON : OUTPUTS * TILE_ROWS / TILE_THREADS, /* of a thread */
+        BYTES = RING * STAGE + OWNED * TILE_THREADS * 4,
         FN_CHUNKS = SLOTS * OUTPUTS * (TILE_STEP / 4),
-        FN_EACH = (FN_CHUNKS + TILE_THREADS - 1) / TILE_THREADS,
-        OWNED = SLOTS == 1 ? 8 * ON : OUTPUTS * TILE_ROWS / TILE_THREADS
+        FN_EACH = (FN_CHUNKS + TILE_THREADS - 1) / TILE_THREADS
     };
 };
 
@@ -58,7 +56,7 @@ GPU_DEVICE void mhc_tile_load(char *stage, const struct mhc_dots &a,
                               const struct mhc_tile_place &place, int step) {
     typedef struct mhc_tile_sizes<SLOTS, OUTPUTS> SIZES;
     const int thread = (int)gpu_thread(), chunk = thread % TILE_CHUNKS;
-    GPU_NO_UNROLL for (int i = 0; i < TILE_TEAMS * TILE_ROWS * TILE_CHUNKS / TILE_THREADS; i++) {
+    GPU_NO_UNROLL for (int i = 0; i < TILE_EACH; i++) {
         const int r = thread / TILE_CHUNKS + i * (TILE_THREADS / TILE_CHUNKS);
         const int slot = SLOTS == 1 ? 0 : r / TILE_ROWS, row = SLOTS == 1 ? r : r % TILE_ROWS;
         const int k = mhc_tile_k<SLOTS>(place, step, slot) + chunk * MHC_UNIT;
@@ -77,25 +75,31 @@ GPU_DEVICE void mhc_tile_load(char *stage, const struct mhc_dots &a,
     }
 }
 
+/* Factors of the rows of which this thread copies chunks. */
+template <int SOURCE, int SLOTS>
+GPU_DEVICE void mhc_tile_factors(float *factors, const struct mhc_dots &a,
+                                 const struct mhc_tile_place &place) {
+    GPU_UNROLL for (int i = 0; i < (SOURCE == MHC_NORMED ? (int)TILE_EACH : 0); i++) {
+        const int r = (int)gpu_thread() / TILE_CHUNKS + i * (TILE_THREADS / TILE_CHUNKS);
+        const int row = SLOTS == 1 ? r : r % TILE_ROWS;
+        factors[i] = row < place.rows
+                         ? *(const float *)(a.squares + (place.row + row) * a.squares_row)
+                         : 0.0f;
+    }
+}
+
 /* What this thread has copied, made what is multiplied: fn in its dialect, rows normed. */
 template <int SOURCE, int SLOTS, int OUTPUTS>
-GPU_DEVICE void mhc_tile_make(char *stage, const struct mhc_dots &a,
-                              const struct mhc_tile_place &place) {
+GPU_DEVICE void mhc_tile_make(char *stage, const struct mhc_dots &a, const float *factors) {
     typedef struct mhc_tile_sizes<SLOTS, OUTPUTS> SIZES;
     const int thread = (int)gpu_thread(), chunk = thread % TILE_CHUNKS;
-    if (SOURCE == MHC_NORMED) {
-        GPU_NO_UNROLL for (int i = 0; i < TILE_TEAMS * TILE_ROWS * TILE_CHUNKS / TILE_THREADS;
-                           i++) {
-            const int r = thread / TILE_CHUNKS + i * (TILE_THREADS / TILE_CHUNKS);
-            const int row = SLOTS == 1 ? r : r % TILE_ROWS;
-            gpu_u4 *const at = (gpu_u4 *)(stage + r * TILE_PITCH + chunk * 16);
-            float x[MHC_UNIT];
-            if (row >= place.rows) continue;
-            const float factor = *(const float *)(a.squares + (place.row + row) * a.squares_row);
-            mhc_unpack(x, *at);
-            GPU_UNROLL for (int n = 0; n < MHC_UNIT; n++) x[n] *= factor;
-            *at = mhc_pack(x);
-        }
+    GPU_UNROLL for (int i = 0; i < (SOURCE == MHC_NORMED ? (int)TILE_EACH : 0); i++) {
+        const int r = thread / TILE_CHUNKS + i * (TILE_THREADS / TILE_CHUNKS);
+        gpu_u4 *const at = (gpu_u4 *)(stage + r * TILE_PITCH + chunk * 16);
+        float x[MHC_UNIT];
+        mhc_unpack(x, *at);
+        GPU_UNROLL for (int n = 0; n < MHC_UNIT; n++) x[n] *= factors[i];
+        *at = mhc_pack(x);
     }
     if (a.fn_kind == MHC_FN_WHOLE) return;
     GPU_NO_UNROLL for (int i = 0; i < SIZES::FN_EACH; i++) {
@@ -129,20 +133,27 @@ template <int ON> GPU_DEVICE void mhc_tile_eight(float (*acc)[ON], const char *x
     }
 }
 
-/* SLOTS 4: the teams' sums by way of a stage that is not needed any more, added in order to the owners' totals. */
+/* Sums of blocks of 128, added in order to the totals, which threads own and which lie in shared memory. SLOTS 1: each its
+ * own. SLOTS 4: those of the teams, by way of a stage that is not needed any more. */
 template <int SLOTS, int OUTPUTS, int ON>
 GPU_DEVICE void mhc_tile_gather(float *total, float *sums, const float (*acc)[ON], int blocks) {
     const int lane = gpu_lane(), thread = (int)gpu_thread();
-    if (SLOTS == 1) return;
-    gpu_barrier();
+    if (SLOTS == 1) {
+        GPU_UNROLL for (int t = 0; t < 8; t++) GPU_UNROLL for (int o = 0; o < ON; o++)
+            total[(t * ON + o) * TILE_THREADS + thread] += acc[t][o];
+        return;
+    }
+    gpu_barrier_of<TILE_THREADS>();
     GPU_UNROLL for (int t = 0; t < 8; t++) GPU_UNROLL for (int o = 0; o < ON; o++)
         sums[(gpu_team() * OUTPUTS + lane / 8 * ON + o) * TILE_ROWS + lane % 8 + 8 * t] = acc[t][o];
-    gpu_barrier();
+    gpu_barrier_of<TILE_THREADS>();
     GPU_UNROLL for (int i = 0; i < mhc_tile_sizes<SLOTS, OUTPUTS>::OWNED; i++) {
-        GPU_UNROLL for (int s = 0; s < SLOTS; s++) if (s < blocks) total[i] +=
+        float sum = total[i * TILE_THREADS + thread];
+        GPU_UNROLL for (int s = 0; s < SLOTS; s++) if (s < blocks) sum +=
             sums[s * OUTPUTS * TILE_ROWS + thread + i * TILE_THREADS];
+        total[i * TILE_THREADS + thread] = sum;
     }
-    gpu_barrier();
+    gpu_barrier_of<TILE_THREADS>();
 }
 
 GPU_DEVICE void mhc_tile_store(const struct mhc_dots &a, const struct mhc_tile_place &place,
@@ -165,15 +176,14 @@ GPU_DEVICE void mhc_tile_step(float (*acc)[ON], const char *stage,
 }
 
 template <int SOURCE, int SLOTS, int OUTPUTS>
-GPU_DEVICE void mhc_tile_dots(char *ring, const struct mhc_dots &a,
-                              const struct mhc_tile_place &place, int part) {
+GPU_DEVICE void mhc_tile_dots(float *total, char *ring, const struct mhc_dots &a,
+                              const struct mhc_tile_place &place) {
     typedef struct mhc_tile_sizes<SLOTS, OUTPUTS> SIZES;
     enum { ON = SIZES::ON, RING = SIZES::RING, STEPS = DOTS_BLOCK / TILE_STEP };
-    const int lane = gpu_lane(), blocks = (place.end - place.begin + DOTS_BLOCK - 1) / DOTS_BLOCK;
+    const int blocks = (place.end - place.begin + DOTS_BLOCK - 1) / DOTS_BLOCK;
     const int steps = (blocks + SLOTS - 1) / SLOTS * STEPS;
-    float acc[8][ON], total[SIZES::OWNED];
-    /* -0 is neutral: the first block's sum stays as it is. */
-    GPU_UNROLL for (int i = 0; i < SIZES::OWNED; i++) total[i] = -0.0f;
+    float acc[8][ON], factors[TILE_EACH];
+    mhc_tile_factors<SOURCE, SLOTS>(factors, a, place);
     GPU_UNROLL for (int t = 0; t < 8; t++) GPU_UNROLL for (int o = 0; o < ON; o++) acc[t][o] = 0.0f;
     GPU_UNROLL for (int i = 0; i < RING - 1; i++) {
         if (i < steps) mhc_tile_load<SLOTS, OUTPUTS>(ring + i * SIZES::STAGE, a, place, i);
@@ -184,8 +194,8 @@ GPU_DEVICE void mhc_tile_dots(char *ring, const struct mhc_dots &a,
         char *const stage = ring + at * SIZES::STAGE;
         at = at == RING - 1 ? 0 : at + 1;
         mhc_copy_wait<RING - 2>();
-        mhc_tile_make<SOURCE, SLOTS, OUTPUTS>(stage, a, place);
-        gpu_barrier();
+        mhc_tile_make<SOURCE, SLOTS, OUTPUTS>(stage, a, factors);
+        gpu_barrier_of<TILE_THREADS>();
         const int ahead = at + RING - 2;
         if (step + RING - 1 < steps)
             mhc_tile_load<SLOTS, OUTPUTS>(ring +
@@ -196,55 +206,69 @@ GPU_DEVICE void mhc_tile_dots(char *ring, const struct mhc_dots &a,
         if (step % STEPS != STEPS - 1) continue;
         mhc_tile_gather<SLOTS, OUTPUTS, ON>(total, (float *)stage, acc,
                                             blocks - step / STEPS * SLOTS);
-        GPU_UNROLL for (int t = 0; t < 8; t++) GPU_UNROLL for (int o = 0; o < ON; o++) {
-            if (SLOTS == 1) total[t * ON + o] += acc[t][o];
-            acc[t][o] = 0.0f;
-        }
+        GPU_UNROLL for (int t = 0; t < 8; t++) GPU_UNROLL for (int o = 0; o < ON; o++) acc[t][o] =
+            0.0f;
     }
+}
+
+/* Totals begin at -0, which is neutral: the first block's sum stays as it is. */
+template <int SOURCE, int SLOTS, int OUTPUTS>
+GPU_DEVICE void mhc_tile_sums(char *ring, const struct mhc_dots &a,
+                              const struct mhc_tile_place &place, int part) {
+    typedef struct mhc_tile_sizes<SLOTS, OUTPUTS> SIZES;
+    enum { ON = SIZES::ON };
+    const int lane = gpu_lane(), thread = (int)gpu_thread();
+    float *const total = (float *)(ring + SIZES::RING * SIZES::STAGE);
+    GPU_UNROLL for (int i = 0; i < SIZES::OWNED; i++) total[i * TILE_THREADS + thread] = -0.0f;
+    mhc_tile_dots<SOURCE, SLOTS, OUTPUTS>(total, ring, a, place);
     GPU_UNROLL for (int i = 0; i < SIZES::OWNED; i++) {
-        /* A team's own tile, or what the threads own by turns. */
-        const int which = (int)gpu_thread() + i * TILE_THREADS, t = i / ON, o = i % ON;
+        const int which = thread + i * TILE_THREADS;
+        const float sum = total[which];
         if (SLOTS == 1)
-            mhc_tile_store(a, place, part, gpu_team() * TILE_ROWS + lane % 8 + 8 * t,
-                           lane / 8 * ON + o, total[i]);
+            mhc_tile_store(a, place, part, gpu_team() * TILE_ROWS + lane % 8 + 8 * (i / ON),
+                           lane / 8 * ON + i % ON, sum);
         else
-            mhc_tile_store(a, place, part, which % TILE_ROWS, which / TILE_ROWS, total[i]);
+            mhc_tile_store(a, place, part, which % TILE_ROWS, which / TILE_ROWS, sum);
     }
 }
 
 template <int SOURCE, int SLOTS, int OUTPUTS>
-__global__ void __launch_bounds__(TILE_THREADS, 3)
-    mhc_tile_kernel(const struct mhc_tile_args args) {
+__global__ void __launch_bounds__(2 * TILE_THREADS, 2) mhc_tile_kernel(const struct mhc_dots a) {
     GPU_SHARED(ring);
-    const struct mhc_dots &a = args.a;
     const int rows = SLOTS == 1 ? TILE_TEAMS * TILE_ROWS : TILE_ROWS;
-    if (gpu_block() >= args.tiles) {
-        const int64_t unit = (gpu_block() - args.tiles) * TILE_TEAMS + gpu_team();
-        const int64_t row = unit / a.splits;
-        if (row < a.tokens) mhc_squares<MHC_ROWS>(a, row, (int)(unit - row * a.splits));
-        return;
-    }
-    const int64_t tile = gpu_block() / a.splits;
+    const int64_t tile = gpu_block() / a.splits, left = a.tokens - tile * rows;
     const int part = (int)(gpu_block() - tile * a.splits);
-    const int64_t left = a.tokens - tile * rows;
     const struct mhc_tile_place place = {tile * rows, left < rows ? (int)left : rows, part * a.part,
                                          (part + 1) * a.part};
-    mhc_tile_dots<SOURCE, SLOTS, OUTPUTS>(ring, a, place, part);
+    if (gpu_thread() < TILE_THREADS)
+        mhc_tile_sums<SOURCE, SLOTS, OUTPUTS>(ring, a, place, part);
+    else if (a.with_squares)
+        for (int r = gpu_team() - TILE_TEAMS; r < place.rows; r += TILE_TEAMS)
+            mhc_squares<MHC_ROWS>(a, place.row + r, part);
+}
+
+/* Squares alone. */
+template <int TEAMS>
+__global__ void __launch_bounds__(TEAMS *TEAM) mhc_squares_kernel(const struct mhc_dots a) {
+    const int64_t unit = gpu_block() * TEAMS + gpu_team(), row = unit / a.splits;
+    if (row < a.tokens) mhc_squares<MHC_ROWS>(a, row, (int)(unit - row * a.splits));
 }
 
 /* ---- host ---- */
 
 template <int SOURCE, int SLOTS, int OUTPUTS>
 static int mhc_tile_run(const struct mhc_dots &a, gpu_stream stream, struct call_why why) {
-    struct mhc_tile_args args = {a, 0};
     const int rows = SLOTS == 1 ? TILE_TEAMS * TILE_ROWS : TILE_ROWS;
+    const int64_t blocks = a.groups == 0 ? call_ceil(a.tokens * a.splits, CALL_TEAMS)
+                                         : call_ceil(a.tokens, rows) * a.splits;
     dim3 grid;
-    args.tiles = a.groups == 0 ? 0 : call_ceil(a.tokens, rows) * a.splits;
-    const int64_t squares = a.with_squares ? call_ceil(a.tokens * a.splits, TILE_TEAMS) : 0;
-    const int status = call_grid(&grid, args.tiles + squares, why);
+    const int status = call_grid(&grid, blocks, why);
     if (status != DSV4_OK) return status;
-    GPU_LAUNCH_SHARED((mhc_tile_kernel<SOURCE, SLOTS, OUTPUTS>), grid, TILE_THREADS,
-                      (mhc_tile_sizes<SLOTS, OUTPUTS>::BYTES), stream, args);
+    if (a.groups == 0)
+        GPU_LAUNCH(mhc_squares_kernel<CALL_TEAMS>, grid, CALL_THREADS, stream, a);
+    else
+        GPU_LAUNCH_SHARED((mhc_tile_kernel<SOURCE, SLOTS, OUTPUTS>), grid, 2 * TILE_THREADS,
+                          (mhc_tile_sizes<SLOTS, OUTPUTS>::BYTES), stream, a);
     return call_launched(why);
 }
 

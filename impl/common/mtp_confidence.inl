@@ -8,19 +8,16 @@
 #include "num.inl"
 
 enum { CONFIDENCE_BLOCK = 128, CONFIDENCE_MAX = 59 * CONFIDENCE_BLOCK, CONFIDENCE_GRID = 1024 };
-/* Rows at a time, threads of each. */
+enum { CONFIDENCE_SUMS = 64 /* of a row */ };
+/* Rows of a block at a time: where shared memory is small, one. */
 #if GPU_HIP
-enum { CONFIDENCE_ROWS = 1, CONFIDENCE_CHAINS = CALL_THREADS, CONFIDENCE_SUMS = 64 };
+enum { CONFIDENCE_MANY = 1 };
 #define CONFIDENCE_SHARED(name)                                                                    \
-    __shared__ __attribute__((aligned(16))) char name[confidence_bytes(CONFIDENCE_MAX)]
+    __shared__ __attribute__((aligned(16))) char name[confidence_bytes(CONFIDENCE_MAX, 1)]
 #define CONFIDENCE_LAUNCH(kernel, grid, bytes, stream, a)                                          \
     GPU_LAUNCH(kernel, grid, CALL_THREADS, stream, a)
 #else
-enum {
-    CONFIDENCE_ROWS = 4,
-    CONFIDENCE_CHAINS = CALL_THREADS / CONFIDENCE_ROWS,
-    CONFIDENCE_SUMS = CALL_THREADS
-};
+enum { CONFIDENCE_MANY = CALL_THREADS / CONFIDENCE_SUMS };
 #define CONFIDENCE_SHARED(name) GPU_SHARED(name)
 #define CONFIDENCE_LAUNCH(kernel, grid, bytes, stream, a)                                          \
     GPU_LAUNCH_SHARED(kernel, grid, CALL_THREADS, bytes, stream, a)
@@ -48,9 +45,8 @@ struct confidence_shared {
 GPU_HOST_DEVICE constexpr int confidence_places(int n, int skew) {
     return (n + skew * (n / CONFIDENCE_BLOCK) + 3) & ~3;
 }
-GPU_HOST_DEVICE constexpr int confidence_bytes(int n) {
-    return 4 * confidence_places(n, 1) + 4 * CONFIDENCE_SUMS +
-           2 * CONFIDENCE_ROWS * confidence_places(n, 2);
+GPU_HOST_DEVICE constexpr int confidence_bytes(int n, int rows) {
+    return 4 * confidence_places(n, 1) + rows * (4 * CONFIDENCE_SUMS + 2 * confidence_places(n, 2));
 }
 
 GPU_DEVICE void confidence_load_weight(const struct confidence_shared &s,
@@ -69,16 +65,24 @@ GPU_DEVICE void confidence_load_row(uint16_t *to, const char *from, int first, i
     }
 }
 
-/* The same, eight at a time from 16-byte aligned memory; `first` and n are multiples of 8. */
-GPU_DEVICE void confidence_load_vectors(uint16_t *to, const char *from, int first, int n) {
+/* The same of ROWS rows, `apart` bytes from each other, eight elements of each at a time from 16-byte aligned memory;
+ * `first` and n are multiples of 8. Of rows that are not there, the first is taken. */
+template <int ROWS>
+GPU_DEVICE void confidence_load_vectors(const struct confidence_shared &s, const char *from,
+                                        int64_t apart, int rows, int first, int n) {
     for (int i = (int)gpu_thread() * 8; i < n; i += CALL_THREADS * 8) {
-        const gpu_u4 v = *(const gpu_u4 *)(from + i * 2);
         const int k = first + i;
-        uint32_t *const words = (uint32_t *)(to + k + 2 * (k / CONFIDENCE_BLOCK));
-        words[0] = v.x;
-        words[1] = v.y;
-        words[2] = v.z;
-        words[3] = v.w;
+        gpu_u4 v[ROWS];
+        GPU_UNROLL for (int r = 0; r < ROWS; r++) v[r] =
+            *(const gpu_u4 *)(from + (r < rows ? r : 0) * apart + i * 2);
+        GPU_UNROLL for (int r = 0; r < ROWS; r++) {
+            uint32_t *const words =
+                (uint32_t *)(s.row + r * s.pitch + k + 2 * (k / CONFIDENCE_BLOCK));
+            words[0] = v[r].x;
+            words[1] = v[r].y;
+            words[2] = v[r].z;
+            words[3] = v[r].w;
+        }
     }
 }
 
@@ -103,7 +107,7 @@ GPU_DEVICE void confidence_chain(const struct confidence_shared &s, int r, int b
         GPU_UNROLL for (int i = 0; i < 8; i++) sum = gpu_fma(y[i], a[i], sum);
     }
     for (; k < end; k++) sum = gpu_fma(num_bf16_low(x[k]), w[k], sum);
-    s.sums[r * CONFIDENCE_CHAINS + b] = sum;
+    s.sums[r * CONFIDENCE_SUMS + b] = sum;
 }
 
 GPU_DEVICE float confidence_total(const float *sums, int blocks) {
@@ -112,37 +116,54 @@ GPU_DEVICE float confidence_total(const float *sums, int blocks) {
     return gpu_divide_float(1.0f, 1.0f + elementary_exp(-total));
 }
 
-template <bool WIDE>
+template <int ROWS, bool WIDE>
 __global__ void __launch_bounds__(CALL_THREADS) confidence_kernel(const struct confidence_args a) {
     CONFIDENCE_SHARED(memory);
     const int blocks = (a.n + CONFIDENCE_BLOCK - 1) / CONFIDENCE_BLOCK;
-    const int r = (int)gpu_thread() / CONFIDENCE_CHAINS, b = (int)gpu_thread() % CONFIDENCE_CHAINS;
+    const int r = (int)gpu_thread() / CONFIDENCE_SUMS, b = (int)gpu_thread() % CONFIDENCE_SUMS;
     struct confidence_shared s;
     s.pitch = confidence_places(a.n, 2);
     s.weight = (float *)memory;
     s.sums = s.weight + confidence_places(a.n, 1);
-    s.row = (uint16_t *)(s.sums + CONFIDENCE_SUMS);
+    s.row = (uint16_t *)(s.sums + ROWS * CONFIDENCE_SUMS);
     confidence_load_weight(s, a);
-    for (int64_t t = gpu_block() * CONFIDENCE_ROWS; t < a.rows; t += a.grid * CONFIDENCE_ROWS) {
-        GPU_UNROLL for (int i = 0; i < CONFIDENCE_ROWS; i++) {
-            const char *const hidden = a.hidden + (t + i) * a.hidden_row;
-            const char *const embed = a.embed + (t + i) * a.embed_row;
-            if (t + i >= a.rows) continue;
-            if (WIDE) {
-                confidence_load_vectors(s.row + i * s.pitch, hidden, 0, a.width);
-                confidence_load_vectors(s.row + i * s.pitch, embed, a.width, a.n - a.width);
-            } else {
-                confidence_load_row(s.row + i * s.pitch, hidden, 0, a.width);
-                confidence_load_row(s.row + i * s.pitch, embed, a.width, a.n - a.width);
+    for (int64_t t = gpu_block() * ROWS; t < a.rows; t += a.grid * ROWS) {
+        const int rows = a.rows - t < ROWS ? (int)(a.rows - t) : ROWS;
+        const char *const hidden = a.hidden + t * a.hidden_row;
+        const char *const embed = a.embed + t * a.embed_row;
+        if (WIDE) {
+            confidence_load_vectors<ROWS>(s, hidden, a.hidden_row, rows, 0, a.width);
+            confidence_load_vectors<ROWS>(s, embed, a.embed_row, rows, a.width, a.n - a.width);
+        } else {
+            for (int i = 0; i < rows; i++) {
+                uint16_t *const to = s.row + i * s.pitch;
+                confidence_load_row(to, hidden + i * a.hidden_row, 0, a.width);
+                confidence_load_row(to, embed + i * a.embed_row, a.width, a.n - a.width);
             }
         }
         gpu_barrier();
-        if (t + r < a.rows) confidence_chain(s, r, b, a.n);
+        if (r < rows) confidence_chain(s, r, b, a.n);
         gpu_barrier();
         /* The others go on to the next rows, and wait for this thread before they change the sums. */
-        if (b == 0 && t + r < a.rows)
-            a.out[t + r] = confidence_total(s.sums + r * CONFIDENCE_CHAINS, blocks);
+        if (b == 0 && r < rows)
+            a.out[t + r] = confidence_total(s.sums + r * CONFIDENCE_SUMS, blocks);
     }
+}
+
+template <int ROWS>
+static int confidence_launch(struct confidence_args a, bool wide, gpu_stream stream,
+                             struct call_why why) {
+    const int bytes = confidence_bytes(a.n, ROWS);
+    dim3 grid;
+    (void)bytes;
+    a.grid = call_min(call_ceil(a.rows, ROWS), CONFIDENCE_GRID);
+    const int status = call_grid(&grid, a.grid, why);
+    if (status != DSV4_OK) return status;
+    if (wide)
+        CONFIDENCE_LAUNCH((confidence_kernel<ROWS, true>), grid, bytes, stream, a);
+    else
+        CONFIDENCE_LAUNCH((confidence_kernel<ROWS, false>), grid, bytes, stream, a);
+    return call_launched(why);
 }
 
 static int supports(const dsv4_call *call, struct call_why why) {
@@ -165,7 +186,6 @@ static int run(const dsv4_call *call, struct call_why why) {
     const dsv4_tensor *const weight = dsv4_find(call, "weight");
     const gpu_stream stream = (gpu_stream)call->stream;
     struct confidence_args a;
-    dim3 grid;
     a.hidden = (const char *)hidden->data;
     a.hidden_row = hidden->stride[0];
     a.embed = (const char *)embed->data;
@@ -176,17 +196,14 @@ static int run(const dsv4_call *call, struct call_why why) {
     a.rows = hidden->shape[0];
     a.width = (int)hidden->shape[1];
     a.n = a.width + (int)embed->shape[1];
-    a.grid = call_min(call_ceil(a.rows, CONFIDENCE_ROWS), CONFIDENCE_GRID);
     if (a.rows == 0) return DSV4_OK;
-    const int status = call_grid(&grid, a.grid, why);
-    if (status != DSV4_OK) return status;
-    const int bytes = confidence_bytes(a.n);
-    (void)bytes;
-    if (call_aligned(hidden, 16) && call_aligned(embed, 16) && a.width % 8 == 0 && a.n % 8 == 0)
-        CONFIDENCE_LAUNCH(confidence_kernel<true>, grid, bytes, stream, a);
-    else
-        CONFIDENCE_LAUNCH(confidence_kernel<false>, grid, bytes, stream, a);
-    return call_launched(why);
+    const bool wide =
+        call_aligned(hidden, 16) && call_aligned(embed, 16) && a.width % 8 == 0 && a.n % 8 == 0;
+    /* As many rows as a block has chains for, if the GPU is busy with that. */
+    if (a.rows < CONFIDENCE_MANY * (int64_t)GPU_BUSY_BLOCKS ||
+        gpu_shared_limit() < confidence_bytes(a.n, CONFIDENCE_MANY))
+        return confidence_launch<1>(a, wide, stream, why);
+    return confidence_launch<CONFIDENCE_MANY>(a, wide, stream, why);
 }
 
 CALL_ENTRY_POINTS(mtp_confidence)

@@ -254,4 +254,31 @@ GPU_DEVICE uint32_t num_e2m1_x2_of_bf16(float low, float high) {
 #endif
 }
 
+/*
+ * Eight codes of such numbers, each the product of x and a power of two, the first in the lowest nibble. Times 2^-14 the fields
+ * of e2m1 are the upper ones of f16, subnormals included: codes are f16 with 9 bits rounded off, two at a time. What f16
+ * cannot hold there is below half of the least code.
+ */
+GPU_DEVICE uint32_t num_e2m1_x8_of_bf16(const float *x, float power) {
+    uint32_t codes = 0;
+#if GPU_CUDA
+    const float factor = power * 0x1p-14f;
+    GPU_UNROLL
+    for (int i = 0; i < 4; i++) {
+        const uint32_t six = 0x0E000E00u;
+        const float low = x[i] * factor, high = x[i + 4] * factor;
+        uint32_t pair, least;
+        asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
+        asm("min.f16x2 %0, %1, %2;" : "=r"(least) : "r"(pair & 0x7FFF7FFFu), "r"(six));
+        const uint32_t rounded = least + 0x00FF00FFu + (least >> 9 & 0x00010001u);
+        const uint32_t both = (rounded & six) | (pair >> 3 & 0x10001000u);
+        codes |= i == 3 ? both << 3 : both >> (9 - 4 * i);
+    }
+#else
+    GPU_UNROLL
+    for (int i = 0; i < 8; i++) codes |= num_e2m1(x[i] * power) << 4 * i;
+#endif
+    return codes;
+}
+
 #endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * quant_rotate: a team takes a row, eight neighbouring columns per lane and step of 256; a row of 128 leaves half of the
- * team without columns, which count as zeros. Butterflies are inside a lane, across lanes, then across steps.
+ * quant_rotate: a team takes a row, eight neighbouring columns per lane and step of 256, or two rows of 128. Butterflies are inside a lane, across lanes, then across steps.
  */
 #include "../../reference/layout/kv_page.h"
 #include "quant_lane.inl"
@@ -17,11 +16,20 @@ struct quant_rotate_args {
     struct quant_rule rule;
 };
 
+/* Lanes of a row, and this one among them. */
+template <int DIM> GPU_DEVICE constexpr int quant_rotate_lanes(void) {
+    return DIM < 8 * TEAM ? DIM / 8 : (int)TEAM;
+}
+template <int DIM> GPU_DEVICE int quant_rotate_lane(void) {
+    return gpu_lane() % quant_rotate_lanes<DIM>();
+}
+
 /* Adds the squares to 64 partials, ascending by 64 columns; a lane holds partials lane % 8 * 8 + j. */
 template <int DIM> GPU_DEVICE float quant_rotate_squares(float (*x)[8]) {
     float partial[8] = {};
     GPU_UNROLL for (int m = 0; m < DIM / 64; m++) {
-        const int owner = m % 4 * 8 + gpu_lane() % 8;
+        const int owner =
+            m % 4 * 8 + gpu_lane() % 8 + (gpu_lane() & ~(quant_rotate_lanes<DIM>() - 1));
         GPU_UNROLL for (int j = 0; j < 8; j++) {
             const float v = x[m / 4][j];
             partial[j] = gpu_float(team_read_u32(gpu_bits(gpu_fma(v, v, partial[j])), owner));
@@ -101,15 +109,15 @@ template <int DIM> GPU_DEVICE void quant_rotate_hadamard(float (*x)[8]) {
 
 template <int DIM>
 GPU_DEVICE void quant_rotate_fp4(const struct quant_rotate_args &a, float (*x)[8], char *q,
-                                 char *scales) {
+                                 char *scales, bool there) {
     enum { STEPS = DIM > 256 ? DIM / 256 : 1 };
     const int shift = a.lanes == 16 ? 4 : a.lanes == 8 ? 3 : 2;
     GPU_UNROLL for (int s = 0; s < STEPS; s++) {
-        const int lane = gpu_lane() + s * TEAM;
+        const int lane = quant_rotate_lane<DIM>() + s * TEAM;
         const uint32_t byte =
             quant_byte(a.rule, quant_amax_group(quant_amax_floats(x[s]), a.lanes));
         const uint32_t codes = quant_fp4_floats(x[s], num_e8m0_inverse(byte), 0);
-        if (8 * lane >= DIM) continue;
+        if (!there) continue;
         *(uint32_t *)(q + 4 * lane) = codes;
         if ((lane & (a.lanes - 1)) == 0) ((uint8_t *)scales)[lane >> shift] = (uint8_t)byte;
     }
@@ -117,52 +125,53 @@ GPU_DEVICE void quant_rotate_fp4(const struct quant_rotate_args &a, float (*x)[8
 
 template <int DIM>
 GPU_DEVICE void quant_rotate_fp8(const struct quant_rotate_args &a, float (*x)[8], char *q,
-                                 char *scales) {
+                                 char *scales, bool there) {
     enum { STEPS = DIM > 256 ? DIM / 256 : 1 };
     float amax = 0.0f;
     GPU_UNROLL for (int s = 0; s < STEPS; s++) amax = gpu_max(amax, quant_amax_floats(x[s]));
-    amax = gpu_float(team_max_u32(gpu_bits(amax)));
+    amax = DIM == 128 ? quant_amax_group(amax, 16) : gpu_float(team_max_u32(gpu_bits(amax)));
+    if (!there) return;
     const float scale = gpu_max(amax, 1e-10f) * a.rule.inverse_most;
     const float factor = gpu_divide_float(1.0f, scale);
     GPU_UNROLL for (int s = 0; s < STEPS; s++) {
-        const int lane = gpu_lane() + s * TEAM;
-        if (8 * lane >= DIM) continue;
+        const int lane = quant_rotate_lane<DIM>() + s * TEAM;
         *(uint32_t *)(q + 8 * lane) = quant_fp8_four<QUANT_FNUZ>(x[s], factor, a.rule.fp8);
         *(uint32_t *)(q + 8 * lane + 4) = quant_fp8_four<QUANT_FNUZ>(x[s] + 4, factor, a.rule.fp8);
     }
-    if (gpu_lane() == 0) *(float *)scales = scale;
+    if (quant_rotate_lane<DIM>() == 0) *(float *)scales = scale;
 }
 
 template <int DIM>
 __global__ void __launch_bounds__(CALL_THREADS)
     quant_rotate_kernel(const struct quant_rotate_args a) {
     enum { STEPS = DIM > 256 ? DIM / 256 : 1, LAST = (DIM - 64) / 8 % TEAM };
-    const int64_t row = gpu_block() * CALL_TEAMS + gpu_team();
-    if (row >= a.rows) return;
+    const int lane = quant_rotate_lane<DIM>(), lanes = quant_rotate_lanes<DIM>();
+    const int64_t first = (gpu_block() * CALL_THREADS + gpu_team() * TEAM) / lanes;
+    const int64_t mine = first + gpu_lane() / lanes, row = mine < a.rows ? mine : a.rows - 1;
+    if (first >= a.rows) return;
     const int64_t t = gpu_quotient(row, a.heads), h = row - t * a.heads.value;
     const char *const from = a.x + t * a.x_token + h * a.x_head;
     float x[STEPS][8];
     GPU_UNROLL for (int s = 0; s < STEPS; s++) {
         struct quant_raw raw = {};
-        if (8 * gpu_lane() < DIM) raw.a = *(const gpu_u4 *)(from + 16 * (gpu_lane() + s * TEAM));
+        raw.a = *(const gpu_u4 *)(from + 16 * (lane + s * TEAM));
         quant_floats<false>(x[s], raw);
     }
     if (a.norm) {
         const float mean = quant_rotate_squares<DIM>(x) * (1.0f / DIM);
         const float factor = elementary_rsqrt(mean + a.eps);
-        GPU_UNROLL for (int s = 0; s < STEPS; s++) if (8 * gpu_lane() < DIM)
-            quant_rotate_weigh(x[s], factor, a.weight + 16 * (gpu_lane() + s * TEAM));
+        GPU_UNROLL for (int s = 0; s < STEPS; s++)
+            quant_rotate_weigh(x[s], factor, a.weight + 16 * (lane + s * TEAM));
     }
-    if (a.rope && gpu_lane() >= LAST && gpu_lane() < LAST + 8)
-        quant_rotate_turn(x[STEPS - 1], a.table + a.positions[t] * a.table_row,
-                          (gpu_lane() - LAST) * 4);
+    if (a.rope && lane >= LAST && lane < LAST + 8)
+        quant_rotate_turn(x[STEPS - 1], a.table + a.positions[t] * a.table_row, (lane - LAST) * 4);
     if (a.hadamard) quant_rotate_hadamard<DIM>(x);
     char *const q = a.q + t * a.q_token + h * a.q_head;
     char *const scales = a.scales + t * a.s_token + h * a.s_head;
     if (a.fp4)
-        quant_rotate_fp4<DIM>(a, x, q, scales);
+        quant_rotate_fp4<DIM>(a, x, q, scales, mine < a.rows);
     else
-        quant_rotate_fp8<DIM>(a, x, q, scales);
+        quant_rotate_fp8<DIM>(a, x, q, scales, mine < a.rows);
 }
 
 static int supports(const dsv4_call *call, struct call_why why) {
@@ -221,7 +230,7 @@ static int run(const dsv4_call *call, struct call_why why) {
     dim3 grid;
     quant_rotate_open(call, a);
     if (a.rows == 0) return DSV4_OK;
-    const int status = call_grid(&grid, call_ceil(a.rows, CALL_TEAMS), why);
+    const int status = call_grid(&grid, call_ceil(a.rows, CALL_TEAMS * (dim == 128 ? 2 : 1)), why);
     if (status != DSV4_OK) return status;
     if (dim == 128)
         GPU_LAUNCH(quant_rotate_kernel<128>, grid, CALL_THREADS, stream, a);

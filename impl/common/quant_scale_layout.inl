@@ -1,17 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * quant_scale_layout: a tile of 128 rows and 32 words of four groups per block of threads. Lanes read along a row and,
+ * quant_scale_layout: a tile of 32 rows and 32 words of four groups per block of threads. Lanes read along a row and,
  * through shared memory, write along an MN-major array.
  */
 #include "call.h"
 #include "num.inl"
 
-enum {
-    QUANT_SF_TILE = 32,  /* words */
-    QUANT_SF_ROWS = 128, /* of a tile */
-    QUANT_SF_READS = QUANT_SF_ROWS / CALL_TEAMS,
-    QUANT_SF_WRITES = QUANT_SF_TILE / CALL_TEAMS
-};
+enum { QUANT_SF_TILE = 32, QUANT_SF_ROWS = QUANT_SF_TILE / CALL_TEAMS };
 
 struct quant_sf_args {
     const char *scales;
@@ -43,28 +38,26 @@ GPU_DEVICE uint32_t quant_sf_word(const char *row, int word, int groups) {
 
 template <bool BYTES, bool WIDE>
 __global__ void __launch_bounds__(CALL_THREADS) quant_sf_kernel(const struct quant_sf_args a) {
-    __shared__ uint32_t tile[QUANT_SF_ROWS][QUANT_SF_TILE + 1];
+    __shared__ uint32_t tile[QUANT_SF_TILE][QUANT_SF_TILE + 1];
     const int64_t rest = gpu_quotient(gpu_block(), a.across), e = gpu_quotient(rest, a.down);
     const int first_word = (int)(gpu_block() - rest * a.across.value) * QUANT_SF_TILE;
-    const int64_t first = (rest - e * a.down.value) * QUANT_SF_ROWS;
+    const int64_t first = (rest - e * a.down.value) * QUANT_SF_TILE;
     const char *const scales = a.scales + e * a.expert;
-    const int word = first_word + gpu_lane();
-    uint32_t bytes[QUANT_SF_READS];
-    GPU_UNROLL for (int i = 0; i < QUANT_SF_READS; i++) {
-        const int64_t n = first + gpu_team() + i * CALL_TEAMS;
-        bytes[i] = 0;
+    GPU_UNROLL for (int i = 0; i < QUANT_SF_ROWS; i++) {
+        const int r = gpu_team() + i * CALL_TEAMS, word = first_word + gpu_lane();
+        const int64_t n = first + r;
+        uint32_t bytes = 0;
         if (n < a.n && word < a.words)
-            bytes[i] = quant_sf_word<BYTES, WIDE>(scales + (n >> a.shift) * a.row, word, a.groups);
+            bytes = quant_sf_word<BYTES, WIDE>(scales + (n >> a.shift) * a.row, word, a.groups);
+        tile[r][gpu_lane()] = bytes;
     }
-    GPU_UNROLL for (int i = 0; i < QUANT_SF_READS; i++)
-        tile[gpu_team() + i * CALL_TEAMS][gpu_lane()] = bytes[i];
     gpu_barrier();
     uint32_t *const out = (uint32_t *)(a.out + e * a.out_expert);
-    GPU_UNROLL for (int i = 0; i < QUANT_SF_WRITES; i++) {
+    GPU_UNROLL for (int i = 0; i < QUANT_SF_ROWS; i++) {
         const int w = gpu_team() + i * CALL_TEAMS;
-        if (first_word + w >= a.words) continue;
-        GPU_UNROLL for (int r = gpu_lane(); r < QUANT_SF_ROWS; r += TEAM) if (first + r < a.padded)
-            out[(first_word + w) * a.padded + first + r] = tile[r][w];
+        const int64_t n = first + gpu_lane();
+        if (n < a.padded && first_word + w < a.words)
+            out[(first_word + w) * a.padded + n] = tile[gpu_lane()][w];
     }
 }
 
@@ -96,7 +89,7 @@ static int run(const dsv4_call *call, struct call_why why) {
     a.words = (int)out->shape[1];
     a.shift = dsv4_int(call, "per_rows", 1) == 128 ? 7 : 0;
     a.across = call_divisor(call_ceil(a.words, QUANT_SF_TILE));
-    a.down = call_divisor(call_ceil(a.padded, QUANT_SF_ROWS));
+    a.down = call_divisor(call_ceil(a.padded, QUANT_SF_TILE));
     if (a.padded == 0) return DSV4_OK;
     const int64_t blocks = out->shape[0] * a.across.value * a.down.value;
     const int status = call_grid(&grid, blocks, why);

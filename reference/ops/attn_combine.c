@@ -14,6 +14,7 @@
  *   log2e is 1.44269504 in fp32, the product and the quotient are rounded.
  * Rounding points: every operation above, once.
  * All splits empty: o = +0, lse = +inf. sink = +inf: o = +0. No sink: as sink = -inf. lse has no sink in it.
+ * counts below 0 count as 0, beyond the splits as all of them.
  * In the lse forms a token of one split was finished by the first stage: its rows of o and lse stay untouched.
  *
  * Source: vllm v1/attention/ops/rocm_aiter_mla_sparse.py (ml), FlashMLA csrc/smxx/decode/combine (lse).
@@ -43,11 +44,14 @@ static const struct dsv4_param_def params[] = {
     DSV4_PARAM_INT("n_splits", INPUT, 4, 1, 256, "splits of a token"),
     DSV4_PARAM_TEXT("counts", INPUT, "none",
                     "splits in use per token, by turns: 4,1,~3; none: absent, all are"),
+    DSV4_PARAM_INT("odd_counts", INPUT, 0, 0, 1,
+                   "1: counts of 0 are below it, and those of all splits beyond them"),
     DSV4_PARAM_NAME("empty", INPUT, "none", "none first last scattered all",
                     "splits without a key"),
     DSV4_PARAM_NAME("scores", INPUT, "normal", "normal spread equal",
                     "maxima: about N(0, 4); 64 times as far apart; 1.5"),
     ATTN_SINK_PARAM,
+    ATTN_GAP_PARAM,
     DSV4_PARAM_NAME("view", INPUT, "dense", "dense wide",
                     "wide: rows lie apart, as slices of larger buffers do"),
 };
@@ -67,16 +71,20 @@ static const struct dsv4_slot slots[] = {
 static const struct dsv4_mutant mutants[] = {
     ATTN_MUTANTS_OF_SINKS,
     ATTN_MUTANTS_OF_EMPTY_ROWS,
-    {"splits-reversed",      "splits summed from the last to the first",                         ATTN_SPLITS_REVERSED},
-    {"count-ignored",        "all splits combined; counts says how many there are",              ATTN_COUNT_IGNORED  },
+    {"splits-reversed",      "splits summed from the last to the first",                           ATTN_SPLITS_REVERSED},
+    {"count-ignored",        "all splits combined; counts says how many there are",                ATTN_COUNT_IGNORED  },
     {"empty-weighed",        "an empty split weighed with 0; what it holds may be NaN",
-      ATTN_EMPTY_WEIGHED                                                                                              },
+      ATTN_EMPTY_WEIGHED                                                                                                },
     {"lse-base-mixed",       "logarithms of base 2 taken for natural ones, or the reverse",
-      ATTN_LSE_BASE_MIXED                                                                                             },
+      ATTN_LSE_BASE_MIXED                                                                                               },
     {"single-written",       "a token of one split combined again; the first stage finished it",
-      ATTN_SINGLE_WRITTEN                                                                                             },
+      ATTN_SINGLE_WRITTEN                                                                                               },
+    {"count-unclamped",      "a count beyond the splits reads the next token's; it counts as all",
+      ATTN_LEN_UNCLAMPED                                                                                                },
+    {"token-wraps",          "byte offset of a token of part_o computed in 32 bits",               ATTN_TOKEN_WRAPS    },
+    {"out-wraps",            "byte offset of a token of o computed in 32 bits",                    ATTN_OUT_WRAPS      },
     {"padded-heads-written", "heads beyond `heads` written; they are not computed",
-      ATTN_PADDED_HEADS_WRITTEN                                                                                       },
+      ATTN_PADDED_HEADS_WRITTEN                                                                                         },
 };
 
 struct plan {
@@ -97,11 +105,13 @@ static int shape(struct dsv4_case *c, struct dsv4_err *err) {
     }
     DSV4_SHAPE(c, PART_O, DSV4_F32, tokens, n, heads, KV_HEAD);
     attn_widen(c, PART_O, 1, 64);
+    attn_spread(c, PART_O);
     DSV4_SHAPE(c, COUNTS, DSV4_I32, tokens);
     if (dsv4_case_is(c, "counts", "none")) dsv4_absent(c, COUNTS);
     attn_shape_sink(c, SINK);
     DSV4_SHAPE(c, O, DSV4_BF16, tokens, heads, KV_HEAD);
     attn_widen(c, O, 1, 64);
+    attn_spread(c, O);
     DSV4_SHAPE(c, LSE, DSV4_F32, tokens, heads);
     attn_widen(c, LSE, 0, 16);
     if (dsv4_case_is(c, "counts", "none")) return 0;
@@ -155,13 +165,20 @@ static void fill_part(const struct dsv4_case *c, int64_t t, int64_t i, int64_t h
     }
 }
 
+static int32_t given_count(const struct dsv4_case *c, int64_t count, int64_t n, int64_t t) {
+    if (dsv4_case_int(c, "odd_counts") == 0 || (count > 0 && count < n)) return (int32_t)count;
+    if (count == 0) return t % 2 == 0 ? -1 : INT32_MIN;
+    return t % 2 == 0 ? (int32_t)n + 1 : INT32_MAX;
+}
+
 static void fill(struct dsv4_case *c) {
     const struct plan *const plan = c->plan;
     const dsv4_tensor *const parts = &c->tensors[PART_O].t;
     const int64_t n = parts->shape[1], heads = dsv4_case_int(c, "heads");
     for (int64_t t = 0; t < parts->shape[0]; t++) {
         const int64_t count = plan->counts != NULL ? plan->counts[t] : n;
-        if (plan->counts != NULL) ((int32_t *)c->tensors[COUNTS].t.data)[t] = (int32_t)count;
+        if (plan->counts != NULL)
+            ((int32_t *)c->tensors[COUNTS].t.data)[t] = given_count(c, count, n, t);
         for (int64_t i = 0; i < n; i++)
             for (int64_t h = 0; h < parts->shape[2]; h++)
                 fill_part(c, t, i, h, i >= count || h >= heads, is_empty(c, t, i, count));
@@ -173,8 +190,8 @@ static void fill(struct dsv4_case *c) {
 struct head {
     const dsv4_tensor *tensors;
     int64_t t, h, n;
-    float m[256], l[256], w[256]; /* m: maxima or logarithms */
-    bool used[256];
+    float m[257], l[257], w[257]; /* m: maxima or logarithms */
+    bool used[257];
     float most, sink;
     enum attn_wrong wrong;
 };
@@ -203,7 +220,10 @@ static void weigh(const struct head *head, float *acc) {
     memset(acc, 0, KV_HEAD * sizeof *acc);
     for (int64_t turn = 0; turn < head->n; turn++) {
         const int64_t i = head->wrong == ATTN_SPLITS_REVERSED ? head->n - 1 - turn : turn;
-        const float *const o = at(&head->tensors[PART_O], head->t, i, head->h);
+        const dsv4_tensor *const parts = &head->tensors[PART_O];
+        const float *const o =
+            (void *)((char *)at(parts, 0, i, head->h) +
+                     attn_token_offset(parts, head->t, head->wrong == ATTN_TOKEN_WRAPS));
         if (!head->used[i]) continue;
 #pragma omp simd
         for (int d = 0; d < KV_HEAD; d++) acc[d] = fmaf(head->w[i], o[d], acc[d]);
@@ -254,7 +274,8 @@ static float combine_lse(struct head *head, float *acc, bool base_2) {
 
 static void put(const struct head *head, const float *acc, float lse) {
     const dsv4_tensor *const o = &head->tensors[O], *const out = &head->tensors[LSE];
-    uint16_t *const row = at(o, head->t, head->h, 0);
+    uint16_t *const row = (void *)((char *)at(o, 0, head->h, 0) +
+                                   attn_token_offset(o, head->t, head->wrong == ATTN_OUT_WRAPS));
     for (int d = 0; d < KV_HEAD; d++) row[d] = dsv4_bf16_from_f32(acc[d]);
     memcpy(at(out, head->t, head->h, 0), &lse, sizeof lse);
 }
@@ -297,7 +318,9 @@ static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
     for (int64_t row = 0; row < parts->shape[0] * heads; row++) {
         const int64_t t = row / heads, h = row % heads;
         struct head head = {.tensors = tensors, .t = t, .h = h, .wrong = wrong};
+        const int64_t most = parts->shape[1] + (wrong == ATTN_LEN_UNCLAMPED);
         head.n = counted ? ((const int32_t *)tensors[COUNTS].data)[t] : parts->shape[1];
+        head.n = head.n > most ? most : head.n;
         if (head.n == 1 && form != ML && wrong != ATTN_SINGLE_WRITTEN) continue;
         const int64_t of = wrong == ATTN_SINK_ROTATED ? (h + 1) % real : h;
         head.sink = sink != NULL ? sink[of] : -INFINITY;

@@ -10,7 +10,8 @@
  * Rounding points in order: the row to bf16; chains of fma and sums of blocks; product with scale; s - m; exp; l; the
  * weight to bf16 for acc alone.
  *
- * Domain: boundaries from 0 on, not descending, within the list; a list's rest belongs to no split.
+ * A boundary beyond the list counts as its end; a split that ends before it begins is empty. Domain: boundaries from 0 on;
+ * a list's rest belongs to no split. Lists and rows as attn_sparse_decode has them.
  * Source: vllm v1/attention/ops/rocm_aiter_mla_sparse.py, FlashMLA csrc/sm90/decode/sparse_fp8.
  * Latitude: kernels choose how many splits there are and where; here both are inputs, because they change the sums. An
  * adaptive kernel leaves acc of an empty split unwritten and its reduction looks at m; here it is 0. FlashMLA's parts are
@@ -108,6 +109,7 @@ static void shape_parts(struct dsv4_case *c) {
     }
     DSV4_SHAPE(c, PART_ACC, DSV4_F32, tokens, n, attn_padded_heads(c), KV_HEAD);
     attn_widen(c, PART_ACC, 1, 64);
+    attn_spread(c, PART_ACC);
 }
 
 static int shape(struct dsv4_case *c, struct dsv4_err *err) {
@@ -138,6 +140,13 @@ static void fill_splits(const struct dsv4_case *c, size_t slot, const struct att
                 if (i > 0 && at < row[i - 1]) at = row[i - 1];
             }
             row[i] = (int32_t)at;
+        }
+        if (!dsv4_case_is(c, "lens_given", "odd")) continue;
+        row[n] = t % 2 == 0 ? (int32_t)length + 1 : INT32_MAX;
+        if (n > 2) {
+            const int32_t first = row[1];
+            row[1] = row[2];
+            row[2] = first;
         }
     }
 }
@@ -185,7 +194,9 @@ static void store(const struct attn_token *token, const dsv4_tensor *tensors, in
         if (empty && token->wrong == ATTN_EMPTY_UNWRITTEN) continue;
         memcpy(at(&tensors[PART_M], t, i, h), &m, sizeof m);
         memcpy(at(&tensors[PART_L], t, i, h), &l, sizeof l);
-        float *const acc = at(&tensors[PART_ACC], t, i, h);
+        const bool wraps = token->wrong == ATTN_OUT_WRAPS;
+        float *const acc = (void *)((char *)at(&tensors[PART_ACC], 0, i, h) +
+                                    attn_token_offset(&tensors[PART_ACC], t, wraps));
         for (int64_t c = 0; c < KV_HEAD; c++) {
             acc[c] = real ? token->acc[h * KV_HEAD + c] : 0.0f;
             if (token->wrong == ATTN_SPLIT_NORMALISED && !empty) acc[c] /= l;

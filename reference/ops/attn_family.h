@@ -4,7 +4,8 @@
  *
  * The canon of one token. Its list: the entries of the main cache, then those of the extra one, each in the order given,
  * duplicates counted as often as they occur. An entry that names no row (below 0, or past the last row) is dropped: it
- * keeps its position and contributes nothing. Blocks are 128 list positions of one cache; the extra cache starts a new
+ * keeps its position and contributes nothing. A length below 0 counts as 0, one beyond the columns as all of them; a ragged
+ * list that ends before it begins is empty. Blocks are 128 list positions of one cache; the extra cache starts a new
  * block.
  *   s = (q . k) * scale     per block of 128 channels one fma chain from +0, channels ascending; from +0, block sums
  *                           added ascending; then the product
@@ -90,7 +91,17 @@ enum attn_wrong {
     ATTN_FLAGS_APART,
     ATTN_END_EXCLUSIVE,
     ATTN_PAYLOAD_FLOOR,
+    ATTN_LEN_UNSIGNED,
+    ATTN_LEN_UNCLAMPED,
+    ATTN_TOKEN_WRAPS,
+    ATTN_OUT_WRAPS,
 };
+
+/* Bytes before a token, as kernels with 32-bit offsets have them where `wraps`. */
+static inline int64_t attn_token_offset(const dsv4_tensor *t, int64_t token, bool wraps) {
+    const int64_t offset = token * t->stride[0];
+    return wraps ? offset & INT64_C(0x7FFFFFFF) : offset;
+}
 
 static inline enum attn_wrong attn_wrong_of(const struct dsv4_op *op, int mutant) {
     return mutant > 0 ? (enum attn_wrong)op->mutants[mutant - 1].id : ATTN_RIGHT;
@@ -190,6 +201,9 @@ void attn_finish(uint16_t *o, const float *acc, float m, float l, float sink,
 #define ATTN_SCRUB_PARAM                                                                           \
     DSV4_PARAM_INT("scrub", DIALECT, 0, 0, 1, "1: a NaN in an attended row counts as 0")
 
+#define ATTN_GAP_PARAM                                                                             \
+    DSV4_PARAM_INT("token_gap", INPUT, 0, 0, 4294967296.0,                                         \
+                   "elements between the tokens of what is read and written for each")
 #define ATTN_QUERY_PARAMS                                                                          \
     DSV4_PARAM_INT("tokens", INPUT, 4, 0, 1 << 20, "rows of q"),                                   \
         DSV4_PARAM_INT("padded_heads", INPUT, 0, 0, 512,                                           \
@@ -198,6 +212,7 @@ void attn_finish(uint16_t *o, const float *acc, float m, float l, float sink,
                        "last heads whose q is 0 and whose sink is -inf, as padding upstream"),     \
         DSV4_PARAM_NAME("scores", INPUT, "normal", "normal coarse spread equal",                   \
                         "q: N(0, 1); multiples of 1/8; times 64, so that exp underflows; zeros"),  \
+        ATTN_GAP_PARAM,                                                                            \
         DSV4_PARAM_NAME("view", INPUT, "dense", "dense wide",                                      \
                         "wide: rows and pages lie apart, as slices of larger buffers do")
 #define ATTN_SINK_PARAM                                                                            \
@@ -219,8 +234,10 @@ void attn_finish(uint16_t *o, const float *acc, float m, float l, float sink,
 #define ATTN_INDEX_PARAMS                                                                          \
     DSV4_PARAM_INT("spare", INPUT, 3, 0, 1 << 16,                                                  \
                    "stale columns after the longest list, or stale entries after the last"),       \
-        DSV4_PARAM_NAME("lens_given", INPUT, "yes", "yes no",                                      \
-                        "no: dense lists without lens: all columns are theirs"),                   \
+        DSV4_PARAM_NAME("lens_given", INPUT, "yes", "yes no odd",                                  \
+                        "no: dense lists without lens: all columns are theirs; odd: lens below 0 " \
+                        "for empty lists and beyond the columns for full ones, or an indptr that " \
+                        "descends at empty lists"),                                                \
         DSV4_PARAM_NAME("order", INPUT, "mixed", "mixed ascending duplicates alternating",         \
                         "order of the rows in a list; duplicates: each row twice in turn; "        \
                         "alternating: even rows in one block of 128, odd ones in the next"),       \
@@ -252,6 +269,8 @@ void attn_finish(uint16_t *o, const float *acc, float m, float l, float sink,
          ATTN_SUM_ONE_CHAIN},                                                                      \
         {"pv-one-chain", "values summed over the whole list in one chain; blocks are 128",         \
          ATTN_PV_ONE_CHAIN},                                                                       \
+        {"token-wraps", "byte offset of a token of q computed in 32 bits", ATTN_TOKEN_WRAPS},      \
+        {"out-wraps", "byte offset of a token's output computed in 32 bits", ATTN_OUT_WRAPS},      \
         {"q-dense", "q taken as contiguous; its tokens and heads have strides", ATTN_Q_DENSE}, {   \
         "padded-heads-written", "heads beyond `heads` written; they are not computed",             \
             ATTN_PADDED_HEADS_WRITTEN                                                              \
@@ -259,6 +278,12 @@ void attn_finish(uint16_t *o, const float *acc, float m, float l, float sink,
 #define ATTN_MUTANTS_OF_LISTS                                                                      \
     {"len-ignored", "all columns, or the flat tail, attended; lens and indptr bound the list",     \
      ATTN_LEN_IGNORED},                                                                            \
+        {"len-unsigned",                                                                           \
+         "a negative length, or a ragged list that ends before it begins, taken for "              \
+         "a long one; it is empty",                                                                \
+         ATTN_LEN_UNSIGNED},                                                                       \
+        {"len-unclamped", "a length beyond the columns reads on; it is cut there",                 \
+         ATTN_LEN_UNCLAMPED},                                                                      \
         {"tail-dropped", "length cut to a multiple of 4; every entry counts", ATTN_TAIL_DROPPED},  \
         {"minus-one-attended", "-1 attends a row of zeros; it is dropped",                         \
          ATTN_MINUS_ONE_ATTENDED},                                                                 \
@@ -339,6 +364,7 @@ struct attn_lists {
     int64_t n_pool, step, tokens, width, room;
     int64_t *lens, *starts; /* [tokens], [tokens + 1] */
     int32_t *entries;       /* [starts[tokens]] */
+    int32_t *indptr;        /* where ragged lists lie; starts, or with an order of its own */
 };
 
 struct attn_plan {
@@ -367,6 +393,9 @@ void attn_fill_query(const struct dsv4_case *c, size_t slot);
 void attn_shape_sink(struct dsv4_case *c, size_t slot);
 void attn_fill_sink(const struct dsv4_case *c, size_t slot);
 void attn_widen(struct dsv4_case *c, size_t slot, int dim, int64_t bytes);
+
+/* Puts the tokens of a tensor token_gap elements apart. */
+void attn_spread(struct dsv4_case *c, size_t slot);
 
 /* Entries of a token's list that name a row. */
 int64_t attn_valid(const struct attn_lists *lists, int64_t token);

@@ -16,6 +16,16 @@ void attn_shape_query(struct dsv4_case *c, size_t slot) {
     DSV4_SHAPE(c, slot, DSV4_BF16, dsv4_case_int(c, "tokens"), attn_padded_heads(c), KV_HEAD);
     attn_widen(c, slot, 1, 64);
     attn_widen(c, slot, 0, 128);
+    attn_spread(c, slot);
+}
+
+void attn_spread(struct dsv4_case *c, size_t slot) {
+    const int64_t gap = dsv4_case_int(c, "token_gap"), tokens = c->tensors[slot].t.shape[0];
+    int64_t *const live = dsv4_case_alloc(c, (size_t)(tokens + 1) * sizeof *live);
+    if (gap == 0) return;
+    for (int64_t t = 0; t < tokens; t++) live[t] = t;
+    dsv4_widen(c, slot, 0, gap * dsv4_dtype_bytes(c->tensors[slot].t.dtype));
+    dsv4_live_rows(c, slot, live, tokens);
 }
 
 static float query_value(const struct dsv4_case *c, int64_t row, int64_t channel) {

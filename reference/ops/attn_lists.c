@@ -148,6 +148,25 @@ static void choose_entries(struct dsv4_case *c, struct attn_lists *lists) {
     }
 }
 
+/* Ragged lists end to end; `odd`: what an empty list parts lies the other way round, so that indptr descends there. */
+static void choose_places(struct dsv4_case *c, struct attn_lists *lists) {
+    const int64_t tokens = lists->tokens;
+    const bool odd = dsv4_case_is(c, "lens_given", "odd");
+    int64_t end = lists->starts[tokens], first = 0;
+    lists->indptr = dsv4_case_alloc(c, (size_t)(tokens + 1) * sizeof *lists->indptr);
+    for (int64_t t = 0; t <= tokens; t++) lists->indptr[t] = (int32_t)lists->starts[t];
+    for (int64_t t = 0; odd && t < tokens; t++) {
+        if (t + 1 < tokens && lists->lens[t] > 0) continue;
+        const int64_t base = end - (lists->starts[t + 1] - lists->starts[first]);
+        for (int64_t i = first; i <= t; i++)
+            lists->indptr[i] = (int32_t)(base + lists->starts[i] - lists->starts[first]);
+        if (t + 1 == tokens)
+            lists->indptr[tokens] = lists->lens[t] > 0 ? (int32_t)end : (int32_t)base;
+        end = base;
+        first = t + 1;
+    }
+}
+
 int attn_lists_make(struct dsv4_case *c, struct attn_lists *lists, const char *prefix,
                     struct dsv4_err *err) {
     char name[64];
@@ -176,6 +195,7 @@ int attn_lists_make(struct dsv4_case *c, struct attn_lists *lists, const char *p
     if (choose_blocks(c, lists, bytes + gap, err) != 0) return -1;
     choose_pool(c, lists);
     choose_entries(c, lists);
+    choose_places(c, lists);
     return 0;
 }
 
@@ -220,7 +240,7 @@ void attn_shape_source(struct dsv4_case *c, size_t first_slot, const struct attn
     } else {
         DSV4_SHAPE(c, indices, DSV4_I32, lists->tokens, lists->width + spare);
         attn_widen(c, indices, 0, 16);
-        if (dsv4_case_is(c, "lens_given", "yes")) DSV4_SHAPE(c, lens, DSV4_I32, lists->tokens);
+        if (!dsv4_case_is(c, "lens_given", "no")) DSV4_SHAPE(c, lens, DSV4_I32, lists->tokens);
     }
 }
 
@@ -343,26 +363,42 @@ static int32_t stale_entry(const struct dsv4_case *c, const struct attn_lists *l
     return beyond[i / 3 % 4];
 }
 
+/* A length that counts as `n` where a row has `width` columns. */
+static int32_t odd_length(int64_t n, int64_t width, int64_t t) {
+    if (n == 0) return t % 2 == 0 ? -1 : INT32_MIN;
+    return n < width ? (int32_t)n : t % 2 == 0 ? (int32_t)width + 1 : INT32_MAX;
+}
+
+static void fill_ragged(const struct dsv4_case *c, const dsv4_tensor *indices,
+                        const dsv4_tensor *indptr, const struct attn_lists *lists) {
+    int32_t *const flat = indices->data;
+    memcpy(indptr->data, lists->indptr, (size_t)(lists->tokens + 1) * sizeof *lists->indptr);
+    for (int64_t i = lists->starts[lists->tokens]; i < indices->shape[0]; i++)
+        flat[i] = stale_entry(c, lists, i);
+    for (int64_t t = 0; t < lists->tokens; t++)
+        for (int64_t i = 0; i < lists->lens[t]; i++)
+            flat[lists->indptr[t] + i] = lists->entries[lists->starts[t] + i];
+}
+
 static void fill_lists(const struct dsv4_case *c, size_t first_slot,
                        const struct attn_lists *lists) {
     const dsv4_tensor *const indices = &c->tensors[first_slot + 1].t;
     const dsv4_tensor *const lens = &c->tensors[first_slot + 2].t;
     const dsv4_tensor *const indptr = &c->tensors[first_slot + 3].t;
+    const bool odd = dsv4_case_is(c, "lens_given", "odd");
     if (indptr->ndim > 0) {
-        for (int64_t t = 0; t <= lists->tokens; t++)
-            ((int32_t *)indptr->data)[t] = (int32_t)lists->starts[t];
-        const int64_t used = lists->starts[lists->tokens];
-        for (int64_t i = 0; i < indices->shape[0]; i++)
-            ((int32_t *)indices->data)[i] = i < used ? lists->entries[i] : stale_entry(c, lists, i);
+        fill_ragged(c, indices, indptr, lists);
         return;
     }
     for (int64_t t = 0; t < lists->tokens; t++) {
         int32_t *const row = (void *)((char *)indices->data + t * indices->stride[0]);
-        if (lens->ndim > 0) ((int32_t *)lens->data)[t] = (int32_t)lists->lens[t];
+        const int64_t n = lists->lens[t];
+        if (lens->ndim > 0)
+            ((int32_t *)lens->data)[t] = odd ? odd_length(n, indices->shape[1], t) : (int32_t)n;
         for (int64_t i = 0; i < indices->shape[1]; i++) {
-            row[i] = i < lists->lens[t] ? lists->entries[lists->starts[t] + i]
-                                        : stale_entry(c, lists, t * indices->shape[1] + i);
-            if (i >= lists->lens[t] && lens->ndim == 0) row[i] = -1;
+            row[i] = i < n ? lists->entries[lists->starts[t] + i]
+                           : stale_entry(c, lists, t * indices->shape[1] + i);
+            if (i >= n && lens->ndim == 0) row[i] = -1;
         }
     }
 }

@@ -58,6 +58,11 @@ struct attn_list attn_list_of(const struct attn_source *source, int64_t token) {
         }
         if (source->wrong == ATTN_LEN_IGNORED && token == tokens - 1)
             end = source->indices->shape[0];
+        if (source->wrong == ATTN_LEN_UNSIGNED && end < begin) {
+            const int64_t first = end;
+            end = begin;
+            begin = first;
+        }
         list = (struct attn_list){entries + begin, end - begin};
     } else {
         const int64_t width = source->indices->shape[1];
@@ -66,7 +71,8 @@ struct attn_list attn_list_of(const struct attn_source *source, int64_t token) {
         const bool all = attn_absent(source->lens) || source->wrong == ATTN_LEN_IGNORED;
         list.entries = entries + token * row;
         list.n = all ? width : i32_at(source->lens, token);
-        if (list.n > width) list.n = width;
+        if (source->wrong == ATTN_LEN_UNSIGNED && list.n < 0) list.n = width;
+        if (list.n > width) list.n = width + (source->wrong == ATTN_LEN_UNCLAMPED);
     }
     if (source->wrong == ATTN_TAIL_DROPPED) list.n -= list.n % 4;
     for (int64_t i = 0; source->wrong == ATTN_MINUS_ONE_ENDS && i < list.n; i++)

@@ -11,8 +11,8 @@
  * No entry left: o = +0, lse = +inf, whatever the sink. sink = +inf: o = +0. sink = -inf: no sink. lse has no sink in it.
  * Only `heads` heads exist: rows of q and sink beyond are not read, rows of o and lse beyond stay untouched.
  *
- * Domain: rows that are attended hold finite values (or scrub = 1, and NaN counts as 0), lens between 0 and the width,
- * indptr from 0 on and not descending. Entries outside of the cache other than -1 are a tier of their own: FlashMLA
+ * Domain: rows that are attended hold finite values (or scrub = 1, and NaN counts as 0), and scale bytes that writers
+ * make, 105 to 247: shipping kernels differ at 0 and 255. indptr lies within the entries. Any lens will do. Entries outside of the cache other than -1 are a tier of their own: FlashMLA
  * tests for -1 alone, Triton for both ends.
  * Source: vllm v1/attention/ops/rocm_aiter_mla_sparse.py, FlashMLA csrc/sm90/decode/sparse_fp8, aiter pa_decode_sparse.
  * Latitude: conforming kernels tile keys by 16, 32 or 64, rescale by a running maximum, take exp2 of scores times log2 e,

@@ -11,7 +11,8 @@
  * Rounding points in order: chains of fma and sums of blocks; product with scale; s - m; exp; l; the weight to bf16 for
  * acc alone; m - M; exp; acc * a; l * a; the sum; the quotient; to bf16. log; m + log(l).
  *
- * Domain: rows that are attended hold finite values; rows that are not may hold NaN.
+ * Domain: rows that are attended hold finite values; rows that are not may hold NaN. indptr lies within the entries. Any
+ * lens will do.
  * Source: FlashMLA csrc/sm90/prefill/sparse, vllm v1/attention/ops/rocm_aiter_mla_sparse.py, aiter pa_sparse_prefill.
  * Latitude: conforming kernels tile keys by 16, 32 or 64, merge sums of even and odd tiles at the end, take exp2 of scores
  * times log2 e, and sum in the matrix unit's order. OPUS refuses lists with an entry that names no row.

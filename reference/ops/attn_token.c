@@ -50,7 +50,8 @@ static int64_t group_width(const struct attn_token *token, int64_t first) {
 void attn_token_query(struct attn_token *token, const dsv4_tensor *q, int64_t t, float scale) {
     const bool dense = token->wrong == ATTN_Q_DENSE;
     const int64_t head_stride = dense ? 2 * KV_HEAD : q->stride[1];
-    const int64_t stride = dense ? head_stride * q->shape[1] : q->stride[0];
+    const int64_t start = dense ? t * head_stride * q->shape[1]
+                                : attn_token_offset(q, t, token->wrong == ATTN_TOKEN_WRAPS);
     int64_t width;
     for (int64_t first = 0; first < token->heads; first += width) {
         width = group_width(token, first);
@@ -58,7 +59,7 @@ void attn_token_query(struct attn_token *token, const dsv4_tensor *q, int64_t t,
             /* Head by head, but 64 channels at a time: what is written stays in the cache. */
             const int64_t h = i % width, channel = i / width * ATTN_TILE;
             const uint16_t *const codes =
-                (const void *)((const char *)q->data + t * stride + (first + h) * head_stride);
+                (const void *)((const char *)q->data + start + (first + h) * head_stride);
             float *const to = token->q + first * KV_HEAD + h;
             for (int64_t d = channel; d < channel + ATTN_TILE; d++)
                 to[d * width] = dsv4_bf16_to_f32(codes[d]);
@@ -293,8 +294,9 @@ void attn_token_store(const struct attn_token *token, const struct attn_outputs 
     const dsv4_tensor *const o = outputs->o;
     const int64_t all = token->wrong == ATTN_PADDED_HEADS_WRITTEN ? o->shape[1] : token->heads;
     const int64_t turn = token->wrong == ATTN_SINK_ROTATED ? 1 : 0;
+    char *const out = (char *)o->data + attn_token_offset(o, t, token->wrong == ATTN_OUT_WRAPS);
     for (int64_t h = 0; h < all; h++) {
-        uint16_t *const row = (void *)((char *)o->data + t * o->stride[0] + h * o->stride[1]);
+        uint16_t *const row = (void *)(out + h * o->stride[1]);
         if (h >= token->heads) {
             memset(row, 0, KV_HEAD * sizeof *row);
             continue;

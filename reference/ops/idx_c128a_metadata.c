@@ -27,7 +27,8 @@ enum {
     PREFILL_FROM_FIRST,
     FIRST_REQUEST,
     TABLE_ROW_WIDTH,
-    STRIDE_WIDTH
+    STRIDE_WIDTH,
+    ROW_WRAPS
 };
 
 static const struct dsv4_param_def params[] = {
@@ -53,6 +54,7 @@ static const struct dsv4_slot slots[] = {
 };
 
 static const struct dsv4_mutant mutants[] = {
+    {"row-wraps",          "byte offset of a row of global or local computed in 32 bits",            ROW_WRAPS     },
     {"row-too-early",      "a row counted before its last token; pos / ratio for (pos + 1) / ratio",
      ROW_TOO_EARLY                                                                                                 },
     {"len-unclamped",      "decode_lens beyond the width; it is at most the width",                  LEN_UNCLAMPED },
@@ -109,10 +111,10 @@ static void write_row(const dsv4_call *call, int64_t t, int wrong) {
     const int64_t n = idx_min(all, width);
     const bool padding = idx_at_i64(&tensors[SLOT_MAPPING], t) < 0;
     const int64_t r = wrong == FIRST_REQUEST ? 0 : idx_at(&tensors[TOKEN_TO_REQ], t);
-    int32_t *const row = idx_row(out, decode ? t : t - decodes);
+    int32_t *const row = idx_row_or(out, decode ? t : t - decodes, wrong == ROW_WRAPS);
     dsv4_tensor table = tensors[BLOCK_TABLE];
     if (wrong == TABLE_ROW_WIDTH) table.stride[0] = table.shape[1] * 4;
-    const int64_t end = wrong == STRIDE_WIDTH ? out->stride[0] / 4 : width;
+    const int64_t end = wrong == STRIDE_WIDTH ? idx_min(out->stride[0] / 4, width + 64) : width;
     const bool last = t == decodes - 1 || t - decodes == tensors[LOCAL].shape[0] - 1;
     for (int64_t c = 0; c < (last ? width : end); c++) {
         if (c < n && !(padding && decode && wrong == PADDING_CLEARED))

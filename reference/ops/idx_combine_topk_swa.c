@@ -62,7 +62,8 @@ enum {
     RIGHT_ALONE,
     LEFT_ADDED,
     LEFT_NOT_CLAMPED,
-    RIGHT_NOT_CLAMPED
+    RIGHT_NOT_CLAMPED,
+    ROW_WRAPS
 };
 
 static const struct dsv4_param_def params[] = {
@@ -100,6 +101,7 @@ static const struct dsv4_slot slots[] = {
 };
 
 static const struct dsv4_mutant mutants[] = {
+    {"row-wraps",         "byte offset of a row of indices computed in 32 bits",                      ROW_WRAPS        },
     {"len-from-topk",     "compressed rows counted by entries that are not -1; the position says it",
      LEN_FROM_TOPK                                                                                                     },
     {"row-too-early",     "a row counted before its last token; pos / ratio for (pos + 1) / ratio",
@@ -299,7 +301,8 @@ static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
 #pragma omp parallel for schedule(static)
     for (int64_t t = 0; t < tokens; t++) {
         const struct list list = list_of(call, t, mutant);
-        int32_t *const to = ragged ? (int32_t *)indices->data + indptr[t] : idx_row(indices, t);
+        int32_t *const to = ragged ? (int32_t *)indices->data + indptr[t]
+                                   : idx_row_or(indices, t, mutant == ROW_WRAPS);
         write_list(call, to, t, &list, mutant);
         for (int64_t c = lens[t]; !ragged && mutant != TAIL_KEPT && c < indices->shape[1]; c++)
             to[c] = -1;

@@ -9,8 +9,9 @@
 enum { IDX_STREAM_TOPK = 30, IDX_STREAM_STALE = 31 };
 
 #define IDX_VIEW_PARAM                                                                             \
-    DSV4_PARAM_NAME("view", INPUT, "dense", "dense wide",                                          \
-                    "wide: rows lie apart, as slices of a wider tensor do")
+    DSV4_PARAM_NAME("view", INPUT, "dense", "dense wide far",                                      \
+                    "wide: rows lie apart, as slices of a wider tensor do; far: those that are "   \
+                    "written lie 1 GiB apart")
 #define IDX_FIRST_TOKEN_PARAM                                                                      \
     DSV4_PARAM_INT("first_token", INPUT, 0, 0, 1 << 22,                                            \
                    "query_start_loc[0]: tokens of the step before the first request")
@@ -40,7 +41,7 @@ void idx_step_page(struct dsv4_case *c, int64_t block_size, int64_t ratio, int64
 
 void idx_shape_rows(struct dsv4_case *c, size_t slot, uint32_t dtype, int64_t n);
 
-/* [rows, width] i32; `wide` views put `extra` elements between rows. */
+/* [rows, width] i32; `wide` views put `extra` elements between rows, `far` ones 1 GiB and some if it is written. */
 void idx_shape_matrix(struct dsv4_case *c, size_t slot, int64_t rows, int64_t width, int64_t extra);
 void idx_shape_table(struct dsv4_case *c, size_t slot);
 
@@ -96,6 +97,12 @@ static inline int32_t idx_at2(const dsv4_tensor *t, int64_t i, int64_t j) {
 
 static inline int32_t *idx_row(const dsv4_tensor *t, int64_t i) {
     return (int32_t *)(void *)((char *)t->data + i * t->stride[0]);
+}
+
+/* The same as kernels with 32-bit offsets have it where `wraps`. */
+static inline int32_t *idx_row_or(const dsv4_tensor *t, int64_t i, bool wraps) {
+    const int64_t offset = i * t->stride[0];
+    return (int32_t *)(void *)((char *)t->data + (wraps ? offset & INT64_C(0x7FFFFFFF) : offset));
 }
 
 static inline bool idx_absent(const dsv4_tensor *t) { return t->ndim == 0; }

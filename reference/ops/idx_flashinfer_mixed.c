@@ -50,7 +50,8 @@ enum {
     TABLES_SWAPPED,
     DECODE_LEN_LOST,
     SPAN_LOST,
-    SPAN_OF_OTHER
+    SPAN_OF_OTHER,
+    ROW_WRAPS
 };
 
 static const struct dsv4_param_def params[] = {
@@ -90,6 +91,7 @@ static const struct dsv4_slot slots[] = {
 };
 
 static const struct dsv4_mutant mutants[] = {
+    {"row-wraps",            "byte offset of a row of indices computed in 32 bits",               ROW_WRAPS         },
     {"window-not-counted",   "lens without the window; it counts it in full",                     WINDOW_NOT_COUNTED},
     {"short-window-counted", "a short window counted by its tokens; it counts in full",
      SHORT_WINDOW_COUNTED                                                                                           },
@@ -258,7 +260,7 @@ static void write_row(const dsv4_call *call, int64_t t, int64_t decodes, int wro
     const dsv4_tensor *const tensors = call->tensors, *const indices = &tensors[INDICES];
     const int64_t window = dsv4_int(call, "window", 0), width = indices->shape[1];
     int64_t topk = columns_of(&tensors[DECODE_INDICES]), seen = window;
-    int32_t *const to = idx_row(indices, t);
+    int32_t *const to = idx_row_or(indices, t, wrong == ROW_WRAPS);
     if (columns_of(&tensors[PREFILL_INDICES]) > topk) topk = columns_of(&tensors[PREFILL_INDICES]);
     const int64_t written = wrong == ROUNDING_KEPT ? window + topk : width;
     for (int64_t k = 0; wrong != TAIL_KEPT && k < written; k++) to[k] = -1;

@@ -33,7 +33,8 @@ enum {
     INDPTR_INCLUSIVE,
     TAIL_CLEARED,
     BOUNDS_LOST,
-    ROW_WIDTH
+    ROW_WIDTH,
+    ROW_WRAPS
 };
 
 static const struct dsv4_param_def params[] = {
@@ -63,6 +64,7 @@ static const struct dsv4_slot slots[] = {
 };
 
 static const struct dsv4_mutant mutants[] = {
+    {"row-wraps",         "byte offset of a row of indices computed in 32 bits",                  ROW_WRAPS        },
     {"len-is-width",      "lens counts entries that are -1; it counts the others",                LEN_IS_WIDTH     },
     {"padding-len",       "entries of tokens that are not valid counted; their len is 0",         PADDING_LEN      },
     {"padding-cleared",   "rows of tokens that are not valid written as -1; they are mapped too",
@@ -183,7 +185,8 @@ static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
     }
 #pragma omp parallel for schedule(static)
     for (int64_t t = 0; t < local.shape[0]; t++) {
-        int32_t *const to = ragged ? (int32_t *)indices->data + indptr[t] : idx_row(indices, t);
+        int32_t *const to = ragged ? (int32_t *)indices->data + indptr[t]
+                                   : idx_row_or(indices, t, mutant == ROW_WRAPS);
         const int64_t n = ragged ? lens[t] : local.shape[1];
         map_row(&m, to, idx_row(&local, t), idx_at(&tensors[TOKEN_TO_REQ], t), n,
                 idx_flag(&tensors[IS_VALID], t));

@@ -23,7 +23,8 @@ enum {
     SAME_FOR_ALL,
     ROUNDED_UP,
     REST_KEPT,
-    ROW_WIDTH
+    ROW_WIDTH,
+    ROW_WRAPS
 };
 
 static const struct dsv4_param_def params[] = {
@@ -45,6 +46,7 @@ static const struct dsv4_slot slots[] = {
 };
 
 static const struct dsv4_mutant mutants[] = {
+    {"row-wraps",       "byte offset of a row of lens computed in 32 bits",                    ROW_WRAPS      },
     {"not-clamped",     "negative lens of padding: -1 is 4294967295 to who reads it unsigned",
      NOT_CLAMPED                                                                                              },
     {"clamped-after",   "divided, rounding down, and then clamped at -1 + 1",                  CLAMPED_AFTER  },
@@ -91,7 +93,8 @@ static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
     const int64_t requests = call->tensors[SEQ_LENS].shape[0];
     const int64_t next_n = dsv4_int(call, "next_n", 1);
     const int64_t columns = dsv4_is(call, "form", "native") ? next_n : 1;
-    const int64_t stride = mutant == ROW_WIDTH ? columns * 4 : lens->stride[0];
+    dsv4_tensor out = *lens;
+    if (mutant == ROW_WIDTH) out.stride[0] = columns * 4;
     if (lens->shape[1] != columns || lens->shape[0] * columns < requests * next_n) {
         dsv4_fail(err, "lens is [%lld, %lld]; %lld requests of %lld tokens do not fit",
                   (long long)lens->shape[0], (long long)lens->shape[1], (long long)requests,
@@ -100,7 +103,7 @@ static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
     }
 #pragma omp parallel for schedule(static)
     for (int64_t i = 0; i < lens->shape[0] * columns; i++) {
-        int32_t *const row = (int32_t *)(void *)((char *)lens->data + i / columns * stride);
+        int32_t *const row = idx_row_or(&out, i / columns, mutant == ROW_WRAPS);
         if (i < requests * next_n)
             row[i % columns] = (int32_t)length_of(call, i / next_n, i % next_n, mutant);
         else if (mutant != REST_KEPT)

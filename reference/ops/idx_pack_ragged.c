@@ -16,7 +16,16 @@
 #include "idx_family.h"
 
 enum { LENS, FLAT, PACKED };
-enum { RIGHT, EQUAL_LENS, PADDING_KEPT, PADDING_ZERO, START_INCLUSIVE, WHOLE_ROWS, ROW_WIDTH };
+enum {
+    RIGHT,
+    EQUAL_LENS,
+    PADDING_KEPT,
+    PADDING_ZERO,
+    START_INCLUSIVE,
+    WHOLE_ROWS,
+    ROW_WIDTH,
+    ROW_WRAPS
+};
 
 static const struct dsv4_param_def params[] = {
     DSV4_PARAM_NAME("direction", CALL, "pack", "pack unpack", "which way"),
@@ -40,6 +49,7 @@ static const struct dsv4_slot slots[] = {
 };
 
 static const struct dsv4_mutant mutants[] = {
+    {"row-wraps",       "byte offset of a row of flat or packed computed in 32 bits",        ROW_WRAPS      },
     {"equal-lens",      "request b starts at b * most; it starts where the one before ends", EQUAL_LENS     },
     {"padding-kept",    "padding rows not written",                                          PADDING_KEPT   },
     {"padding-zero",    "padding of zeros; it is -inf, or the byte given",                   PADDING_ZERO   },
@@ -66,6 +76,15 @@ static int shape(struct dsv4_case *c, struct dsv4_err *err) {
         dsv4_widen(c, FLAT, 0, 6);
         dsv4_widen(c, PACKED, 1, 10);
     }
+    if (dsv4_case_is(c, "view", "far")) {
+        const int64_t rows = requests * most + dsv4_case_int(c, "spare_rows");
+        int64_t *const live = dsv4_case_alloc(c, (size_t)(rows + 1) * sizeof *live);
+        for (int64_t i = 0; i < rows; i++) live[i] = i;
+        dsv4_widen(c, FLAT, 0, (1 << 30) + 64);
+        dsv4_live_rows(c, FLAT, live, rows);
+        dsv4_widen(c, PACKED, 0, (1 << 30) + 64);
+        dsv4_live_rows(c, PACKED, live, requests);
+    }
     c->tensors[FLAT].align = c->tensors[PACKED].align =
         wide || width * dsv4_dtype_bytes(dtype) % 16 != 0 ? dsv4_dtype_bytes(dtype) : 16;
     if (dsv4_case_is(c, "direction", "unpack")) {
@@ -77,9 +96,10 @@ static int shape(struct dsv4_case *c, struct dsv4_err *err) {
 }
 
 /* Rows of one of the matrices, one after the other. */
-static char *row_at(const dsv4_tensor *t, int64_t i) {
-    if (t->ndim == 2) return (char *)t->data + i * t->stride[0];
-    return (char *)t->data + i / t->shape[1] * t->stride[0] + i % t->shape[1] * t->stride[1];
+static char *row_at(const dsv4_tensor *t, int64_t i, int wrong) {
+    int64_t offset = i * t->stride[0];
+    if (t->ndim == 3) offset = i / t->shape[1] * t->stride[0] + i % t->shape[1] * t->stride[1];
+    return (char *)t->data + (wrong == ROW_WRAPS ? offset & INT64_C(0x7FFFFFFF) : offset);
 }
 
 static void fill(struct dsv4_case *c) {
@@ -91,7 +111,8 @@ static void fill(struct dsv4_case *c) {
 #pragma omp parallel for schedule(static)
     for (int64_t i = 0; i < rows; i++)
         for (int64_t k = 0; k < bytes; k++)
-            row_at(from, i)[k] = (char)(dsv4_random(c->seed, 44, (uint64_t)(i * bytes + k)) >> 56);
+            row_at(from, i, RIGHT)[k] =
+                (char)(dsv4_random(c->seed, 44, (uint64_t)(i * bytes + k)) >> 56);
 }
 
 static void pad_row(char *to, int64_t bytes, const dsv4_tensor *t, int64_t byte, int wrong) {
@@ -111,11 +132,11 @@ static void move_request(const dsv4_call *call, int64_t b, int64_t start, int wr
     const bool pack = dsv4_is(call, "direction", "pack");
     if (wrong == ROW_WIDTH) flat.stride[0] = bytes;
     for (int64_t j = 0; j < most; j++) {
-        char *const there = row_at(packed, b * most + j);
+        char *const there = row_at(packed, b * most + j, wrong);
         const int64_t row = start + j;
         if (j < n && row < flat.shape[0])
-            memcpy(pack ? there : row_at(&flat, row), pack ? row_at(&flat, row) : there,
-                   (size_t)bytes);
+            memcpy(pack ? there : row_at(&flat, row, wrong),
+                   pack ? row_at(&flat, row, wrong) : there, (size_t)bytes);
         else if (pack)
             pad_row(there, bytes, packed, dsv4_int(call, "pad_byte", 0), wrong);
     }

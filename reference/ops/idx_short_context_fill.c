@@ -14,7 +14,7 @@
 #include "idx_family.h"
 
 enum { POSITIONS, INDICES };
-enum { RIGHT, ROW_TOO_EARLY, TAIL_KEPT, STRIDE_IS_TOPK, NOT_DIVIDED };
+enum { RIGHT, ROW_TOO_EARLY, TAIL_KEPT, STRIDE_IS_TOPK, NOT_DIVIDED, ROW_WRAPS };
 
 static const struct dsv4_param_def params[] = {
     DSV4_PARAM_INT("ratio", CALL, 4, 1, 1024, "tokens per compressed row"),
@@ -28,6 +28,7 @@ static const struct dsv4_slot slots[] = {
 };
 
 static const struct dsv4_mutant mutants[] = {
+    {"row-wraps",      "byte offset of a row of indices computed in 32 bits",                    ROW_WRAPS  },
     {"row-too-early",  "a row counted before its last token; pos / ratio for (pos + 1) / ratio",
      ROW_TOO_EARLY                                                                                          },
     {"tail-kept",      "columns beyond the rows not written; they are -1",                       TAIL_KEPT  },
@@ -49,14 +50,15 @@ static void fill(struct dsv4_case *c) { idx_fill_positions(c, POSITIONS); }
 static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
     const dsv4_tensor *const tensors = call->tensors, *const indices = &tensors[INDICES];
     const int64_t topk = indices->shape[1], ratio = dsv4_int(call, "ratio", 4);
-    const int64_t stride = mutant == STRIDE_IS_TOPK ? topk * 4 : indices->stride[0];
+    dsv4_tensor out = *indices;
     (void)err;
+    if (mutant == STRIDE_IS_TOPK) out.stride[0] = topk * 4;
 #pragma omp parallel for schedule(static)
     for (int64_t t = 0; t < indices->shape[0]; t++) {
         const int64_t pos = idx_at_i64(&tensors[POSITIONS], t);
         const int64_t rows = (pos + (mutant != ROW_TOO_EARLY)) / ratio;
         const int64_t n = mutant == NOT_DIVIDED ? pos + 1 : rows;
-        int32_t *const row = (int32_t *)(void *)((char *)indices->data + t * stride);
+        int32_t *const row = idx_row_or(&out, t, mutant == ROW_WRAPS);
         for (int64_t k = 0; k < topk; k++)
             if (k < n || mutant != TAIL_KEPT) row[k] = k < n ? (int32_t)k : -1;
     }

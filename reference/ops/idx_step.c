@@ -4,6 +4,8 @@
 
 #include <stdlib.h>
 
+enum { FAR_BYTES = (1 << 30) + 64 };
+
 int idx_step_make(struct dsv4_case *c, struct dsv4_err *err) {
     struct idx_step *const step = dsv4_case_alloc(c, sizeof *step);
     c->plan = step;
@@ -32,6 +34,12 @@ void idx_shape_matrix(struct dsv4_case *c, size_t slot, int64_t rows, int64_t wi
                       int64_t extra) {
     DSV4_SHAPE(c, slot, DSV4_I32, rows, width);
     c->tensors[slot].align = width % 4 == 0 ? 16 : 4;
+    if (dsv4_case_is(c, "view", "far") && c->tensors[slot].role == DSV4_OUT) {
+        int64_t *const live = dsv4_case_alloc(c, (size_t)(rows + 1) * sizeof *live);
+        for (int64_t i = 0; i < rows; i++) live[i] = i;
+        dsv4_widen(c, slot, 0, FAR_BYTES);
+        dsv4_live_rows(c, slot, live, rows);
+    }
     if (!dsv4_case_is(c, "view", "wide")) return;
     dsv4_widen(c, slot, 0, extra * 4);
     c->tensors[slot].align = (width + extra) % 4 == 0 ? 16 : 4;

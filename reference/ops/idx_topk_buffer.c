@@ -34,7 +34,8 @@ enum {
     FIRST_CHUNK_ALONE,
     LAST_ROW_LOST,
     STRIDE_IS_TOPK,
-    TAIL_IS_ZERO
+    TAIL_IS_ZERO,
+    ROW_WRAPS
 };
 
 static const struct dsv4_param_def params[] = {
@@ -59,6 +60,7 @@ static const struct dsv4_slot slots[] = {
 };
 
 static const struct dsv4_mutant mutants[] = {
+    {"row-wraps",         "byte offset of a row of buffer computed in 32 bits",                      ROW_WRAPS        },
     {"stale-kept",        "rows that nothing is written to kept; they are cleared first",            STALE_KEPT       },
     {"columns-kept",      "only topk columns cleared; the whole row is",                             COLUMNS_KEPT     },
     {"padding-kept",      "only rows of real tokens cleared; hidden_rows are",                       PADDING_KEPT     },
@@ -142,12 +144,11 @@ static void fill(struct dsv4_case *c) {
 }
 
 static int32_t *row_at(const dsv4_call *call, int64_t t, int wrong) {
-    const dsv4_tensor *const buffer = &call->tensors[BUFFER], *const decode =
-                                                                  &call->tensors[DECODE_TOPK];
+    const dsv4_tensor *const decode = &call->tensors[DECODE_TOPK];
     const dsv4_tensor *const any = idx_absent(decode) ? &call->tensors[PREFILL_TOPK] : decode;
-    const int64_t stride =
-        wrong == STRIDE_IS_TOPK && !idx_absent(any) ? any->shape[1] * 4 : buffer->stride[0];
-    return (int32_t *)(void *)((char *)buffer->data + t * stride);
+    dsv4_tensor buffer = call->tensors[BUFFER];
+    if (wrong == STRIDE_IS_TOPK && !idx_absent(any)) buffer.stride[0] = any->shape[1] * 4;
+    return idx_row_or(&buffer, t, wrong == ROW_WRAPS);
 }
 
 static void clear(const dsv4_call *call, int64_t t, int64_t topk, int wrong) {

@@ -51,10 +51,11 @@ static inline enum dispatch_wrong dispatch_wrong_of(const struct dsv4_op *op, in
     return mutant > 0 ? (enum dispatch_wrong)op->mutants[mutant - 1].id : DISPATCH_RIGHT;
 }
 
-#define DISPATCH_IDS_PARAMS                                                                        \
+#define DISPATCH_IDS_PARAMS DISPATCH_IDS_PARAMS_OF("i32")
+#define DISPATCH_IDS_PARAMS_OF(dtype)                                                              \
     DSV4_PARAM_INT("tokens", INPUT, 5, 0, 1 << 24, "tokens"),                                      \
         DSV4_PARAM_INT("topk", INPUT, 2, 1, 16, "slots of a token"),                               \
-        DSV4_PARAM_NAME("ids", INPUT, "i32", "i32 i64", "dtype of the ids"),                       \
+        DSV4_PARAM_NAME("ids", INPUT, dtype, "i32 i64", "dtype of the ids"),                       \
         DSV4_PARAM_NAME("route", INPUT, "drawn", "drawn one few turned",                           \
                         "experts without repetition; one takes all; few experts, repeated in a "   \
                         "token; from the last expert to the first"),                               \

@@ -15,7 +15,7 @@ enum wrong { RIGHT, LAST_KEPT, NEIGHBOURS, SIXTY_FOUR, ACROSS_TOKENS, ZERO_LOST,
 
 static const struct dsv4_param_def params[] = {
     DSV4_PARAM_INT("groups", INPUT, 8, 1, 128, "groups"),
-    DISPATCH_IDS_PARAMS,
+    DISPATCH_IDS_PARAMS_OF("i64"),
 };
 
 static const struct dsv4_slot slots[] = {

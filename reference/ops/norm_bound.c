@@ -9,6 +9,8 @@
 struct dsv4_ball norm_factor_ball(const dsv4_arithmetic *a, const float *x, int64_t n, float eps) {
     struct dsv4_terms terms = {0};
     for (int64_t i = 0; i < n; i++) dsv4_terms_add(&terms, (double)x[i] * (double)x[i], 0);
+    /* Squares that overflow or vanish have no ball: a row of extremes is compared as bits. */
+    if (terms.v > 0x1p127 || terms.v < 0x1p-100) terms.v = NAN;
     const struct dsv4_ball sum = dsv4_ball_sum(a, DSV4_SUM_ROW, &terms),
                            count = dsv4_ball_of((double)n);
     const struct dsv4_ball mean = dsv4_ball_div(a, sum, count);

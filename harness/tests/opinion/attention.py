@@ -61,7 +61,7 @@ def entries_of(call, prefix, token):
     indptr, indices, lens = (call.get(prefix + name) for name in ("indptr", "indices", "lens"))
     if indptr is not None:
         return indices.at(np.arange(int(indptr.at(token)), int(indptr.at(token + 1))))
-    n = indices.shape[1] if lens is None else int(lens.at(token))
+    n = indices.shape[1] if lens is None else min(max(int(lens.at(token)), 0), indices.shape[1])
     return indices.at(token, np.arange(n))
 
 
@@ -246,7 +246,9 @@ def attn_combine(call):
     marks = call["part_m" if form == "ml" else "part_lse"]
     sink = sinks(call, heads)
     for t in range(marks.shape[0]):
-        n = marks.shape[1] if call.get("counts") is None else int(call["counts"].at(t))
+        n = marks.shape[1]
+        if call.get("counts") is not None:
+            n = min(max(int(call["counts"].at(t)), 0), n)
         if n == 1 and form != "ml":
             continue
         for h in range(heads):

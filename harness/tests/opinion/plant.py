@@ -65,6 +65,15 @@ INPUTS = {
     "moe_swiglu_quant": ("gate_up",),
     "moe_prepare": ("x", "topk_ids", "topk_weights"),
     "moe_combine": ("x", "weights", "shared"),
+    "moe_expert_count": ("ids", "expert_map"),
+    "moe_align_block_size": ("ids", "expert_map"),
+    "moe_permute": ("x", "x_scale", "ids", "expert_map"),
+    "moe_unpermute": ("x", "inverse", "weights"),
+    "moe_eplb_map": ("ids", "replicas", "replica_count"),
+    "moe_mask_indices_by_tp": ("ids",),
+    "moe_unique_group_indices": ("groups",),
+    "moe_normalize_weight": ("weights",),
+    "mtp_dspark_qkv": ("q", "kv", "positions", "rope_table"),
     "norm_rms": ("x", "weight"),
     "norm_q_kv": ("qr", "kv", "q_weight", "kv_weight"),
     "norm_q_head": ("q", "positions", "rope_table"),
@@ -148,10 +157,10 @@ def damage_input(loaded, tensor, touched):
 
 
 def plant_inputs(loaded, call):
-    """Yields (tensor, damaged vector) for three elements of each tensor."""
+    """Yields (tensor, damaged vector) for twelve elements of each tensor."""
     for name in INPUTS[loaded["meta"]["op"]]:
         tensor = call.get(name)
-        for touched in tensor.touched[:3] if tensor else ():
+        for touched in tensor.touched[:12] if tensor else ():
             yield name, damage_input(loaded, tensor, touched)
 
 

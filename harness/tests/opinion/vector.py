@@ -51,7 +51,7 @@ class Input:
                 raise Fault(f"{self.name}: a coordinate outside of shape {self.shape} is read")
         index = (_listed(self.rows, index[0], self.name),) + index[1:]
         taken = self.array[index]
-        for part in (0, 0.5, 1) if taken.size else ():
+        for part in (0, 0.4, 0.5, 1) if taken.size else ():
             self.touched.append(tuple(int(np.ravel(i)[int(part * (np.size(i) - 1))]) for i in index))
         return taken
 
