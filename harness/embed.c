@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "embed.h"
 
+#include <stdio.h>
+
 int dsv4_embed_version(void) { return 1; }
 
 int dsv4_embed_serve(int socket, dsv4_worker_open *open) { return dsv4_worker_main(socket, open); }
@@ -23,4 +25,12 @@ int dsv4_embed_param(struct dsv4_embed_param *param, const char *op, size_t i) {
         return true;
     }
     return false;
+}
+
+int dsv4_embed_arithmetic(dsv4_arithmetic *arithmetic, const char *text, char *why,
+                          size_t why_size) {
+    struct dsv4_err err = {0};
+    if (dsv4_arithmetic_parse(arithmetic, text, &err) == 0) return 0;
+    snprintf(why, why_size, "%s", err.text);
+    return -1;
 }

@@ -25,4 +25,8 @@ const char *dsv4_embed_op(size_t i);
 const char *dsv4_embed_tensor(const char *op, size_t i);
 int dsv4_embed_param(struct dsv4_embed_param *param, const char *op, size_t i);
 
+/* Declared arithmetic from text, "F32-ANY exp=2"; 0, or -1 with `why` set. */
+int dsv4_embed_arithmetic(dsv4_arithmetic *arithmetic, const char *text, char *why,
+                          size_t why_size);
+
 #endif

@@ -7,7 +7,7 @@
  *
  * It has a part of the ops, and declines the rest. Of quant_mxfp4_dequant it has one dialect: scale bytes go into the
  * exponent field of an fp32 number. Its norm_rms adds squares from left to right, as plain C does, and not in the
- * canon's order: a result may differ in its last bit, and then is not equal bit for bit.
+ * canon's order: it says so in declare(), and is held to the bounds of that order in place of the canon's bits.
  */
 #include <math.h>
 #include <stdint.h>
@@ -108,10 +108,11 @@ static const struct kernel {
     int (*takes)(const dsv4_call *call); /* NULL: every call of the op */
     const char *else_why;
     int (*run)(const dsv4_call *call);
+    uint32_t accumulation;
 } kernels[] = {
-    {"mtp_embedding",       NULL,       NULL,                           embedding    },
-    {"quant_mxfp4_dequant", is_shifted, "scale bytes are shifted here", mxfp4_dequant},
-    {"norm_rms",            NULL,       NULL,                           rms          },
+    {"mtp_embedding",       NULL,       NULL,                           embedding,     DSV4_CANON  },
+    {"quant_mxfp4_dequant", is_shifted, "scale bytes are shifted here", mxfp4_dequant, DSV4_CANON  },
+    {"norm_rms",            NULL,       NULL,                           rms,           DSV4_F32_SEQ},
 };
 
 static const struct kernel *find(const dsv4_call *call) {
@@ -125,6 +126,11 @@ static int supports(const dsv4_call *call, char *why, size_t why_size) {
     if (kernel != NULL && (kernel->takes == NULL || kernel->takes(call))) return DSV4_OK;
     snprintf(why, why_size, "%s", kernel != NULL ? kernel->else_why : "acme has no such kernel");
     return DSV4_UNSUPPORTED;
+}
+
+static int declare(const dsv4_call *call, dsv4_arithmetic *arithmetic) {
+    arithmetic->accumulation = find(call)->accumulation;
+    return DSV4_OK;
 }
 
 static int run(const dsv4_call *call, char *why, size_t why_size) {
@@ -142,6 +148,7 @@ const dsv4_plugin *dsv4_plugin_v1(void) {
         .device = "cpu",
         .supports = supports,
         .run = run,
+        .declare = declare,
     };
     return &plugin;
 }

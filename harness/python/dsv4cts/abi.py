@@ -3,7 +3,7 @@
 import collections
 import ctypes
 import pathlib
-from ctypes import POINTER, c_char_p, c_double, c_int, c_int32, c_int64, c_size_t, c_uint32, c_void_p
+from ctypes import POINTER, c_char_p, c_double, c_float, c_int, c_int32, c_int64, c_size_t, c_uint32, c_void_p
 
 VERSION = "0.1.0"
 ABI = 1
@@ -33,13 +33,20 @@ class CCall(ctypes.Structure):
                 ("op", c_char_p), ("tensors", POINTER(CTensor)), ("params", POINTER(CParam)), ("stream", c_void_p)]
 
 
+class CArithmetic(ctypes.Structure):
+    _fields_ = [("size", c_uint32), ("accumulation", c_uint32), ("exp_ulp", c_float), ("log_ulp", c_float),
+                ("rsqrt_ulp", c_float), ("divide_ulp", c_float)]
+
+
 ON_CALL = ctypes.CFUNCTYPE(c_int, POINTER(CCall), c_void_p, c_size_t)
+ON_DECLARE = ctypes.CFUNCTYPE(c_int, POINTER(CCall), POINTER(CArithmetic))
 ON_OPEN = ctypes.CFUNCTYPE(c_void_p, c_char_p, c_int, c_void_p, c_size_t)
 
 
 class CPlugin(ctypes.Structure):
     _fields_ = [("size", c_uint32), ("abi", c_uint32), ("name", c_char_p), ("version", c_char_p),
-                ("device", c_char_p), ("supports", ON_CALL), ("run", ON_CALL), ("canary", c_void_p)]
+                ("device", c_char_p), ("supports", ON_CALL), ("run", ON_CALL), ("canary", c_void_p),
+                ("declare", ON_DECLARE)]
 
 
 class CRegistryParam(ctypes.Structure):
@@ -66,6 +73,7 @@ class Library:
         self.c.dsv4_embed_op.argtypes = [c_size_t]
         self.c.dsv4_embed_tensor.argtypes = [c_char_p, c_size_t]
         self.c.dsv4_embed_param.argtypes = [POINTER(CRegistryParam), c_char_p, c_size_t]
+        self.c.dsv4_embed_arithmetic.argtypes = [POINTER(CArithmetic), c_char_p, c_char_p, c_size_t]
         self.c.dsv4_embed_serve.argtypes = [c_int, ON_OPEN]
         if self.c.dsv4_embed_version() != 1:
             raise ImportError(f"{path} belongs to another version of this package")
@@ -87,6 +95,13 @@ class Library:
             name = param.name.decode()
             found[name] = RegistryParam(name, param.initial.decode(), words, bool(param.is_dialect))
         return found
+
+    def arithmetic(self, text):
+        """(what "F32-ANY exp=2" declares, None) or (None, why not)"""
+        found, why = CArithmetic(), ctypes.create_string_buffer(512)
+        if self.c.dsv4_embed_arithmetic(ctypes.byref(found), text.encode(), why, len(why)) == 0:
+            return found, None
+        return None, why.value.decode()
 
     @staticmethod
     def _all(item):

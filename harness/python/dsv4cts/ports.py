@@ -23,16 +23,17 @@ class Refused(Exception):
     """For a port to raise, before it writes anything: the op's contract refuses this input."""
 
 
-def port(op, *, dialects=(), when=None):
+def port(op, *, dialects=(), when=None, arithmetic="BITS"):
     """The decorated function is the kernel of `op`. It is called by keyword with the tensors and
     parameters that it names (`dsv4cts list OP` shows them; `state_` is the parameter where a tensor
     is called `state`, and `global_` is `global`); `call` is all of them. Absent tensors are None.
 
     dialects: values, "planar" or "layout=planar"; "*" is all. A dialect parameter of which no value
     is named has its default. when: a function of parameters and tensors, named as above, without
-    their contents; False declines the call."""
+    their contents; False declines the call. arithmetic: "BITS", or what the kernel declares in its
+    place, as `check --class` takes it: "F32-ANY", "TC25-RZ exp=2"."""
     def decorate(function):
-        Loaded.ports.append(Port(op, function, dialects, when))
+        Loaded.ports.append(Port(op, function, dialects, when, arithmetic))
         return function
     return decorate
 
@@ -77,8 +78,8 @@ class Call:
 
 
 class Port:
-    def __init__(self, op, function, dialects, when):
-        self.op, self.function, self.when = op, function, when
+    def __init__(self, op, function, dialects, when, arithmetic):
+        self.op, self.function, self.when, self.arithmetic = op, function, when, arithmetic
         self.dialects = [dialects] if isinstance(dialects, str) else list(dialects)
         self.name = getattr(function, "__name__", "?")
 
@@ -87,6 +88,9 @@ class Port:
         if self.op not in library.ops():
             near = difflib.get_close_matches(self.op, library.ops(), 1)
             raise PortError(f"@port({self.op!r}): there is no such op" + (f"; is it {near[0]}?" if near else ""))
+        self.declared, why = library.arithmetic(self.arithmetic)
+        if why:
+            raise PortError(f"@port({self.op!r}, arithmetic={self.arithmetic!r}): {why}")
         self.known = library.tensors(self.op), library.params(self.op)
         self.accepts = self._accepted(self.known[1])
         self.names = self._bind(self.function)

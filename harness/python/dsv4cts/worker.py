@@ -39,6 +39,13 @@ class Worker:
             return (abi.OK, None) if declined is None else (abi.UNSUPPORTED, declined)
         return self.answer(why, size, work)
 
+    def declare(self, c, arithmetic):
+        chosen, _ = self.plugin.choose(self.plugin.call(c.contents))
+        size = min(arithmetic.contents.size, ctypes.sizeof(chosen.declared))
+        ctypes.memmove(arithmetic, ctypes.byref(chosen.declared), size)
+        arithmetic.contents.size = size
+        return abi.OK
+
     def run(self, c, why, size):
         return self.answer(why, size, lambda: (abi.OK, self.plugin.run(self.plugin.call(c.contents))))
 
@@ -52,7 +59,8 @@ class Worker:
             return None
         plugin = self.plugin
         self.c = abi.CPlugin(ctypes.sizeof(abi.CPlugin), abi.ABI, plugin.name.encode(), str(plugin.version).encode(),
-                             plugin.device.encode(), abi.ON_CALL(self.supports), abi.ON_CALL(self.run), None)
+                             plugin.device.encode(), abi.ON_CALL(self.supports), abi.ON_CALL(self.run), None,
+                             abi.ON_DECLARE(self.declare))
         return ctypes.addressof(self.c)
 
     def serve(self, socket):

@@ -73,6 +73,7 @@ BAD_FILES = {
                  r"concat\(\) asks for 'fourth', but mtp_concat_aux has the tensors first, second, third, out and the parameters none"),
     "dialect": (GOOD.replace('_aux"', '_aux", dialects=["ocp"]').format(body=RIGHT),
                 r"@port\('mtp_concat_aux'\): there is no dialect 'ocp'; its dialects are none"),
+    "arithmetic": (GOOD.replace('_aux"', '_aux", arithmetic="F32-MAYBE"').format(body=RIGHT), r"arithmetic='F32-MAYBE'\): .*F32-ANY"),
     "device": ("from dsv4cts import plugin\nplugin(device='tpu')\n", r"port.py:2: plugin\(device='tpu'\): known are cpu, cuda, hip"),
     "arrays": ("from dsv4cts import plugin\nplugin(device='cuda', arrays='numpy')\n", r"port.py:2: .*numpy has no arrays there"),
 }
@@ -159,6 +160,19 @@ class Ports(Harness):
                                  "--op", "kv_save_partial_states", "--verbose")
             self.assertRegex(printed, says)
             self.assertIn("concat() has state bf16, not f32", printed)
+
+    def test_arithmetic(self):
+        """numpy's own order of sums: not the canon's bits, and within the bounds of what it declares."""
+        body = ("f32 = lambda t: (t.astype(np.uint32) << 16).view(np.float32) if t.dtype == np.uint16 else t\n"
+                "    x = f32(x)\n"
+                "    y = x / np.sqrt((x * x).mean(axis=1, keepdims=True) + np.float32(eps)) * f32(weight)\n"
+                "    word = y.view(np.uint32)\n"
+                "    out[:] = word + 0x7fff + (word >> 16 & 1) >> 16")
+        text = GOOD.replace("first, second, third, out", "x, weight, out, eps")
+        for declared, code, says in (("BITS", 1, "port: 1 failed"), ("F32-ANY", 0, "port: 1 passed.*conformant")):
+            head = f'"norm_rms", arithmetic="{declared}"'
+            printed = self.check(self.write(text.replace('"mtp_concat_aux"', head).format(body=body)), code, "--case", "norm_rms/dominant")
+            self.assertRegex(printed, says)
 
     def test_reports(self):
         port = self.write(GOOD.format(body=RIGHT))
