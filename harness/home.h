@@ -5,7 +5,7 @@
 
 #include <stddef.h>
 
-/* The directory of the running executable; back ends and our own plug-ins lie below it. */
+/* The directory of the running executable, or of libdsv4cts.so; back ends and our own plug-ins lie below it. */
 void dsv4_build_directory(char *directory, size_t size);
 
 /* The suites and vectors that --suites and --vectors mean by default: an installed executable's own, else those of the

@@ -162,16 +162,16 @@ class Ports(Harness):
             self.assertIn("concat() has state bf16, not f32", printed)
 
     def test_arithmetic(self):
-        """numpy's own order of sums: not the canon's bits, and within the bounds of what it declares."""
+        """numpy's order of sums, the weight first: not the canon's bits, and within the bounds of what it declares."""
         body = ("f32 = lambda t: (t.astype(np.uint32) << 16).view(np.float32) if t.dtype == np.uint16 else t\n"
                 "    x = f32(x)\n"
-                "    y = x / np.sqrt((x * x).mean(axis=1, keepdims=True) + np.float32(eps)) * f32(weight)\n"
+                "    y = x * f32(weight) / np.sqrt((x * x).mean(axis=1, keepdims=True) + np.float32(eps))\n"
                 "    word = y.view(np.uint32)\n"
                 "    out[:] = word + 0x7fff + (word >> 16 & 1) >> 16")
         text = GOOD.replace("first, second, third, out", "x, weight, out, eps")
         for declared, code, says in (("BITS", 1, "port: 1 failed"), ("F32-ANY", 0, "port: 1 passed.*conformant")):
             head = f'"norm_rms", arithmetic="{declared}"'
-            printed = self.check(self.write(text.replace('"mtp_concat_aux"', head).format(body=body)), code, "--case", "norm_rms/dominant")
+            printed = self.check(self.write(text.replace('"mtp_concat_aux"', head).format(body=body)), code, "--case", "norm_rms/order-of-products")
             self.assertRegex(printed, says)
 
     def test_reports(self):
