@@ -96,6 +96,7 @@ static inline struct dsv4_ball dsv4_ball_max(struct dsv4_ball a, struct dsv4_bal
 }
 
 static inline struct dsv4_ball dsv4_ball_clamp(struct dsv4_ball x, double low, double high) {
+    if (isnan(x.v)) return x;
     const double v = fmin(fmax(x.v, low), high);
     const double l = fmin(fmax(x.v - x.r, low), high), h = fmin(fmax(x.v + x.r, low), high);
     return (struct dsv4_ball){v, fmax(h - v, v - l)};

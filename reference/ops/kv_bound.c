@@ -3,7 +3,7 @@
  * Bounds of one row on its way into a cache.
  *   norm    squares are terms of a sum in binary32; mean, eps and rsqrt as norm_bound.c has them; x * r * weight in either
  *           order, two roundings. |x * r| is at most sqrt(n), whatever became of a sum of values that cancelled
- *   RoPE    two products and a sum, each rounded, which contains the fused forms; classes that truncate may do so here
+ *   RoPE    two products and a sum, each rounded, which contains the fused forms; no class does so on matrix units
  *   bf16    where the recipe rounds, the value is what the ends of the ball round to: for nearly all values one number
  *   scale   from the amax of those numbers, by bits (admit.h); the codes under the scale that the kernel chose
  *   full_fp8  the product with fl(1 / scale) is one exact rounding: nobody divides
@@ -34,24 +34,20 @@ void kv_norm_balls(const dsv4_arithmetic *a, struct dsv4_ball *x, int64_t n, flo
     }
 }
 
-struct dsv4_ball kv_rotated_ball(const dsv4_arithmetic *a, struct dsv4_ball e, double c,
+struct dsv4_ball kv_rotated_ball(struct dsv4_ball e, double c,
                                  struct dsv4_ball o, double s) {
     const struct dsv4_ball ec = dsv4_ball_mul(e, dsv4_ball_of(c));
     const struct dsv4_ball os = dsv4_ball_mul(o, dsv4_ball_of(s));
-    struct dsv4_ball sum = dsv4_ball_add(ec, os);
-    const uint32_t class = dsv4_sum_class(a, DSV4_SUM_DOT);
-    if (class == DSV4_TC25_RZ || class == DSV4_CDNA3_FLOOR24)
-        sum.r += DSV4_BALL_U * (fabs(ec.v) + ec.r + fabs(os.v) + os.r + fabs(sum.v) + sum.r);
-    return sum;
+    return dsv4_ball_add(ec, os);
 }
 
-void kv_rope_balls(const dsv4_arithmetic *a, struct dsv4_ball *x, const float *angle, bool back) {
+void kv_rope_balls(struct dsv4_ball *x, const float *angle, bool back) {
     const double turn = back ? -1 : 1;
     for (int i = 0; i < KV_ROPE / 2; i++) {
         const struct dsv4_ball e = x[2 * i], o = x[2 * i + 1];
         const double c = (double)angle[i], s = turn * (double)angle[KV_ROPE / 2 + i];
-        x[2 * i] = kv_rotated_ball(a, e, c, dsv4_ball_negated(o), s);
-        x[2 * i + 1] = kv_rotated_ball(a, o, c, e, s);
+        x[2 * i] = kv_rotated_ball(e, c, dsv4_ball_negated(o), s);
+        x[2 * i + 1] = kv_rotated_ball(o, c, e, s);
     }
 }
 
@@ -148,7 +144,7 @@ void kv_finish_bound(struct dsv4_admission *a, const struct kv_finish *finish, s
                      struct dsv4_ball *values, int64_t t, int64_t position) {
     const int64_t first = position / finish->ratio * finish->ratio;
     kv_norm_balls(&a->arithmetic, values, finish->head, finish->eps, finish->weight);
-    kv_rope_balls(&a->arithmetic, values + finish->head - KV_ROPE,
+    kv_rope_balls(values + finish->head - KV_ROPE,
                   kv_rope_row(finish->rope_table, first), false);
     kv_store_bound(a, &finish->store, output, values, kv_i64(finish->kv_slots, t));
 }

@@ -19,10 +19,10 @@ void kv_norm_balls(const dsv4_arithmetic *a, struct dsv4_ball *x, int64_t n, flo
                    const float *weight);
 
 /* Rotates KV_ROPE values by a row of the table, or turns them back. */
-void kv_rope_balls(const dsv4_arithmetic *a, struct dsv4_ball *x, const float *angle, bool back);
+void kv_rope_balls(struct dsv4_ball *x, const float *angle, bool back);
 
 /* e * c + o * s, of exact c and s, with both products rounded or one of them fused. */
-struct dsv4_ball kv_rotated_ball(const dsv4_arithmetic *a, struct dsv4_ball e, double c,
+struct dsv4_ball kv_rotated_ball(struct dsv4_ball e, double c,
                                  struct dsv4_ball o, double s);
 
 /* Pooled values of a window. */

@@ -228,7 +228,7 @@ static void bound_head(const struct insert *in, struct dsv4_admission *a, int64_
     kv_load_bf16(x, (const char *)q->data + t * q->stride[0] + head * q->stride[1], KV_HEAD);
     kv_balls_of(balls, x, KV_HEAD);
     if (in->q_norm) kv_norm_balls(&a->arithmetic, balls, KV_HEAD, in->eps, NULL);
-    kv_rope_balls(&a->arithmetic, balls + KV_NOPE,
+    kv_rope_balls(balls + KV_NOPE,
                   kv_rope_row(&tensors[ROPE_TABLE], kv_i64(&tensors[POSITIONS], t)), false);
     const struct dsv4_ball inverse = dsv4_ball_of((double)in->q_scale_inverse);
     for (int i = 0; form == KV_FULL_FP8 && i < KV_HEAD; i++)
@@ -244,7 +244,7 @@ static void bound_row(const struct insert *in, struct dsv4_admission *a, int64_t
     kv_balls_of(y, x, KV_HEAD);
     if (in->kv_norm) kv_norm_balls(&a->arithmetic, y, KV_HEAD, in->eps, in->weight);
     for (int i = 0; in->kv_norm && i < KV_HEAD; i++) y[i] = dsv4_ball_bf16(y[i]);
-    kv_rope_balls(&a->arithmetic, y + KV_NOPE,
+    kv_rope_balls(y + KV_NOPE,
                   kv_rope_row(&tensors[ROPE_TABLE], kv_i64(&tensors[POSITIONS], t)), false);
     kv_store_bound(a, &in->store, CACHE, y, slot);
 }

@@ -10,7 +10,7 @@ struct dsv4_ball norm_factor_of(const dsv4_arithmetic *a, const struct dsv4_term
                                 int64_t n, float eps) {
     struct dsv4_terms terms = *squares;
     /* Squares that overflow or vanish have no ball: a row of extremes is compared as bits. */
-    if (terms.v > 0x1p127 || terms.v < 0x1p-100) terms.v = NAN;
+    if (terms.v > 0x1p127 || (terms.v != 0 && terms.v < 0x1p-100)) terms.v = NAN;
     const struct dsv4_ball sum = dsv4_ball_sum(a, DSV4_SUM_ROW, &terms),
                            count = dsv4_ball_of((double)n);
     const struct dsv4_ball mean = dsv4_ball_div(a, sum, count);
