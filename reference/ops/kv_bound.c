@@ -34,8 +34,7 @@ void kv_norm_balls(const dsv4_arithmetic *a, struct dsv4_ball *x, int64_t n, flo
     }
 }
 
-struct dsv4_ball kv_rotated_ball(struct dsv4_ball e, double c,
-                                 struct dsv4_ball o, double s) {
+struct dsv4_ball kv_rotated_ball(struct dsv4_ball e, double c, struct dsv4_ball o, double s) {
     const struct dsv4_ball ec = dsv4_ball_mul(e, dsv4_ball_of(c));
     const struct dsv4_ball os = dsv4_ball_mul(o, dsv4_ball_of(s));
     return dsv4_ball_add(ec, os);
@@ -144,7 +143,6 @@ void kv_finish_bound(struct dsv4_admission *a, const struct kv_finish *finish, s
                      struct dsv4_ball *values, int64_t t, int64_t position) {
     const int64_t first = position / finish->ratio * finish->ratio;
     kv_norm_balls(&a->arithmetic, values, finish->head, finish->eps, finish->weight);
-    kv_rope_balls(values + finish->head - KV_ROPE,
-                  kv_rope_row(finish->rope_table, first), false);
+    kv_rope_balls(values + finish->head - KV_ROPE, kv_rope_row(finish->rope_table, first), false);
     kv_store_bound(a, &finish->store, output, values, kv_i64(finish->kv_slots, t));
 }

@@ -22,8 +22,7 @@ void kv_norm_balls(const dsv4_arithmetic *a, struct dsv4_ball *x, int64_t n, flo
 void kv_rope_balls(struct dsv4_ball *x, const float *angle, bool back);
 
 /* e * c + o * s, of exact c and s, with both products rounded or one of them fused. */
-struct dsv4_ball kv_rotated_ball(struct dsv4_ball e, double c,
-                                 struct dsv4_ball o, double s);
+struct dsv4_ball kv_rotated_ball(struct dsv4_ball e, double c, struct dsv4_ball o, double s);
 
 /* Pooled values of a window. */
 void kv_pool_balls(const struct kv_state *state, const dsv4_arithmetic *a, struct dsv4_ball *values,

@@ -244,8 +244,8 @@ static void bound_row(const struct insert *in, struct dsv4_admission *a, int64_t
     kv_balls_of(y, x, KV_HEAD);
     if (in->kv_norm) kv_norm_balls(&a->arithmetic, y, KV_HEAD, in->eps, in->weight);
     for (int i = 0; in->kv_norm && i < KV_HEAD; i++) y[i] = dsv4_ball_bf16(y[i]);
-    kv_rope_balls(y + KV_NOPE,
-                  kv_rope_row(&tensors[ROPE_TABLE], kv_i64(&tensors[POSITIONS], t)), false);
+    kv_rope_balls(y + KV_NOPE, kv_rope_row(&tensors[ROPE_TABLE], kv_i64(&tensors[POSITIONS], t)),
+                  false);
     kv_store_bound(a, &in->store, CACHE, y, slot);
 }
 

@@ -136,7 +136,8 @@ static void bound_head(struct dsv4_admission *a, const dsv4_call *call, int64_t 
         if (!end) y[i] = dsv4_ball_bf16(y[i]);
     }
     if (dsv4_int(call, "rope", 1) != 0)
-        kv_rope_balls(y + KV_NOPE,
+        kv_rope_balls(
+            y + KV_NOPE,
             norm_angle(&call->tensors[ROPE_TABLE], &call->tensors[POSITIONS], t, NORM_RIGHT),
             false);
     dsv4_admit(a, &row, y, NULL);

@@ -145,8 +145,8 @@ static void bound(const dsv4_call *call, struct dsv4_admission *a) {
             float x[KV_ROPE];
             kv_load_bf16(x, from + 2 * KV_NOPE, KV_ROPE);
             kv_balls_of(y, x, KV_ROPE);
-            kv_rope_balls(y,
-                rope_angle(&call->tensors[ROPE_TABLE], &call->tensors[POSITIONS], t, ROPE_RIGHT),
+            kv_rope_balls(
+                y, rope_angle(&call->tensors[ROPE_TABLE], &call->tensors[POSITIONS], t, ROPE_RIGHT),
                 true);
             dsv4_admit(a, &row, y, NULL);
         }

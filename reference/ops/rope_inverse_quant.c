@@ -318,8 +318,7 @@ static void bound_head(struct dsv4_admission *a, const struct quant *q, int64_t 
     float values[KV_HEAD];
     kv_load_bf16(values, head_of(q->o, t, h), KV_HEAD);
     kv_balls_of(x, values, KV_HEAD);
-    kv_rope_balls(x + KV_NOPE, rope_angle(q->table, q->positions, t, ROPE_RIGHT),
-                  true);
+    kv_rope_balls(x + KV_NOPE, rope_angle(q->table, q->positions, t, ROPE_RIGHT), true);
     for (int i = KV_NOPE; q->rounded && i < KV_HEAD; i++) x[i] = dsv4_ball_bf16(x[i]);
     for (int64_t g = 0; g < KV_HEAD / n; g++) {
         const struct dsv4_row row = {CODES, codes_at(q, t, h) + g * n, 1, DSV4_AS_OCP, n, 1};
