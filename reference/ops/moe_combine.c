@@ -9,10 +9,11 @@
  *
  * Source: DeepSeek's MoE.forward (expert_ascending), DeepGEMM mega_moe and vllm's shared add (slot), vllm moe_sum after
  * the routing weight (weighted).
- * Latitude: none here; the order of the sum shows in the last bit of bf16.
+ * Latitude: the order of the sum, and whether products are rounded, show in the last bit of bf16: bounds allow any.
  */
 #include <stdio.h>
 
+#include "../bound/admit.h"
 #include "../input/input.h"
 #include "../num/bf16.h"
 
@@ -234,6 +235,44 @@ static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
     return DSV4_OK;
 }
 
+/*
+ * The sum of a token's rows in any order, products rounded or not; bf16 where the recipe rounds between.
+ */
+static void bound_row(const dsv4_call *call, struct dsv4_admission *a, int64_t t, bool weighted,
+                      bool once) {
+    const dsv4_tensor *const x = &call->tensors[X], *const shared = &call->tensors[SHARED];
+    const int64_t topk = x->shape[1], hidden = x->shape[2];
+    const int32_t *const ids = (const int32_t *)call->tensors[IDS].data + t * topk;
+    const float *const weights = (const float *)call->tensors[WEIGHTS].data + t * topk;
+    const uint16_t *const other =
+        (const void *)((const char *)shared->data + (shared->ndim > 0 ? t * shared->stride[0] : 0));
+    for (int64_t i = 0; i < hidden; i++) {
+        struct dsv4_terms terms = {0};
+        for (int64_t k = 0; k < topk; k++) {
+            if (ids[k] < 0) continue;
+            const char *const row = (const char *)x->data + t * x->stride[0] + k * x->stride[1];
+            const double w = weighted ? (double)weights[k] : 1;
+            const double term =
+                w * (double)dsv4_bf16_to_f32(((const uint16_t *)(const void *)row)[i]);
+            dsv4_terms_add(&terms, term, weighted ? DSV4_BALL_U * fabs(term) : 0);
+        }
+        struct dsv4_ball y = dsv4_ball_sum(&a->arithmetic, DSV4_SUM_ROW, &terms);
+        if (shared->ndim > 0 && !once) y = dsv4_ball_bf16(y);
+        if (shared->ndim > 0)
+            y = dsv4_ball_add(y, dsv4_ball_of((double)dsv4_bf16_to_f32(other[i])));
+        const struct dsv4_row element = {
+            Y, t * call->tensors[Y].stride[0] + 2 * i, 2, DSV4_AS_BF16, 1, 1};
+        dsv4_admit(a, &element, &y, NULL);
+    }
+}
+
+static void bound(const dsv4_call *call, struct dsv4_admission *a) {
+    const bool weighted = dsv4_is(call, "order", "weighted");
+    const bool once = dsv4_is(call, "order", "expert_ascending");
+#pragma omp parallel for schedule(static)
+    for (int64_t t = 0; t < call->tensors[X].shape[0]; t++) bound_row(call, a, t, weighted, once);
+}
+
 static void trace(const struct dsv4_case *c, size_t slot, int64_t offset, char *line, size_t size) {
     const dsv4_tensor *const out = &c->tensors[slot].t, *const x = &c->tensors[X].t;
     const int64_t t = offset / out->stride[0], i = offset % out->stride[0] / 2;
@@ -260,5 +299,7 @@ const struct dsv4_op dsv4_op_moe_combine = {
     .name = "moe_combine",
     .summary = "adds the outputs of a token's experts and of the shared expert",
     .source = "DeepSeek MoE.forward, DeepGEMM mega_moe, vllm moe_sum",
+    .bound = bound,
+    .latitude = "order-mixed descending fused-product",
     DSV4_OP_PARTS,
 };

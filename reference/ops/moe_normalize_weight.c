@@ -4,10 +4,11 @@
  *
  * Rounding points: each sum, each quotient. Domain: weights that are not negative, finite sums.
  * Source: TileKernels normalize_weight.
- * Latitude: none; the quotient is rounded correctly.
+ * Latitude: the order of the sum, and how it is divided by: bounds allow any.
  */
 #include <stdio.h>
 
+#include "../bound/admit.h"
 #include "../input/input.h"
 #include "../num/bits.h"
 
@@ -96,6 +97,28 @@ static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
     return DSV4_OK;
 }
 
+/* The sum in any order; quotients by any denominator that it allows, within divide_ulp. */
+static void bound_token(const dsv4_call *call, struct dsv4_admission *a, int64_t t) {
+    const int64_t topk = call->tensors[WEIGHTS].shape[1];
+    const float *const w = (const float *)call->tensors[WEIGHTS].data + t * topk;
+    const struct dsv4_row sum = {DENOMINATORS, 4 * t, 4, DSV4_AS_F32, 1, 1};
+    const struct dsv4_row quotients = {NORMALIZED, 4 * t * topk, 4, DSV4_AS_F32, topk, 1};
+    struct dsv4_terms terms = {0};
+    struct dsv4_ball y[16];
+    dsv4_terms_add(&terms, (double)1e-20f, 0);
+    for (int64_t k = 0; k < topk; k++) dsv4_terms_add(&terms, (double)w[k], 0);
+    const struct dsv4_ball d = dsv4_ball_sum(&a->arithmetic, DSV4_SUM_ROW, &terms);
+    for (int64_t k = 0; k < topk; k++)
+        y[k] = dsv4_ball_div(&a->arithmetic, dsv4_ball_of((double)w[k]), d);
+    dsv4_admit(a, &sum, &d, NULL);
+    dsv4_admit(a, &quotients, y, NULL);
+}
+
+static void bound(const dsv4_call *call, struct dsv4_admission *a) {
+#pragma omp parallel for schedule(static)
+    for (int64_t t = 0; t < call->tensors[WEIGHTS].shape[0]; t++) bound_token(call, a, t);
+}
+
 static void trace(const struct dsv4_case *c, size_t slot, int64_t offset, char *line, size_t size) {
     const dsv4_tensor *const w = &c->tensors[WEIGHTS].t;
     const int64_t topk = w->shape[1], t = offset / (slot == DENOMINATORS ? 4 : 4 * topk);
@@ -115,5 +138,7 @@ const struct dsv4_op dsv4_op_moe_normalize_weight = {
     .name = "moe_normalize_weight",
     .summary = "routing weights of a token divided by their sum",
     .source = "TileKernels normalize_weight",
+    .bound = bound,
+    .latitude = "reversed by-pairs reciprocal",
     DSV4_OP_PARTS,
 };

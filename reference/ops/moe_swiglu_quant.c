@@ -187,6 +187,37 @@ static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
     return DSV4_OK;
 }
 
+/* What moe_swiglu's bound allows before its last rounding, in bf16 where the recipe rounds; a scale from the amax of that. */
+static void bound_row(struct dsv4_admission *a, const struct quant *q, const dsv4_call *call,
+                      int64_t t) {
+    const dsv4_tensor *const codes = &call->tensors[CODES], *const scales = &call->tensors[SCALES];
+    const enum dsv4_form fp8 = (enum dsv4_form)(DSV4_AS_OCP + (int)q->fp8);
+    const bool powers = q->recipe == DSPARK;
+    struct dsv4_ball x[128];
+    for (int64_t first = 0; first < q->activation.width; first += 128) {
+        moe_activate_ball(&q->activation, &a->arithmetic, x, t, first, 128);
+        for (int i = 0; q->rounded && i < 128; i++) x[i] = dsv4_ball_bf16(x[i]);
+        for (int64_t i = 0; i < 128; i += q->group) {
+            const int64_t g = (first + i) / q->group;
+            const struct dsv4_row row = {CODES, t * codes->stride[0] + first + i, 1, fp8, q->group,
+                                         1};
+            const struct dsv4_scale scale = {.slot = SCALES,
+                                             .offset = t * scales->stride[0] + g * (powers ? 4 : 1),
+                                             .form = powers ? DSV4_AS_POWER : DSV4_AS_E8M0,
+                                             .floor = (double)q->least,
+                                             .most = (double)q->most};
+            dsv4_admit_scale(a, &scale, dsv4_ball_amax(x + i, q->group), &row, x + i);
+        }
+    }
+}
+
+static void bound(const dsv4_call *call, struct dsv4_admission *a) {
+    struct quant q;
+    open(&q, call, MOE_ACT_RIGHT);
+#pragma omp parallel for schedule(static)
+    for (int64_t t = 0; t < q.activation.rows; t++) bound_row(a, &q, call, t);
+}
+
 static void trace(const struct dsv4_case *c, size_t slot, int64_t offset, char *line, size_t size) {
     moe_activation_trace(c, slot, offset, line, size);
 }
@@ -203,5 +234,6 @@ const struct dsv4_op dsv4_op_moe_swiglu_quant = {
     .summary = "SwiGLU with a clamp, quantised to FP8 for the second expert GEMM",
     .source =
         "DeepSeek act_quant, DeepGEMM mega_moe, aiter fused_clamp_act_mul, vllm shared_experts.py",
+    .bound = bound,
     DSV4_OP_PARTS,
 };

@@ -9,10 +9,11 @@
  *
  * Source: vllm csrc/moe/moe_permute_unpermute_op.cu (weighted), TileKernels reduce_fused (sum, weighted: its FMA rounds
  * once where the canon rounds twice), DeepEP's gather.
- * Latitude: none here; contraction and the order of the sum show in the last bit of bf16.
+ * Latitude: contraction and the order of the sum show in the last bit of bf16, the start in the sign of a zero: bounds allow any.
  */
 #include <stdio.h>
 
+#include "../bound/admit.h"
 #include "../num/bf16.h"
 #include "moe_dispatch.h"
 
@@ -218,16 +219,21 @@ static void sum_token(const struct unpermute *u, int64_t t) {
     }
 }
 
-static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
+static struct unpermute open_unpermute(const dsv4_call *call, int mutant) {
     const dsv4_tensor *const tensors = call->tensors;
     struct unpermute u = {.x = &tensors[X], .y = &tensors[Y], .inverse = tensors[INVERSE].data};
-    (void)err;
     u.form = dsv4_is(call, "form", "slots") ? SLOTS : dsv4_is(call, "form", "sum") ? SUM : WEIGHTED;
     u.wrong = mutant > 0 ? (enum wrong)mutants[mutant - 1].id : RIGHT;
     u.weights = u.form == WEIGHTED ? tensors[WEIGHTS].data : NULL;
     u.tokens = tensors[INVERSE].shape[0];
     u.topk = tensors[INVERSE].shape[1];
     u.hidden = tensors[X].shape[1];
+    return u;
+}
+
+static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
+    const struct unpermute u = open_unpermute(call, mutant);
+    (void)err;
 #pragma omp parallel for schedule(static)
     for (int64_t t = 0; t < u.tokens; t++) {
         if (u.form == SLOTS)
@@ -236,6 +242,30 @@ static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
             sum_token(&u, t);
     }
     return DSV4_OK;
+}
+
+/* The sum of a token's rows in any order, products rounded or not. */
+static void bound_row(const struct unpermute *u, struct dsv4_admission *a, int64_t t) {
+    for (int64_t i = 0; i < u->hidden; i++) {
+        struct dsv4_terms terms = {0};
+        for (int64_t k = 0; k < u->topk; k++) {
+            const uint16_t *const row = row_of(u, t, k);
+            const double w = u->weights != NULL ? (double)u->weights[t * u->topk + k] : 1;
+            if (row == NULL) continue;
+            const double term = w * (double)dsv4_bf16_to_f32(row[i]);
+            dsv4_terms_add(&terms, term, u->weights != NULL ? DSV4_BALL_U * fabs(term) : 0);
+        }
+        const struct dsv4_ball y = dsv4_ball_sum(&a->arithmetic, DSV4_SUM_ROW, &terms);
+        const struct dsv4_row element = {Y, t * u->y->stride[0] + 2 * i, 2, DSV4_AS_BF16, 1, 1};
+        dsv4_admit(a, &element, &y, NULL);
+    }
+}
+
+static void bound(const dsv4_call *call, struct dsv4_admission *a) {
+    const struct unpermute u = open_unpermute(call, 0);
+#pragma omp parallel for schedule(static)
+    for (int64_t t = 0; t < u.tokens; t++)
+        if (u.form != SLOTS) bound_row(&u, a, t);
 }
 
 static void trace(const struct dsv4_case *c, size_t slot, int64_t offset, char *line, size_t size) {
@@ -260,5 +290,7 @@ const struct dsv4_op dsv4_op_moe_unpermute = {
     .name = "moe_unpermute",
     .summary = "the experts' rows back to their tokens, by slot or summed",
     .source = "vllm csrc/moe/moe_permute_unpermute_op.cu, TileKernels reduce_fused",
+    .bound = bound,
+    .latitude = "descending fused-product starts-at-row",
     DSV4_OP_PARTS,
 };
