@@ -14,6 +14,7 @@
 #include "../memory.h"
 #include "../num/exp.h"
 #include "../num/turn.h"
+#include "../bound/admit.h"
 #include "mtp_rows.h"
 
 enum { HIDDEN, EMBED, WEIGHT, OUT };
@@ -194,6 +195,24 @@ static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
     return DSV4_OK;
 }
 
+/* The exact products are terms of one sum in the declared class; then the sigmoid's three steps. */
+static void bound(const dsv4_call *call, struct dsv4_admission *a) {
+    const dsv4_tensor *const hidden = &call->tensors[HIDDEN], *const embed = &call->tensors[EMBED];
+    const int64_t width = hidden->shape[1], n = width + embed->shape[1];
+    float weight[MAX_WIDTH], x[MAX_WIDTH];
+    kv_load_weight(weight, &call->tensors[WEIGHT]);
+    for (int64_t t = 0; t < hidden->shape[0]; t++) {
+        const struct dsv4_row row = {OUT, 4 * t, 4, DSV4_AS_F32, 1, 1};
+        struct dsv4_terms terms = {0};
+        kv_load_bf16(x, (const char *)hidden->data + t * hidden->stride[0], (int)width);
+        kv_load_bf16(x + width, (const char *)embed->data + t * embed->stride[0], (int)(n - width));
+        for (int64_t i = 0; i < n; i++) dsv4_terms_add(&terms, (double)x[i] * (double)weight[i], 0);
+        const struct dsv4_ball y =
+            dsv4_ball_sigmoid(&a->arithmetic, dsv4_ball_sum(&a->arithmetic, DSV4_SUM_DOT, &terms));
+        dsv4_admit(a, &row, &y, NULL);
+    }
+}
+
 static void trace(const struct dsv4_case *c, size_t slot, int64_t offset, char *line, size_t size) {
     (void)c, (void)slot;
     snprintf(line, size, "row %lld", (long long)(offset / 4));
@@ -212,5 +231,7 @@ const struct dsv4_op dsv4_op_mtp_confidence = {
     .name = "mtp_confidence",
     .summary = "DSpark's confidence: sigmoid of a dot with hidden row and Markov embedding",
     .source = "vllm nvidia/dspark.py",
+    .bound = bound,
+    .latitude = "one-run parts-apart products-rounded",
     DSV4_OP_PARTS,
 };

@@ -9,7 +9,8 @@
  * Source: vllm dspark_qkv_postprocess (nvidia/dspark_triton.py).
  * Latitude: norm_row.c; contraction of RoPE moves the last bits.
  */
-#include "norm_family.h"
+#include "kv_bound.h"
+#include "norm_bound.h"
 
 enum { Q, KV, POSITIONS, ROPE_TABLE, Q_OUT, KV_OUT };
 
@@ -109,6 +110,37 @@ static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
     return DSV4_OK;
 }
 
+/* Norm as norm_bound.c and RoPE as kv_bound.c have them; q is rounded to bf16 between. */
+static void bound_row(struct dsv4_admission *a, const dsv4_call *call, int64_t t, int64_t h) {
+    const bool is_kv = h == call->tensors[Q].shape[1];
+    const dsv4_tensor *const in = &call->tensors[is_kv ? KV : Q];
+    const size_t slot = is_kv ? KV_OUT : Q_OUT;
+    const dsv4_tensor *const out = &call->tensors[slot];
+    const int64_t from = t * in->stride[0] + (is_kv ? 0 : h * in->stride[1]);
+    const struct dsv4_row row = {
+        slot, t * out->stride[0] + (is_kv ? 0 : h * out->stride[1]), 2, DSV4_AS_BF16, KV_HEAD, 1};
+    struct dsv4_ball y[KV_HEAD];
+    float x[KV_HEAD];
+    kv_load_bf16(x, (const char *)in->data + from, KV_HEAD);
+    kv_balls_of(y, x, KV_HEAD);
+    if (!is_kv) {
+        const struct dsv4_ball r =
+            norm_factor_ball(&a->arithmetic, x, KV_HEAD, dsv4_float(call, "eps", 1e-6f));
+        for (int i = 0; i < KV_HEAD; i++) y[i] = dsv4_ball_bf16(dsv4_ball_mul(y[i], r));
+    }
+    kv_rope_balls(y + KV_NOPE,
+                  norm_angle(&call->tensors[ROPE_TABLE], &call->tensors[POSITIONS], t, NORM_RIGHT),
+                  false);
+    dsv4_admit(a, &row, y, NULL);
+}
+
+static void bound(const dsv4_call *call, struct dsv4_admission *a) {
+    const dsv4_tensor *const q = &call->tensors[Q];
+#pragma omp parallel for schedule(static) collapse(2)
+    for (int64_t t = 0; t < q->shape[0]; t++)
+        for (int64_t h = 0; h <= q->shape[1]; h++) bound_row(a, call, t, h);
+}
+
 static void trace(const struct dsv4_case *c, size_t slot, int64_t offset, char *line, size_t size) {
     norm_trace(c, slot == KV_OUT ? KV : Q, slot, offset, line, size);
 }
@@ -124,5 +156,7 @@ const struct dsv4_op dsv4_op_mtp_dspark_qkv = {
     .name = "mtp_dspark_qkv",
     .summary = "the draft layers' q heads, normalised and rotated, and their dense kv, rotated",
     .source = "vllm dspark_qkv_postprocess",
+    .bound = bound,
+    .latitude = "norm-in-order partials-of-32 rope-fused",
     DSV4_OP_PARTS,
 };

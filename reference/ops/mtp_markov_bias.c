@@ -14,6 +14,7 @@
 
 #include "../memory.h"
 #include "../num/turn.h"
+#include "../bound/admit.h"
 #include "mtp_rows.h"
 
 enum { PREV, W1, W2, BASE, OUT };
@@ -228,7 +229,8 @@ static void run_wrong(const struct bias *b) {
 
 const struct dsv4_op dsv4_op_mtp_markov_bias;
 
-static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
+/* `embed` is the caller's to free. */
+static struct bias open_bias(const dsv4_call *call, int mutant) {
     const dsv4_tensor *const x = call->tensors;
     struct bias b = {.prev = &x[PREV],
                      .w1 = &x[W1],
@@ -238,13 +240,18 @@ static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
                      .rank = x[W1].shape[1],
                      .vocab = x[W2].shape[0]};
     b.wrong = mutant > 0 ? (enum wrong)dsv4_op_mtp_markov_bias.mutants[mutant - 1].id : RIGHT;
-    (void)err;
     if (b.wrong == FACTORS_SWAPPED) b.w1 = &x[W2], b.w2 = &x[W1];
     const int64_t rows = x[OUT].shape[0];
     b.embed = dsv4_alloc((size_t)(rows * b.rank + 1) * sizeof *b.embed);
     for (int64_t t = 0; t < rows; t++)
         load(b.embed + t * b.rank, b.w1,
              b.prev->dtype == DSV4_I32 ? kv_i32(b.prev, t) : kv_i64(b.prev, t), b.rank);
+    return b;
+}
+
+static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
+    const struct bias b = open_bias(call, mutant);
+    (void)err;
     if (b.wrong != RIGHT && b.wrong != FACTORS_SWAPPED) {
         run_wrong(&b);
     } else {
@@ -253,6 +260,31 @@ static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
     }
     dsv4_free(b.embed);
     return DSV4_OK;
+}
+
+/* The exact products and the base are terms of one sum in the declared class: a kernel may begin with the base. */
+static void bound_row(const struct bias *b, struct dsv4_admission *a, int64_t t) {
+    const float *const e = b->embed + t * b->rank;
+    const float *const base = (const void *)((const char *)b->base->data + t * b->base->stride[0]);
+    float w[MAX_RANK];
+    w[0] = 0.0f;
+    for (int64_t v = 0; v < b->vocab; v++) {
+        const struct dsv4_row row = {OUT, t * b->out->stride[0] + 4 * v, 4, DSV4_AS_F32, 1, 1};
+        struct dsv4_terms terms = {0};
+        load(w, b->w2, v, b->rank);
+        for (int64_t k = 0; k < b->rank; k++)
+            dsv4_terms_add(&terms, (double)w[k] * (double)e[k], 0);
+        dsv4_terms_add(&terms, (double)base[v], 0);
+        const struct dsv4_ball y = dsv4_ball_sum(&a->arithmetic, DSV4_SUM_DOT, &terms);
+        dsv4_admit(a, &row, &y, NULL);
+    }
+}
+
+static void bound(const dsv4_call *call, struct dsv4_admission *a) {
+    const struct bias b = open_bias(call, 0);
+#pragma omp parallel for schedule(static)
+    for (int64_t t = 0; t < b.out->shape[0]; t++) bound_row(&b, a, t);
+    dsv4_free(b.embed);
 }
 
 static void trace(const struct dsv4_case *c, size_t slot, int64_t offset, char *line, size_t size) {
@@ -277,5 +309,7 @@ const struct dsv4_op dsv4_op_mtp_markov_bias = {
     .name = "mtp_markov_bias",
     .summary = "adds DSpark's low-rank Markov bias of the token before to draft logits",
     .source = "vllm nvidia/dspark.py",
+    .bound = bound,
+    .latitude = "base-first one-run products-rounded",
     DSV4_OP_PARTS,
 };

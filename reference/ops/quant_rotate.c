@@ -21,6 +21,8 @@
 
 #include "../num/row.h"
 #include "../num/rsqrt.h"
+#include "kv_bound.h"
+#include "norm_bound.h"
 #include "quant_four.h"
 
 enum { X, POSITIONS, TABLE, WEIGHT, Q, SCALES };
@@ -280,6 +282,83 @@ static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
     return DSV4_OK;
 }
 
+/*
+ * Bounds. Norm and RoPE as norm_bound.c and kv_bound.c have them. Butterflies in any order: every output is log2(D)
+ * additions from every input, each off by at most u of the magnitudes' sum M; on matrix units a sum of D terms of the
+ * class. The scale of fp8 within two roundings of amax / M, and codes under it within two of x / scale.
+ */
+static void transform_balls(const dsv4_arithmetic *a, struct dsv4_ball *x, int64_t dim) {
+    const uint32_t class = dsv4_sum_class(a, DSV4_SUM_DOT);
+    struct dsv4_terms terms = {0};
+    double levels = 0;
+    for (int64_t i = 0; i < dim; i++) dsv4_terms_add(&terms, x[i].v, x[i].r);
+    for (int64_t stride = dim / 2; stride > 0; stride /= 2, levels++)
+        for (int64_t i = 0; i < dim; i++)
+            if ((i & stride) == 0) {
+                const double first = x[i].v, second = x[i + stride].v;
+                x[i].v = first + second;
+                x[i + stride].v = first - second;
+            }
+    double r = terms.r + levels * DSV4_BALL_U * terms.magnitude * (1 + 0x1p-16);
+    if (class == DSV4_TC25_RZ || class == DSV4_CDNA3_FLOOR24)
+        r = dsv4_ball_sum(a, DSV4_SUM_DOT, &terms).r;
+    const struct dsv4_ball factor = dsv4_ball_of((double)(1.0f / sqrtf((float)dim)));
+    for (int64_t i = 0; i < dim; i++) x[i] = dsv4_ball_mul((struct dsv4_ball){x[i].v, r}, factor);
+}
+
+static void row_balls(const dsv4_call *call, const dsv4_arithmetic *a, struct dsv4_ball *x,
+                      int64_t t, int64_t h) {
+    const dsv4_tensor *const in = &call->tensors[X];
+    const int64_t dim = in->shape[2], at = ((const int64_t *)call->tensors[POSITIONS].data)[t];
+    const char *const from = (const char *)in->data + t * in->stride[0] + h * in->stride[1];
+    float weight[MOST], angle[ROPE];
+    kv_load_bf16(weight, from, (int)dim);
+    kv_balls_of(x, weight, dim);
+    kv_load_bf16(angle, (const uint16_t *)call->tensors[TABLE].data + at * ROPE, ROPE);
+    if (dsv4_int(call, "norm", 0) != 0) {
+        kv_load_bf16(weight, call->tensors[WEIGHT].data, (int)dim);
+        kv_norm_balls(a, x, dim, dsv4_float(call, "eps", 1e-6f), weight);
+    }
+    if (dsv4_int(call, "rope", 1) != 0) kv_rope_balls(x + dim - ROPE, angle, false);
+    if (dsv4_int(call, "hadamard", 1) != 0) transform_balls(a, x, dim);
+}
+
+static void bound_row(const dsv4_call *call, struct dsv4_admission *a, int64_t t, int64_t h) {
+    const dsv4_tensor *const q = &call->tensors[Q], *const scales = &call->tensors[SCALES];
+    const int64_t dim = call->tensors[X].shape[2], group = dsv4_int(call, "group", 32);
+    const int64_t codes = t * q->stride[0] + h * q->stride[1];
+    const int64_t at = t * scales->stride[0] + h * scales->stride[1];
+    const enum dsv4_fp8 fp8 = quant_fp8_of(call);
+    struct dsv4_ball x[MOST];
+    row_balls(call, &a->arithmetic, x, t, h);
+    if (dsv4_is(call, "format", "fp4")) {
+        for (int64_t g = 0; g < dim / group; g++) {
+            const struct dsv4_row row = {Q, codes + g * group / 2, 1, DSV4_AS_E2M1, group, 1};
+            const struct dsv4_scale scale = {.slot = SCALES,
+                                             .offset = at + g,
+                                             .form = DSV4_AS_E8M0,
+                                             .floor = 6 * 0x1p-126,
+                                             .most = 6};
+            dsv4_admit_scale(a, &scale, dsv4_ball_amax(x + g * group, group), &row, x + g * group);
+        }
+        return;
+    }
+    const struct dsv4_row row = {Q, codes, 1, (enum dsv4_form)(DSV4_AS_OCP + (int)fp8), dim, 1};
+    const struct dsv4_ball amax =
+        dsv4_ball_max(dsv4_ball_amax(x, dim), dsv4_ball_of((double)1e-10f));
+    const double most = (double)dsv4_fp8_max(fp8);
+    const struct dsv4_ball scale = dsv4_ball_within(amax.v / most, amax.r / most, 1);
+    for (int64_t i = 0; i < dim; i++) x[i] = dsv4_ball_within(x[i].v, x[i].r, 1);
+    dsv4_admit_free_scale(a, SCALES, at, scale, &row, x);
+}
+
+static void bound(const dsv4_call *call, struct dsv4_admission *a) {
+    const dsv4_tensor *const x = &call->tensors[X];
+#pragma omp parallel for schedule(static) collapse(2)
+    for (int64_t t = 0; t < x->shape[0]; t++)
+        for (int64_t h = 0; h < x->shape[1]; h++) bound_row(call, a, t, h);
+}
+
 static void trace(const struct dsv4_case *c, size_t slot, int64_t offset, char *line, size_t size) {
     const dsv4_tensor *const out = &c->tensors[slot].t;
     const int64_t t = offset / out->stride[0];
@@ -300,5 +379,7 @@ const struct dsv4_op dsv4_op_quant_rotate = {
     .name = "quant_rotate",
     .summary = "norm, RoPE and Hadamard transform of rows, then FP4 or FP8",
     .source = "aiter csrc/kernels/dsv4_rotate_quant.cu",
+    .bound = bound,
+    .latitude = "rope-fused hadamard-descending scale-divides",
     DSV4_OP_PARTS,
 };
