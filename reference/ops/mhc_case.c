@@ -152,6 +152,7 @@ void mhc_fill_fn(const struct dsv4_case *c, size_t slot) {
 
 void mhc_fill_weights(const struct dsv4_case *c, size_t scale, size_t base) {
     const bool sharp = dsv4_case_is(c, "base", "sharp");
+    const float offset = dsv4_case_is(c, "base", "large") ? 100.0f : 0.0f;
     float *const s = c->tensors[scale].t.data, *const b = c->tensors[base].t.data;
     for (int64_t i = 0; i < c->tensors[scale].t.shape[0]; i++)
         s[i] = 1.0f + 0.3f * normal(c, MHC_STREAM_WEIGHT, i);
@@ -159,6 +160,7 @@ void mhc_fill_weights(const struct dsv4_case *c, size_t scale, size_t base) {
         const float spread = i < 8 ? 1.0f : sharp ? 30.0f : 2.0f;
         const int64_t which = recipe_of(c) == 'a' && i < 4 ? 0 : i;
         b[i] = FULL_SIGNIFICAND * spread * normal(c, MHC_STREAM_WEIGHT, 100 + which);
+        if (i >= 8) b[i] += offset;
     }
 }
 

@@ -8,7 +8,7 @@
  * Source: vllm kernels/mhc tilelang_kernels.py (fma), torch.py and TileKernels torch/mhc.py (products).
  * Latitude: aiter sums over four lanes as a tree.
  */
-#include "mhc_family.h"
+#include "mhc_bound.h"
 
 enum { PRE, RESIDUAL, LAYER_INPUT };
 
@@ -65,6 +65,20 @@ static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
     return DSV4_OK;
 }
 
+static void bound(const dsv4_call *call, struct dsv4_admission *a) {
+    const dsv4_tensor *const residual = &call->tensors[RESIDUAL];
+    const int64_t hidden = residual->shape[2];
+#pragma omp parallel for schedule(static)
+    for (int64_t t = 0; t < mhc_tokens(call, residual, MHC_RIGHT); t++) {
+        struct dsv4_ball x[MHC_STREAMS * MHC_HIDDEN], o[MHC_HIDDEN], weights[MHC_STREAMS];
+        const float *const pre = (const void *)mhc_at(&call->tensors[PRE], t, 0, MHC_RIGHT);
+        for (int j = 0; j < MHC_STREAMS; j++) weights[j] = dsv4_ball_of((double)pre[j]);
+        mhc_row_balls(x, residual, t);
+        mhc_collapse_balls(&a->arithmetic, o, x, hidden, weights);
+        mhc_admit_row(a, LAYER_INPUT, call, t, 0, o, hidden);
+    }
+}
+
 static void trace(const struct dsv4_case *c, size_t slot, int64_t offset, char *line, size_t size) {
     mhc_trace(c, slot, offset, line, size);
 }
@@ -80,5 +94,7 @@ const struct dsv4_op dsv4_op_mhc_collapse = {
     .name = "mhc_collapse",
     .summary = "the weighted sum of the residual streams, a sublayer's input",
     .source = "TileKernels torch/mhc.py; vllm kernels/mhc",
+    .bound = bound,
+    .latitude = "descending sum-mixed",
     DSV4_OP_PARTS,
 };

@@ -36,6 +36,8 @@ static float fn_value(float x, int kind, enum mhc_wrong wrong) {
     return wrong == MHC_FN_LOW_LOST ? high : high + bf16(x - high);
 }
 
+float mhc_fn_value(float x, int kind) { return fn_value(x, kind, MHC_RIGHT); }
+
 /* One call at work: fn as [k][outputs, padded to groups]. */
 struct work {
     const struct mhc_dots *dots;

@@ -170,8 +170,9 @@ enum mhc_wrong {
     DSV4_PARAM_FLOAT("rms_eps", CALL, 1e-6, 0, 1, "added to the mean square"),                     \
         DSV4_PARAM_FLOAT("hc_eps", CALL, 1e-6, 0, 1, "added to pre and in the sinkhorn")
 #define MHC_BASE_PARAM                                                                             \
-    DSV4_PARAM_NAME("base", INPUT, "normal", "normal sharp",                                       \
-                    "sharp: comb's logits far apart, so that nothing converges")
+    DSV4_PARAM_NAME("base", INPUT, "normal", "normal sharp large",                                 \
+                    "sharp: comb's logits far apart, so that nothing converges; large: "           \
+                    "about 100, where exp overflows")
 #define MHC_MIX_PARAMS                                                                             \
     MHC_EPS_PARAMS, DSV4_PARAM_INT("iterations", CALL, 20, 1, 1000, "of the sinkhorn"),            \
         DSV4_PARAM_FLOAT("post_factor", CALL, 2, 0, 16, "post's factor"), MHC_BASE_PARAM
@@ -250,6 +251,7 @@ float *mhc_dots_open(struct mhc_dots *dots, const dsv4_call *call, const dsv4_te
                      int64_t tokens, int64_t splits, enum mhc_wrong wrong);
 void mhc_dots_close(float *raw);
 int mhc_fn_kind(const dsv4_call *call);
+float mhc_fn_value(float x, int kind); /* what the dots see of an element of fn */
 void mhc_dots(const struct mhc_dots *dots);
 
 /* ---- pre, post and comb of tokens (mhc_mix.c) ---- */

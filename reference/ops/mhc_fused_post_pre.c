@@ -11,7 +11,7 @@
  */
 #include <math.h>
 
-#include "mhc_family.h"
+#include "mhc_bound.h"
 
 enum {
     X,
@@ -180,6 +180,41 @@ static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
     return DSV4_OK;
 }
 
+/* The collapse reads the new streams in bf16; the dots those, or what was rounded to them. */
+static void bound_row(const dsv4_call *call, struct dsv4_admission *a, const struct mhc_dots *dots,
+                      const struct mhc_mix *mix, int64_t t) {
+    const dsv4_tensor *const tensors = call->tensors;
+    const int64_t hidden = tensors[X].shape[1];
+    const bool unrounded = dsv4_is(call, "residual", "unrounded");
+    struct dsv4_ball x[MHC_STREAMS * MHC_HIDDEN], o[MHC_HIDDEN], sums[MHC_MIXES], square;
+    struct mhc_balls balls;
+    mhc_post_balls(&a->arithmetic, x, (const void *)mhc_at(&tensors[X], t, 0, MHC_RIGHT),
+                   &tensors[RESIDUAL], t, (const void *)mhc_at(&tensors[POST_IN], t, 0, MHC_RIGHT),
+                   (const void *)mhc_at(&tensors[COMB_IN], t, 0, MHC_RIGHT));
+    for (int64_t k = 0; k < MHC_STREAMS; k++)
+        mhc_admit_row(a, RESIDUAL_OUT, call, t, k, x + k * hidden, hidden);
+    if (unrounded) mhc_dot_balls(&a->arithmetic, dots, x, 0, dots->width, sums, &square);
+    for (int64_t k = 0; k < dots->width; k++) x[k] = dsv4_ball_bf16(x[k]);
+    if (!unrounded) mhc_dot_balls(&a->arithmetic, dots, x, 0, dots->width, sums, &square);
+    mhc_mix_balls(&a->arithmetic, mix, sums, square, &balls);
+    mhc_admit_mixes(a, POST, COMB, call, t, &balls);
+    mhc_collapse_balls(&a->arithmetic, o, x, hidden, balls.pre);
+    mhc_finish_bound(a, LAYER_INPUT, call, t, o, mhc_norm_of(call, MHC_RIGHT),
+                     tensors[WEIGHT].data);
+}
+
+static void bound(const dsv4_call *call, struct dsv4_admission *a) {
+    const dsv4_tensor *const tensors = call->tensors;
+    const int64_t tokens = mhc_tokens(call, &tensors[X], MHC_RIGHT);
+    struct mhc_dots dots;
+    float *const raw = mhc_dots_open(&dots, call, &tensors[FN], tokens, 1, MHC_RIGHT);
+    const struct mhc_mix mix =
+        mhc_mix_of(call, &tensors[SCALE], &tensors[BASE], 1, dots.width, MHC_RIGHT);
+#pragma omp parallel for schedule(dynamic)
+    for (int64_t t = 0; t < tokens; t++) bound_row(call, a, &dots, &mix, t);
+    mhc_dots_close(raw);
+}
+
 static void trace(const struct dsv4_case *c, size_t slot, int64_t offset, char *line, size_t size) {
     mhc_trace(c, slot, offset, line, size);
 }
@@ -197,5 +232,9 @@ const struct dsv4_op dsv4_op_mhc_fused_post_pre = {
     .name = "mhc_fused_post_pre",
     .summary = "mhc_post of one sublayer, then mhc_prenorm_gemm and mhc_pre of the next",
     .source = "vllm kernels/mhc mhc_fused_post_pre",
+    .bound = bound,
+    .latitude =
+        MHC_DOTS_LATITUDE " splits-interleaved " MHC_MIX_LATITUDE
+                          " splits-reversed descending weight-first norm-in-order post-last",
     DSV4_OP_PARTS,
 };

@@ -10,7 +10,7 @@
  * Source: vllm kernels/mhc tilelang_kernels.py hc_head (scale_after), triton.py hc_head_triton (normed_bf16).
  * Latitude: the order of sums; vllm's test normalises in fp32 before the dot.
  */
-#include "mhc_family.h"
+#include "mhc_bound.h"
 
 enum { RESIDUAL, FN, SCALE, BASE, Y };
 
@@ -125,6 +125,42 @@ static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
     return DSV4_OK;
 }
 
+/* normed_bf16: the row times r, rounded to bf16, is what the dots see. */
+static void bound_row(const dsv4_call *call, struct dsv4_admission *a, const struct mhc_dots *dots,
+                      const struct mhc_mix *mix, int64_t t) {
+    const dsv4_tensor *const residual = &call->tensors[RESIDUAL];
+    const int64_t hidden = residual->shape[2], width = MHC_STREAMS * hidden;
+    const bool after = dsv4_is(call, "rounding", "scale_after");
+    struct dsv4_ball x[MHC_STREAMS * MHC_HIDDEN], o[MHC_HIDDEN], pre[MHC_MIXES], square;
+    mhc_row_balls(x, residual, t);
+    mhc_dot_balls(&a->arithmetic, dots, x, 0, width, pre, &square);
+    const struct dsv4_ball r = mhc_rms_ball(&a->arithmetic, mix, square);
+    if (!after) {
+        for (int64_t k = 0; k < width; k++) x[k] = dsv4_ball_bf16(dsv4_ball_mul(x[k], r));
+        mhc_dot_balls(&a->arithmetic, dots, x, 0, width, pre, &square);
+        mhc_row_balls(x, residual, t);
+    }
+    for (int j = 0; j < MHC_STREAMS; j++) {
+        const struct dsv4_ball m = after ? dsv4_ball_mul(pre[j], r) : pre[j];
+        pre[j] = dsv4_ball_add(mhc_gate_ball(&a->arithmetic, m, mix->scale[0], mix->base[j]),
+                               dsv4_ball_of((double)mix->hc_eps));
+    }
+    mhc_collapse_balls(&a->arithmetic, o, x, hidden, pre);
+    mhc_admit_row(a, Y, call, t, 0, o, hidden);
+}
+
+static void bound(const dsv4_call *call, struct dsv4_admission *a) {
+    const dsv4_tensor *const tensors = call->tensors, *const residual = &tensors[RESIDUAL];
+    const int64_t tokens = mhc_tokens(call, residual, MHC_RIGHT);
+    struct mhc_dots dots;
+    float *const raw = mhc_dots_open(&dots, call, &tensors[FN], tokens, 1, MHC_RIGHT);
+    const struct mhc_mix mix =
+        mhc_mix_of(call, &tensors[SCALE], &tensors[BASE], 1, dots.width, MHC_RIGHT);
+#pragma omp parallel for schedule(dynamic)
+    for (int64_t t = 0; t < tokens; t++) bound_row(call, a, &dots, &mix, t);
+    mhc_dots_close(raw);
+}
+
 static void trace(const struct dsv4_case *c, size_t slot, int64_t offset, char *line, size_t size) {
     mhc_trace(c, slot, offset, line, size);
 }
@@ -142,5 +178,6 @@ const struct dsv4_op dsv4_op_mhc_head = {
     .name = "mhc_head",
     .summary = "the residual streams into one, before the last norm",
     .source = "vllm kernels/mhc hc_head, hc_head_triton",
+    .bound = bound,
     DSV4_OP_PARTS,
 };

@@ -7,7 +7,7 @@
  * Source: TileKernels mhc, vllm kernels/mhc tilelang_kernels.py.
  * Latitude: torch and aiter sum comb's part first and add post's last, in other orders.
  */
-#include "mhc_family.h"
+#include "mhc_bound.h"
 
 enum { X, RESIDUAL, POST, COMB, OUT };
 
@@ -65,6 +65,20 @@ static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
     return DSV4_OK;
 }
 
+static void bound(const dsv4_call *call, struct dsv4_admission *a) {
+    const dsv4_tensor *const tensors = call->tensors;
+    const int64_t hidden = tensors[X].shape[1];
+#pragma omp parallel for schedule(static)
+    for (int64_t t = 0; t < mhc_tokens(call, &tensors[X], MHC_RIGHT); t++) {
+        struct dsv4_ball out[MHC_STREAMS * MHC_HIDDEN];
+        mhc_post_balls(&a->arithmetic, out, (const void *)mhc_at(&tensors[X], t, 0, MHC_RIGHT),
+                       &tensors[RESIDUAL], t, (const void *)mhc_at(&tensors[POST], t, 0, MHC_RIGHT),
+                       (const void *)mhc_at(&tensors[COMB], t, 0, MHC_RIGHT));
+        for (int64_t k = 0; k < MHC_STREAMS; k++)
+            mhc_admit_row(a, OUT, call, t, k, out + k * hidden, hidden);
+    }
+}
+
 static void trace(const struct dsv4_case *c, size_t slot, int64_t offset, char *line, size_t size) {
     mhc_trace(c, slot, offset, line, size);
 }
@@ -80,5 +94,7 @@ const struct dsv4_op dsv4_op_mhc_post = {
     .name = "mhc_post",
     .summary = "the new residual streams from a sublayer's output and the old ones",
     .source = "TileKernels mhc; vllm kernels/mhc",
+    .bound = bound,
+    .latitude = "post-last",
     DSV4_OP_PARTS,
 };

@@ -11,7 +11,7 @@
  * Latitude: as in those two ops, and the order of the norm's sum. TileKernels wants its fused kernel bitwise equal to its
  * own chain.
  */
-#include "mhc_family.h"
+#include "mhc_bound.h"
 
 enum { MIXES, SQUARES, SCALE, BASE, RESIDUAL, WEIGHT, POST, COMB, LAYER_INPUT };
 
@@ -91,6 +91,29 @@ static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
     return DSV4_OK;
 }
 
+static void bound_row(const dsv4_call *call, struct dsv4_admission *a, const struct mhc_mix *mix,
+                      int64_t t) {
+    const dsv4_tensor *const tensors = call->tensors, *const residual = &tensors[RESIDUAL];
+    struct dsv4_ball x[MHC_STREAMS * MHC_HIDDEN], o[MHC_HIDDEN], sums[MHC_MIXES], square;
+    struct mhc_balls balls;
+    mhc_raw_balls(&a->arithmetic, &tensors[MIXES], &tensors[SQUARES], t, sums, &square);
+    mhc_mix_balls(&a->arithmetic, mix, sums, square, &balls);
+    mhc_admit_mixes(a, POST, COMB, call, t, &balls);
+    mhc_row_balls(x, residual, t);
+    mhc_collapse_balls(&a->arithmetic, o, x, residual->shape[2], balls.pre);
+    mhc_finish_bound(a, LAYER_INPUT, call, t, o, mhc_norm_of(call, MHC_RIGHT),
+                     tensors[WEIGHT].data);
+}
+
+static void bound(const dsv4_call *call, struct dsv4_admission *a) {
+    const dsv4_tensor *const tensors = call->tensors, *const residual = &tensors[RESIDUAL];
+    const struct mhc_mix mix =
+        mhc_mix_of(call, &tensors[SCALE], &tensors[BASE], tensors[MIXES].shape[0],
+                   MHC_STREAMS * residual->shape[2], MHC_RIGHT);
+#pragma omp parallel for schedule(static)
+    for (int64_t t = 0; t < mhc_tokens(call, residual, MHC_RIGHT); t++) bound_row(call, a, &mix, t);
+}
+
 static void trace(const struct dsv4_case *c, size_t slot, int64_t offset, char *line, size_t size) {
     mhc_trace(c, slot, offset, line, size);
 }
@@ -107,5 +130,8 @@ const struct dsv4_op dsv4_op_mhc_pre = {
     .name = "mhc_pre",
     .summary = "pre, post, comb and the collapse in one, perhaps with the sublayer's norm",
     .source = "TileKernels and vllm mhc_pre_big_fuse, mhc_pre_big_fuse_with_norm",
+    .bound = bound,
+    .latitude =
+        MHC_MIX_LATITUDE " splits-reversed descending weight-first norm-in-order products-rounded",
     DSV4_OP_PARTS,
 };

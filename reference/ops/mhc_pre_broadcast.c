@@ -9,7 +9,7 @@
  * Source: vllm kernels/mhc mhc_pre_broadcast.
  * Latitude: as there. Equal to mhc_expand, mhc_prenorm_gemm and mhc_pre in algebra, not in bits.
  */
-#include "mhc_family.h"
+#include "mhc_bound.h"
 
 enum { EMBED, FN, SCALE, BASE, WEIGHT, RESIDUAL, POST, COMB, LAYER_INPUT };
 
@@ -123,6 +123,34 @@ static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
     return DSV4_OK;
 }
 
+static void bound_row(const dsv4_call *call, struct dsv4_admission *a, const struct mhc_dots *dots,
+                      const struct mhc_mix *mix, int64_t t) {
+    const dsv4_tensor *const tensors = call->tensors;
+    const int64_t hidden = tensors[EMBED].shape[1];
+    const uint16_t *const row = (const void *)mhc_at(&tensors[EMBED], t, 0, MHC_RIGHT);
+    struct dsv4_ball x[MHC_STREAMS * MHC_HIDDEN], o[MHC_HIDDEN], sums[MHC_MIXES], square;
+    struct mhc_balls balls;
+    for (int64_t k = 0; k < MHC_STREAMS * hidden; k++)
+        x[k] = dsv4_ball_of((double)dsv4_bf16_to_f32(row[k % hidden]));
+    mhc_dot_balls(&a->arithmetic, dots, x, 0, hidden, sums, &square);
+    mhc_mix_balls(&a->arithmetic, mix, sums, square, &balls);
+    mhc_admit_mixes(a, POST, COMB, call, t, &balls);
+    mhc_collapse_balls(&a->arithmetic, o, x, hidden, balls.pre);
+    mhc_finish_bound(a, LAYER_INPUT, call, t, o, mhc_norm_of(call, MHC_RIGHT),
+                     tensors[WEIGHT].data);
+}
+
+static void bound(const dsv4_call *call, struct dsv4_admission *a) {
+    const dsv4_tensor *const tensors = call->tensors;
+    const int64_t tokens = mhc_tokens(call, &tensors[EMBED], MHC_RIGHT);
+    struct mhc_dots dots;
+    float *const raw = mhc_dots_open(&dots, call, &tensors[FN], tokens, 1, MHC_RIGHT);
+    const struct mhc_mix mix = open_mix(call, 1, tensors[EMBED].shape[1], MHC_RIGHT);
+#pragma omp parallel for schedule(dynamic)
+    for (int64_t t = 0; t < tokens; t++) bound_row(call, a, &dots, &mix, t);
+    mhc_dots_close(raw);
+}
+
 static void trace(const struct dsv4_case *c, size_t slot, int64_t offset, char *line, size_t size) {
     mhc_trace(c, slot, offset, line, size);
 }
@@ -141,5 +169,8 @@ const struct dsv4_op dsv4_op_mhc_pre_broadcast = {
     .summary =
         "layer 0: the embedding into four streams, and mhc_pre of them with fn summed over streams",
     .source = "vllm kernels/mhc mhc_pre_broadcast",
+    .bound = bound,
+    .latitude = MHC_DOTS_LATITUDE " splits-interleaved " MHC_MIX_LATITUDE
+                                  " splits-reversed descending weight-first norm-in-order",
     DSV4_OP_PARTS,
 };

@@ -15,7 +15,7 @@
  * Latitude: any order of either sum; matrix units keep fewer bits of sums, and the splits of upstream depend on the
  * number of tokens and on the GPU. TileKernels may multiply fn by a norm's weight beforehand; this model has none.
  */
-#include "mhc_family.h"
+#include "mhc_bound.h"
 
 enum { RESIDUAL, FN, MIXES, SQUARES };
 
@@ -70,13 +70,11 @@ static void row_of(const void *from, int64_t t, float *x) {
     mhc_load_streams(x, source->residual, t, source->wrong);
 }
 
-static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
-    const enum mhc_wrong wrong = mhc_wrong_of(&dsv4_op_mhc_prenorm_gemm, mutant);
+static struct mhc_dots open_dots(const dsv4_call *call, const struct source *source) {
     const dsv4_tensor *const tensors = call->tensors, *const fn = &tensors[FN];
     const dsv4_tensor *const mixes = &tensors[MIXES], *const squares = &tensors[SQUARES];
-    const struct source source = {&tensors[RESIDUAL], wrong};
     const struct mhc_dots dots = {
-        .tokens = mhc_tokens(call, source.residual, wrong),
+        .tokens = mhc_tokens(call, source->residual, source->wrong),
         .width = fn->shape[1],
         .outputs = MHC_MIXES,
         .splits = mixes->shape[0],
@@ -84,7 +82,7 @@ static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
         .fn_stride = fn->stride[0],
         .fn_kind = mhc_fn_kind(call),
         .row = row_of,
-        .source = &source,
+        .source = source,
         .mixes = mixes->data,
         .squares = squares->data,
         .mixes_split = mixes->stride[0],
@@ -93,11 +91,42 @@ static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
         .squares_token = squares->stride[1],
         .eps = 1e-6f,
         .mean_of = (float)fn->shape[1],
-        .wrong = wrong,
+        .wrong = source->wrong,
     };
+    return dots;
+}
+
+static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
+    const enum mhc_wrong wrong = mhc_wrong_of(&dsv4_op_mhc_prenorm_gemm, mutant);
+    const struct source source = {&call->tensors[RESIDUAL], wrong};
+    const struct mhc_dots dots = open_dots(call, &source);
     (void)err;
     mhc_dots(&dots);
     return DSV4_OK;
+}
+
+/* Each part of a row. */
+static void bound_row(struct dsv4_admission *a, const struct mhc_dots *d,
+                      const struct source *source, int64_t t) {
+    const int64_t part = d->width / d->splits;
+    struct dsv4_ball x[MHC_STREAMS * MHC_HIDDEN], mixes[MHC_MIXES], square;
+    mhc_row_balls(x, source->residual, t);
+    for (int64_t s = 0; s < d->splits; s++) {
+        const struct dsv4_row row = {
+            MIXES, s * d->mixes_split + t * d->mixes_token, 4, DSV4_AS_F32, MHC_MIXES, 1};
+        const struct dsv4_row one = {
+            SQUARES, s * d->squares_split + t * d->squares_token, 4, DSV4_AS_F32, 1, 1};
+        mhc_dot_balls(&a->arithmetic, d, x, s * part, (s + 1) * part, mixes, &square);
+        dsv4_admit(a, &row, mixes, NULL);
+        dsv4_admit(a, &one, &square, NULL);
+    }
+}
+
+static void bound(const dsv4_call *call, struct dsv4_admission *a) {
+    const struct source source = {&call->tensors[RESIDUAL], MHC_RIGHT};
+    const struct mhc_dots dots = open_dots(call, &source);
+#pragma omp parallel for schedule(dynamic)
+    for (int64_t t = 0; t < dots.tokens; t++) bound_row(a, &dots, &source, t);
 }
 
 static void trace(const struct dsv4_case *c, size_t slot, int64_t offset, char *line, size_t size) {
@@ -117,5 +146,7 @@ const struct dsv4_op dsv4_op_mhc_prenorm_gemm = {
     .name = "mhc_prenorm_gemm",
     .summary = "the dots of the residual streams with fn, and their squares, unscaled",
     .source = "vllm, TileKernels, DeepGEMM, aiter: hc_prenorm_gemm",
+    .bound = bound,
+    .latitude = MHC_DOTS_LATITUDE,
     DSV4_OP_PARTS,
 };

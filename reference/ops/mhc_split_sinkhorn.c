@@ -9,7 +9,7 @@
  * aiter's log-domain sinkhorn is another function. This model has 20 iterations and factor 2; TileKernels' tests take 10
  * and 1.
  */
-#include "mhc_family.h"
+#include "mhc_bound.h"
 
 enum { MIXES, SQUARES, SCALE, BASE, PRE, POST, COMB };
 
@@ -78,6 +78,23 @@ static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
     return DSV4_OK;
 }
 
+static void bound(const dsv4_call *call, struct dsv4_admission *a) {
+    const dsv4_tensor *const tensors = call->tensors, *const mixes = &tensors[MIXES];
+    const struct mhc_mix mix = mhc_mix_of(call, &tensors[SCALE], &tensors[BASE], mixes->shape[0],
+                                          MHC_STREAMS * dsv4_int(call, "hidden", 0), MHC_RIGHT);
+#pragma omp parallel for schedule(static)
+    for (int64_t t = 0; t < dsv4_int(call, "tokens", 0); t++) {
+        const struct dsv4_row four = {PRE, t * tensors[PRE].stride[0], 4, DSV4_AS_F32, MHC_STREAMS,
+                                      1};
+        struct dsv4_ball sums[MHC_MIXES], square;
+        struct mhc_balls balls;
+        mhc_raw_balls(&a->arithmetic, mixes, &tensors[SQUARES], t, sums, &square);
+        mhc_mix_balls(&a->arithmetic, &mix, sums, square, &balls);
+        mhc_admit_mixes(a, POST, COMB, call, t, &balls);
+        dsv4_admit(a, &four, balls.pre, NULL);
+    }
+}
+
 static void trace(const struct dsv4_case *c, size_t slot, int64_t offset, char *line, size_t size) {
     mhc_trace(c, slot, offset, line, size);
 }
@@ -94,5 +111,7 @@ const struct dsv4_op dsv4_op_mhc_split_sinkhorn = {
     .name = "mhc_split_sinkhorn",
     .summary = "pre, post and the doubly normalised comb of each token",
     .source = "DeepSeek-V4 inference/kernel.py hc_split_sinkhorn; TileKernels; vllm kernels/mhc",
+    .bound = bound,
+    .latitude = MHC_MIX_LATITUDE " splits-reversed",
     DSV4_OP_PARTS,
 };
