@@ -201,6 +201,11 @@ void dsv4_admit(struct dsv4_admission *a, const struct dsv4_row *row, const stru
     admit_row(a, row, balls, variances, false);
 }
 
+void dsv4_admit_other(struct dsv4_admission *a, const struct dsv4_row *row,
+                      const struct dsv4_ball *balls) {
+    admit_row(a, row, balls, NULL, true);
+}
+
 /* ---- quantised groups ---- */
 
 struct dsv4_ball dsv4_ball_amax(const struct dsv4_ball *balls, int64_t n) {

@@ -63,6 +63,10 @@ struct dsv4_row {
 void dsv4_admit(struct dsv4_admission *a, const struct dsv4_row *row, const struct dsv4_ball *balls,
                 const double *variances);
 
+/* The same where a kernel has chosen otherwise than the canon, rightly: what the canon has there is no measure. */
+void dsv4_admit_other(struct dsv4_admission *a, const struct dsv4_row *row,
+                      const struct dsv4_ball *balls);
+
 /*
  * A quantised group: a scale at byte `offset` of `slot`, and codes under it.
  *

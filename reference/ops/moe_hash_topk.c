@@ -14,7 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "moe_router.h"
+#include "moe_router_bound.h"
 
 enum { LOGITS, TOKENS, TABLE, PADDING, WEIGHTS, IDS, SOURCE };
 
@@ -192,6 +192,23 @@ static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
     return DSV4_OK;
 }
 
+static void bound(const dsv4_call *call, struct dsv4_admission *a) {
+    const dsv4_tensor *const padding = &call->tensors[PADDING];
+    struct moe_router router;
+    moe_router_open(&router, call, LOGITS, MOE_RIGHT);
+#pragma omp parallel for schedule(static)
+    for (int64_t t = 0; t < call->tensors[LOGITS].shape[0]; t++) {
+        const float *const logits = moe_router_row(&router, &call->tensors[LOGITS], t);
+        struct dsv4_ball weights[MOE_MAX_TOPK];
+        int64_t ids[MOE_MAX_TOPK];
+        if (padding->ndim > 0 && ((const uint8_t *)padding->data)[t] != 0) continue;
+        look_up(&router, call, t, ids);
+        for (int64_t k = 0; k < router.topk; k++)
+            weights[k] = moe_score_ball(&a->arithmetic, &router, logits[ids[k]]);
+        moe_weights_bound(a, WEIGHTS, call, &router, t, weights, false);
+    }
+}
+
 static void trace(const struct dsv4_case *c, size_t slot, int64_t offset, char *line, size_t size) {
     const dsv4_tensor *const out = &c->tensors[slot].t;
     const int64_t t = offset / out->stride[0], k = offset % out->stride[0] / out->stride[1];
@@ -210,5 +227,7 @@ const struct dsv4_op dsv4_op_moe_hash_topk = {
     .name = "moe_hash_topk",
     .summary = "takes the experts of each token from a table and weighs them by their logits",
     .source = "DeepSeek Gate (tid2eid), vllm dsv4 hash top-k",
+    .bound = bound,
+    .latitude = "sum-reversed order-mixed",
     DSV4_OP_PARTS,
 };

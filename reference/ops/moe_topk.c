@@ -16,12 +16,12 @@
  * Source: DeepSeek's Gate; vllm csrc/moe/topk_softplus_sqrt_kernels.cu (recovered, factor_first, one_if_zero; NaN as 0),
  * TileKernels topk_gate and normalize_weight (start), aiter topk (floor), the dsv4 hash kernel (max_form, multiply_first),
  * the fast kernel for six of 256 (no_threshold).
- * Latitude: none here. torch.topk leaves ties open, aiter takes the lowest lane; approximate exp and log move near ties,
+ * Latitude: bounds take any experts whose order the errors of their values leave open. torch.topk leaves ties open, aiter takes the lowest lane; approximate exp and log move near ties,
  * whose cases are tagged order-sensitive.
  */
 #include <stdio.h>
 
-#include "moe_router.h"
+#include "moe_router_bound.h"
 
 enum { LOGITS, BIAS, PADDING, WEIGHTS, IDS, SOURCE };
 
@@ -112,6 +112,48 @@ static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
     return DSV4_OK;
 }
 
+static int64_t id_at(const dsv4_tensor *ids, const void *row, int64_t k) {
+    return ids->dtype == DSV4_I64 ? ((const int64_t *)row)[k] : ((const int32_t *)row)[k];
+}
+
+/* Weights of the kernel's own experts, where a correct kernel may choose them; else of the canon's. */
+static void bound_row(struct dsv4_admission *a, const dsv4_call *call,
+                      const struct moe_router *router, int64_t t, bool recovered) {
+    const dsv4_tensor *const out = &call->tensors[IDS];
+    const float *const bias = call->tensors[BIAS].data;
+    const float *const logits = moe_router_row(router, &call->tensors[LOGITS], t);
+    const int64_t at = t * out->stride[0], bytes = router->topk * dsv4_dtype_bytes(out->dtype);
+    const void *const got = dsv4_admit_got(a, IDS, at), *const want = dsv4_admit_want(a, IDS, at);
+    struct dsv4_ball scores[MOE_MAX_EXPERTS], values[MOE_MAX_EXPERTS], weights[MOE_MAX_TOPK];
+    int64_t ids[MOE_MAX_TOPK];
+    for (int64_t e = 0; e < router->experts; e++) {
+        scores[e] = moe_score_ball(&a->arithmetic, router, logits[e]);
+        values[e] = isinf(scores[e].v) ? scores[e]
+                                       : dsv4_ball_add(scores[e], dsv4_ball_of((double)bias[e]));
+    }
+    for (int64_t k = 0; k < router->topk; k++) ids[k] = id_at(out, got, k);
+    const bool differ = memcmp(got, want, (size_t)bytes) != 0;
+    const bool other = differ && moe_may_choose(router, ids, values, logits, bias);
+    if (other) dsv4_admit_bytes(a, IDS, at, bytes);
+    for (int64_t k = 0; k < router->topk; k++) {
+        const int64_t id = other ? ids[k] : id_at(out, want, k);
+        const struct dsv4_ball b = dsv4_ball_of((double)bias[id]);
+        weights[k] = recovered ? dsv4_ball_sub(values[id], b) : scores[id];
+    }
+    moe_weights_bound(a, WEIGHTS, call, router, t, weights, other);
+}
+
+static void bound(const dsv4_call *call, struct dsv4_admission *a) {
+    const dsv4_tensor *const padding = &call->tensors[PADDING];
+    const bool recovered = dsv4_is(call, "weight", "recovered") != 0;
+    struct moe_router router;
+    moe_router_open(&router, call, LOGITS, MOE_RIGHT);
+#pragma omp parallel for schedule(static)
+    for (int64_t t = 0; t < call->tensors[LOGITS].shape[0]; t++)
+        if (padding->ndim == 0 || ((const uint8_t *)padding->data)[t] == 0)
+            bound_row(a, call, &router, t, recovered);
+}
+
 static void trace(const struct dsv4_case *c, size_t slot, int64_t offset, char *line, size_t size) {
     const dsv4_tensor *const out = &c->tensors[slot].t, *const ids = &c->tensors[IDS].t;
     const int64_t t = offset / out->stride[0], k = offset % out->stride[0] / out->stride[1];
@@ -131,5 +173,7 @@ const struct dsv4_op dsv4_op_moe_topk = {
     .name = "moe_topk",
     .summary = "chooses the experts of each token by sqrt(softplus(logit)) + bias and weighs them",
     .source = "DeepSeek Gate, vllm topk_softplus_sqrt_kernels.cu, TileKernels topk_gate",
+    .bound = bound,
+    .latitude = "sum-reversed order-mixed recovery-mixed",
     DSV4_OP_PARTS,
 };
