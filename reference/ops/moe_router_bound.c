@@ -21,7 +21,9 @@ static struct dsv4_ball softplus(const dsv4_arithmetic *a, enum moe_softplus for
     }
     if (form != MOE_NO_THRESHOLD && x > 20) return dsv4_ball_of(x);
     const struct dsv4_ball e = dsv4_ball_exp(a, dsv4_ball_of(x));
-    if (x > 88) return (struct dsv4_ball){NAN, 0}; /* exp overflows: an infinity to all */
+    if (x > 88.7229)
+        return dsv4_ball_of((double)INFINITY); /* exp overflows to all; a little below to some */
+    if (x > 88.7227) return (struct dsv4_ball){NAN, 0};
     if (form == MOE_LOG_ONE_PLUS) return dsv4_ball_log(a, dsv4_ball_add(one, e));
     return dsv4_ball_between(log1p(e.v), log1p(fmax(e.v - e.r, 0)), log1p(e.v + e.r), ulp);
 }
@@ -29,8 +31,8 @@ static struct dsv4_ball softplus(const dsv4_arithmetic *a, enum moe_softplus for
 struct dsv4_ball moe_score_ball(const dsv4_arithmetic *a, const struct moe_router *router,
                                 float logit) {
     if (isnan(logit) || logit < -104.5f) return dsv4_ball_of(0); /* exp is 0 to all */
-    if (logit == INFINITY) return dsv4_ball_of((double)INFINITY);
-    return dsv4_ball_sqrt(a, softplus(a, router->softplus, (double)logit));
+    const struct dsv4_ball y = softplus(a, router->softplus, (double)logit);
+    return isinf(y.v) ? y : dsv4_ball_sqrt(a, y);
 }
 
 static bool may_precede(int64_t first, int64_t second, const struct dsv4_ball *values,
