@@ -56,6 +56,20 @@ static void find_weights(struct head *head, const dsv4_arithmetic *a,
     head->l = dsv4_ball_sum(a, DSV4_SUM_ROW, &terms);
 }
 
+/* Weighted sums of the rows. */
+static void find_numerators(struct dsv4_ball *acc, const struct head *head,
+                            const dsv4_arithmetic *a, const struct attn_token *token) {
+    for (int d = 0; d < KV_HEAD; d++) {
+        struct dsv4_terms terms = {0};
+        for (int64_t i = 0; i < token->n; i++) {
+            if (!token->valid[i]) continue;
+            const double v = (double)token->k[i * ATTN_STRIDE + d];
+            dsv4_terms_add(&terms, head->p[i].v * v, head->p[i].r * fabs(v));
+        }
+        acc[d] = dsv4_ball_sum(a, DSV4_SUM_DOT, &terms);
+    }
+}
+
 static void admit_output(const struct head *head, const struct attn_bound *bound,
                          const struct attn_token *token, int64_t offset, double sink) {
     const dsv4_arithmetic *const a = &bound->a->arithmetic;
@@ -65,16 +79,9 @@ static void admit_output(const struct head *head, const struct attn_bound *bound
     struct dsv4_ball balls[KV_HEAD], den = dsv4_ball_mul(head->l, share);
     if (sink > -INFINITY)
         den = dsv4_ball_add(den, dsv4_ball_exp(a, dsv4_ball_sub(dsv4_ball_of(sink), top)));
-    for (int d = 0; d < KV_HEAD; d++) {
-        struct dsv4_terms terms = {0};
-        for (int64_t i = 0; i < token->n; i++) {
-            if (!token->valid[i]) continue;
-            const double v = (double)token->k[i * ATTN_STRIDE + d];
-            dsv4_terms_add(&terms, head->p[i].v * v, head->p[i].r * fabs(v));
-        }
-        const struct dsv4_ball acc = dsv4_ball_sum(a, DSV4_SUM_DOT, &terms);
-        balls[d] = dsv4_ball_div(a, dsv4_ball_mul(acc, share), den);
-    }
+    find_numerators(balls, head, a, token);
+    for (int d = 0; d < KV_HEAD; d++)
+        balls[d] = dsv4_ball_div(a, dsv4_ball_mul(balls[d], share), den);
     dsv4_admit(bound->a, &row, balls, NULL);
 }
 
@@ -86,6 +93,57 @@ static void admit_number(const struct attn_bound *bound, size_t slot, int64_t t,
         slot, t * tensor->stride[0] + h * tensor->stride[1], 4, DSV4_AS_F32, 1, 1};
     dsv4_admit(bound->a, &row, &ball, NULL);
 }
+
+/* ---- parts ---- */
+
+static void admit_part(const struct attn_bound *bound, size_t slot, int64_t t, int64_t i, int64_t h,
+                       const struct dsv4_ball *balls, int64_t n, bool other) {
+    const int64_t *const stride = bound->call->tensors[slot].stride;
+    const int64_t offset = t * stride[0] + i * stride[1] + h * stride[2];
+    const struct dsv4_row row = {slot, offset, 4, DSV4_AS_F32, n, 1};
+    if (other)
+        dsv4_admit_other(bound->a, &row, balls);
+    else
+        dsv4_admit(bound->a, &row, balls, NULL);
+}
+
+/* The kernel's maximum where it is right, else the canon's; whether it is another than the canon's. */
+static bool find_maximum(struct head *head, const struct attn_bound *bound, size_t slot, int64_t t,
+                         int64_t i, int64_t h) {
+    const int64_t *const stride = bound->call->tensors[slot].stride;
+    const int64_t offset = t * stride[0] + i * stride[1] + h * stride[2];
+    float got, want;
+    memcpy(&got, dsv4_admit_got(bound->a, slot, offset), sizeof got);
+    memcpy(&want, dsv4_admit_want(bound->a, slot, offset), sizeof want);
+    const bool right = fabs((double)got - head->most.v) <= head->most.r;
+    head->m = (double)(right ? got : want);
+    return right && got != want;
+}
+
+void attn_part_bound(const struct attn_bound *bound, const struct attn_token *token, int64_t t,
+                     int64_t i, size_t m) {
+    const dsv4_arithmetic *const a = &bound->a->arithmetic;
+    const dsv4_tensor *const q = &bound->call->tensors[bound->q];
+    struct head head = {0};
+    head.s = dsv4_alloc((size_t)(token->n + 1) * sizeof *head.s);
+    head.p = dsv4_alloc((size_t)(token->n + 1) * sizeof *head.p);
+    for (int64_t h = 0; h < token->heads; h++) {
+        struct dsv4_ball acc[KV_HEAD];
+        find_scores(&head, bound, token,
+                    (const void *)((const char *)q->data + t * q->stride[0] + h * q->stride[1]));
+        if (head.m == -INFINITY) continue;
+        const bool other = find_maximum(&head, bound, m, t, i, h);
+        admit_part(bound, m, t, i, h, &head.most, 1, false);
+        find_weights(&head, a, token);
+        find_numerators(acc, &head, a, token);
+        admit_part(bound, m + 1, t, i, h, &head.l, 1, other);
+        admit_part(bound, m + 2, t, i, h, acc, KV_HEAD, other);
+    }
+    dsv4_free(head.p);
+    dsv4_free(head.s);
+}
+
+/* ---- tokens ---- */
 
 void attn_token_bound(const struct attn_bound *bound, const struct attn_token *token, int64_t t) {
     const dsv4_arithmetic *const a = &bound->a->arithmetic;

@@ -19,6 +19,13 @@ struct attn_bound {
     const float *sink; /* or NULL */
 };
 
+/*
+ * What the first stage may give for split i of token t, whose rows have been appended: the maximum in slot `m`, the
+ * denominator and the numerator, relative to the kernel's own maximum, in the two after it.
+ */
+void attn_part_bound(const struct attn_bound *bound, const struct attn_token *token, int64_t t,
+                     int64_t i, size_t m);
+
 /* What attn_token_attend() and attn_token_store() may give for token t, whose rows have been appended. */
 void attn_token_bound(const struct attn_bound *bound, const struct attn_token *token, int64_t t);
 

@@ -27,7 +27,7 @@
 
 #include "../num/exp.h"
 #include "../num/log.h"
-#include "attn_family.h"
+#include "attn_bound.h"
 
 enum { PART_M, PART_L, PART_LSE, PART_O, COUNTS, SINK, O, LSE };
 
@@ -305,28 +305,149 @@ static enum form form_of(const dsv4_call *call, enum attn_wrong wrong) {
     return form == LOG2 ? NATURAL : LOG2;
 }
 
-static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
-    const enum attn_wrong wrong = attn_wrong_of(&dsv4_op_attn_combine, mutant);
+/* False: the first stage has finished this token. */
+static bool start(struct head *head, const dsv4_call *call, enum form form) {
     const dsv4_tensor *const tensors = call->tensors, *const parts = &tensors[PART_O];
-    const enum form form = form_of(call, wrong);
-    const int64_t real = dsv4_int(call, "heads", 1);
-    const int64_t heads = wrong == ATTN_PADDED_HEADS_WRITTEN ? parts->shape[2] : real;
+    const enum attn_wrong wrong = head->wrong;
     const float *const sink = wrong == ATTN_SINK_IGNORED ? NULL : attn_sink_of(&tensors[SINK]);
     const bool counted = !attn_absent(&tensors[COUNTS]) && wrong != ATTN_COUNT_IGNORED;
+    const int64_t most = parts->shape[1] + (wrong == ATTN_LEN_UNCLAMPED);
+    const int64_t of =
+        wrong == ATTN_SINK_ROTATED ? (head->h + 1) % dsv4_int(call, "heads", 1) : head->h;
+    head->tensors = tensors;
+    head->n = counted ? ((const int32_t *)tensors[COUNTS].data)[head->t] : parts->shape[1];
+    head->n = head->n > most ? most : head->n;
+    head->sink = sink != NULL ? sink[of] : -INFINITY;
+    return head->n != 1 || form == ML || wrong == ATTN_SINGLE_WRITTEN;
+}
+
+static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
+    const enum attn_wrong wrong = attn_wrong_of(&dsv4_op_attn_combine, mutant);
+    const dsv4_tensor *const parts = &call->tensors[PART_O];
+    const enum form form = form_of(call, wrong);
+    const int64_t heads =
+        wrong == ATTN_PADDED_HEADS_WRITTEN ? parts->shape[2] : dsv4_int(call, "heads", 1);
     (void)err;
 #pragma omp parallel for schedule(static)
     for (int64_t row = 0; row < parts->shape[0] * heads; row++) {
-        const int64_t t = row / heads, h = row % heads;
-        struct head head = {.tensors = tensors, .t = t, .h = h, .wrong = wrong};
-        const int64_t most = parts->shape[1] + (wrong == ATTN_LEN_UNCLAMPED);
-        head.n = counted ? ((const int32_t *)tensors[COUNTS].data)[t] : parts->shape[1];
-        head.n = head.n > most ? most : head.n;
-        if (head.n == 1 && form != ML && wrong != ATTN_SINGLE_WRITTEN) continue;
-        const int64_t of = wrong == ATTN_SINK_ROTATED ? (h + 1) % real : h;
-        head.sink = sink != NULL ? sink[of] : -INFINITY;
-        combine(&head, form);
+        struct head head = {.t = row / heads, .h = row % heads, .wrong = wrong};
+        if (start(&head, call, form)) combine(&head, form);
     }
     return DSV4_OK;
+}
+
+/* ---- bounds ---- */
+
+/* 2^x or e^x; a logarithm of either base, whose constant is rounded. */
+static struct dsv4_ball power_ball(const dsv4_arithmetic *a, struct dsv4_ball x, bool base_2) {
+    static const double ln2 = 0.69314718055994530942;
+    return dsv4_ball_exp(a, base_2 ? (struct dsv4_ball){x.v * ln2, x.r * ln2} : x);
+}
+
+static struct dsv4_ball logarithm_ball(const dsv4_arithmetic *a, struct dsv4_ball x, bool base_2) {
+    const struct dsv4_ball natural = dsv4_ball_log(a, x);
+    return base_2 ? dsv4_ball_mul(natural, dsv4_ball_of((double)log2e)) : natural;
+}
+
+/* The parts' weights relative to `most`. */
+static void weight_balls(const struct head *head, const dsv4_arithmetic *a, struct dsv4_ball *w,
+                         struct dsv4_ball most, bool base_2) {
+    for (int64_t i = 0; i < head->n; i++)
+        if (head->used[i])
+            w[i] = power_ball(a, dsv4_ball_sub(dsv4_ball_of((double)head->m[i]), most), base_2);
+}
+
+/* The parts' denominators, weighed. */
+static struct dsv4_ball sum_ball(const struct head *head, const dsv4_arithmetic *a,
+                                 const struct dsv4_ball *w, bool ml) {
+    struct dsv4_terms terms = {0};
+    for (int64_t i = 0; i < head->n; i++) {
+        const double l = ml ? (double)head->l[i] : 1;
+        if (head->used[i]) dsv4_terms_add(&terms, w[i].v * l, w[i].r * l);
+    }
+    return dsv4_ball_sum(a, DSV4_SUM_ROW, &terms);
+}
+
+static void weigh_balls(const struct head *head, const dsv4_arithmetic *a,
+                        const struct dsv4_ball *w, struct dsv4_ball *acc) {
+    for (int d = 0; d < KV_HEAD; d++) {
+        struct dsv4_terms terms = {0};
+        for (int64_t i = 0; i < head->n; i++) {
+            if (!head->used[i]) continue;
+            const float *const o = at(&head->tensors[PART_O], head->t, i, head->h);
+            dsv4_terms_add(&terms, w[i].v * (double)o[d], w[i].r * fabs((double)o[d]));
+        }
+        acc[d] = dsv4_ball_sum(a, DSV4_SUM_ROW, &terms);
+    }
+}
+
+/* Weights relative to the maximum; numerators by the denominator with the sink in it. */
+static struct dsv4_ball ml_balls(const struct head *head, const dsv4_arithmetic *a,
+                                 struct dsv4_ball *acc) {
+    const struct dsv4_ball m = dsv4_ball_of((double)head->most),
+                           sink = dsv4_ball_of((double)head->sink), top = dsv4_ball_max(m, sink);
+    const struct dsv4_ball share = dsv4_ball_exp(a, dsv4_ball_sub(m, top));
+    struct dsv4_ball w[257];
+    weight_balls(head, a, w, m, false);
+    const struct dsv4_ball l = sum_ball(head, a, w, true);
+    struct dsv4_ball den = dsv4_ball_mul(l, share);
+    if (head->sink > -INFINITY)
+        den = dsv4_ball_add(den, dsv4_ball_exp(a, dsv4_ball_sub(sink, top)));
+    weigh_balls(head, a, w, acc);
+    for (int d = 0; d < KV_HEAD; d++) acc[d] = dsv4_ball_div(a, dsv4_ball_mul(acc[d], share), den);
+    return dsv4_ball_add(m, dsv4_ball_log(a, l));
+}
+
+/*
+ * Weights relative to the logarithm of all, or divided by the sum in the end. A sink far above it overflows in the canon's
+ * form, and the output is 0; in another it is what is left of it.
+ */
+static struct dsv4_ball lse_balls(const struct head *head, const dsv4_arithmetic *a,
+                                  struct dsv4_ball *acc, bool base_2) {
+    const struct dsv4_ball m = dsv4_ball_of((double)head->most);
+    struct dsv4_ball w[257], sink = dsv4_ball_of((double)head->sink);
+    weight_balls(head, a, w, m, base_2);
+    const struct dsv4_ball g =
+        dsv4_ball_add(logarithm_ball(a, sum_ball(head, a, w, false), base_2), m);
+    struct dsv4_ball all = g, above = {0};
+    if (base_2) sink = dsv4_ball_mul(sink, dsv4_ball_of((double)log2e));
+    if (head->sink > -INFINITY) {
+        above = dsv4_ball_sub(sink, g);
+        const struct dsv4_ball rest = dsv4_ball_add(dsv4_ball_of(1), power_ball(a, above, base_2));
+        all = dsv4_ball_add(g, logarithm_ball(a, rest, base_2));
+    }
+    weight_balls(head, a, w, all, base_2);
+    weigh_balls(head, a, w, acc);
+    for (int d = 0; d < KV_HEAD; d++) {
+        acc[d] = dsv4_ball_within(acc[d].v, acc[d].r, (double)a->divide_ulp + 1);
+        if (above.v > 80) acc[d].r += fabs(acc[d].v);
+    }
+    return base_2 ? dsv4_ball_div(a, g, dsv4_ball_of((double)log2e)) : g;
+}
+
+static void bound_head(struct head *head, struct dsv4_admission *a, enum form form) {
+    const dsv4_tensor *const o = &head->tensors[O], *const lse = &head->tensors[LSE];
+    const struct dsv4_row row = {
+        O, head->t * o->stride[0] + head->h * o->stride[1], 2, DSV4_AS_BF16, KV_HEAD, 1};
+    const struct dsv4_row one = {
+        LSE, head->t * lse->stride[0] + head->h * lse->stride[1], 4, DSV4_AS_F32, 1, 1};
+    struct dsv4_ball acc[KV_HEAD];
+    open_head(head, form == ML);
+    if (head->most == -INFINITY) return;
+    const struct dsv4_ball sum = form == ML ? ml_balls(head, &a->arithmetic, acc)
+                                            : lse_balls(head, &a->arithmetic, acc, form == LOG2);
+    if (head->sink < INFINITY) dsv4_admit(a, &row, acc, NULL);
+    dsv4_admit(a, &one, &sum, NULL);
+}
+
+static void bound(const dsv4_call *call, struct dsv4_admission *a) {
+    const int64_t heads = dsv4_int(call, "heads", 1);
+    const enum form form = form_of(call, ATTN_RIGHT);
+#pragma omp parallel for schedule(static)
+    for (int64_t row = 0; row < call->tensors[PART_O].shape[0] * heads; row++) {
+        struct head head = {.t = row / heads, .h = row % heads, .wrong = ATTN_RIGHT};
+        if (start(&head, call, form)) bound_head(&head, a, form);
+    }
 }
 
 static void trace(const struct dsv4_case *c, size_t slot, int64_t offset, char *line, size_t size) {
@@ -356,5 +477,7 @@ const struct dsv4_op dsv4_op_attn_combine = {
     .name = "attn_combine",
     .summary = "split decoding, second stage: the parts of each token become its output",
     .source = "vllm rocm_aiter_mla_sparse.py, FlashMLA combine",
+    .bound = bound,
+    .latitude = "splits-reversed",
     DSV4_OP_PARTS,
 };

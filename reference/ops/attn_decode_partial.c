@@ -21,7 +21,7 @@
 #include <math.h>
 #include <stdio.h>
 
-#include "attn_family.h"
+#include "attn_bound.h"
 
 enum {
     Q,
@@ -263,6 +263,26 @@ static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
     return DSV4_OK;
 }
 
+static void bound(const dsv4_call *call, struct dsv4_admission *a) {
+    const dsv4_tensor *const tensors = call->tensors;
+    const int64_t heads = dsv4_int(call, "heads", 1), n = tensors[SPLITS].shape[1] - 1;
+    struct stage stage = {.tensors = tensors, .scale = dsv4_float(call, "scale", 0.0f)};
+    const struct attn_bound how = {.call = call, .a = a, .q = Q, .scale = stage.scale};
+    attn_source_open(&stage.main, call, "", "cache", ATTN_RIGHT);
+    attn_source_open(&stage.extra, call, "extra_", "cache", ATTN_RIGHT);
+#pragma omp parallel
+    {
+        struct attn_token token;
+        attn_token_start(&token, heads, ATTN_RIGHT);
+#pragma omp for schedule(dynamic)
+        for (int64_t part = 0; part < tensors[Q].shape[0] * n; part++) {
+            append(&token, &stage, part / n, part % n);
+            attn_part_bound(&how, &token, part / n, part % n, PART_M);
+        }
+        attn_token_free(&token);
+    }
+}
+
 static void trace(const struct dsv4_case *c, size_t slot, int64_t offset, char *line, size_t size) {
     const dsv4_tensor *const out = &c->tensors[slot].t;
     const struct attn_plan *const plan = attn_plan_of(c);
@@ -286,5 +306,7 @@ const struct dsv4_op dsv4_op_attn_decode_partial = {
     .name = "attn_decode_partial",
     .summary = "split decoding, first stage: maximum, denominator and numerator of every split",
     .source = "vllm rocm_aiter_mla_sparse.py, FlashMLA split decode",
+    .bound = bound,
+    .latitude = ATTN_LATITUDE " extra-first",
     DSV4_OP_PARTS,
 };
