@@ -15,7 +15,7 @@
  * Latitude: the order of the butterflies is the test reference's; a kernel with another order rounds otherwise in the
  * last place of fp32, most of which the rounding to bf16 hides. A shuffled scale layout holds the same bytes.
  */
-#include "idx_query.h"
+#include "idx_query_bound.h"
 
 enum { Q_OUT = IDX_ROPE_TABLE + 1, SCALES };
 
@@ -83,6 +83,37 @@ static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
     return DSV4_OK;
 }
 
+/* The scale of fp8 within two roundings of amax / M, and codes under it within two of x / scale. */
+static void bound_row(struct dsv4_admission *a, const dsv4_call *call,
+                      const struct idx_query *query, int64_t t, int64_t h) {
+    const dsv4_tensor *const out = &call->tensors[Q_OUT], *const scales = &call->tensors[SCALES];
+    const enum dsv4_form fp8 = (enum dsv4_form)(DSV4_AS_OCP + (int)query->fp8);
+    const double most = (double)dsv4_fp8_max(query->fp8);
+    const struct dsv4_row row = {
+        Q_OUT, t * out->stride[0] + h * out->stride[1], 1, fp8, INDEXER_HEAD, 1};
+    struct dsv4_ball x[INDEXER_HEAD];
+    idx_query_balls(query, &a->arithmetic, x, t, h);
+    if (query->mxfp4) {
+        idx_query_bound_fours(a, call, Q_OUT, SCALES, t, h, x);
+        return;
+    }
+    const struct dsv4_ball amax =
+        dsv4_ball_max(dsv4_ball_amax(x, INDEXER_HEAD), dsv4_ball_of((double)1e-10f));
+    const struct dsv4_ball scale = dsv4_ball_within(amax.v / most, amax.r / most, 1);
+    for (int i = 0; i < INDEXER_HEAD; i++) x[i] = dsv4_ball_within(x[i].v, x[i].r, 1);
+    dsv4_admit_free_scale(a, SCALES, t * scales->stride[0] + h * scales->stride[1], scale, &row, x);
+}
+
+static void bound(const dsv4_call *call, struct dsv4_admission *a) {
+    const dsv4_tensor *const q = &call->tensors[IDX_Q];
+    struct idx_query query;
+    idx_query_open(&query, call, IDX_QUERY_RIGHT);
+    query.hadamard = true;
+#pragma omp parallel for schedule(static) collapse(2)
+    for (int64_t t = 0; t < q->shape[0]; t++)
+        for (int64_t h = 0; h < q->shape[1]; h++) bound_row(a, call, &query, t, h);
+}
+
 static void trace(const struct dsv4_case *c, size_t slot, int64_t offset, char *line, size_t size) {
     idx_query_trace(c, slot, offset, line, size);
 }
@@ -98,5 +129,7 @@ const struct dsv4_op dsv4_op_idx_q_hadamard_quant = {
     .name = "idx_q_hadamard_quant",
     .summary = "rotates the indexer's queries by RoPE and Hadamard and quantises them",
     .source = "aiter csrc/kernels/dsv4_rotate_quant.cu",
+    .bound = bound,
+    .latitude = "rope-other hadamard-descending",
     DSV4_OP_PARTS,
 };

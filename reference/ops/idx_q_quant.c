@@ -15,10 +15,10 @@
  * Every row is written, those of padded tokens too. Domain: values that stay finite when they are rotated.
  *
  * Source: vllm fused_indexer_q_rope_quant; v32: model_executor/layers/sparse_attn_indexer.py.
- * Latitude: none. amax is a bf16 value, so that dividing by M and multiplying by 1/M agree after the power is taken.
+ * Latitude: bounds take either form of RoPE and any order of the weight's factors. amax is a bf16 value, so that dividing by M and multiplying by 1/M agree after the power is taken.
  * Kernels with log2f instead of exponent bits differ for scales just above a power of two; bf16 amax never comes so near.
  */
-#include "idx_query.h"
+#include "idx_query_bound.h"
 
 enum { WEIGHTS = IDX_ROPE_TABLE + 1, Q_OUT, SCALES, WEIGHTS_OUT };
 
@@ -109,6 +109,12 @@ static float weigh(const struct factors *factors, float w, const struct idx_quer
 
 const struct dsv4_op dsv4_op_idx_q_quant;
 
+static float weight_at(const dsv4_tensor *weights, int64_t t, int64_t h) {
+    const char *const from = (const char *)weights->data + t * weights->stride[0];
+    return weights->dtype == DSV4_F32 ? ((const float *)(const void *)from)[h]
+                                      : dsv4_bf16_to_f32(((const uint16_t *)(const void *)from)[h]);
+}
+
 static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
     const dsv4_tensor *const weights = &call->tensors[WEIGHTS], *const q = &call->tensors[IDX_Q];
     const dsv4_tensor *const out = &call->tensors[Q_OUT], *const scales = &call->tensors[SCALES];
@@ -122,11 +128,8 @@ static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
 #pragma omp parallel for schedule(static) collapse(2)
     for (int64_t t = 0; t < q->shape[0]; t++)
         for (int64_t h = 0; h < q->shape[1]; h++) {
-            const char *const from = (const char *)weights->data + t * weights->stride[0];
             char *const to = (char *)weights_out->data + t * weights_out->stride[0];
-            const float w = weights->dtype == DSV4_F32
-                                ? ((const float *)(const void *)from)[h]
-                                : dsv4_bf16_to_f32(((const uint16_t *)(const void *)from)[h]);
+            const float w = weight_at(weights, t, h);
             struct idx_query_row row;
             idx_query_make(&query, &row, t, h);
             memcpy((char *)out->data + t * out->stride[0] + h * out->stride[1], row.codes,
@@ -137,6 +140,74 @@ static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
             ((float *)(void *)to)[h] = weigh(&factors, w, &row);
         }
     return DSV4_OK;
+}
+
+/* The weight under scale `s`: three products in any order, of which that with s is exact. */
+static struct dsv4_ball weight_ball(const dsv4_call *call, double w, double s) {
+    const double softmax = (double)dsv4_float(call, "softmax_scale", 0.088388346f);
+    const double head = (double)dsv4_float(call, "head_scale", 0.125f);
+    return dsv4_ball_mul(dsv4_ball_mul(dsv4_ball_of(w * s), dsv4_ball_of(softmax)),
+                         dsv4_ball_of(head));
+}
+
+static bool holds(struct dsv4_ball ball, const void *got) {
+    float x;
+    memcpy(&x, got, sizeof x);
+    return fabs((double)x - ball.v) <= ball.r;
+}
+
+/*
+ * fp8: the scale is no output, but the weight tells which it was, where the errors of amax leave a choice. Codes and the
+ * weight are judged under that scale.
+ */
+static void bound_codes(struct dsv4_admission *a, const dsv4_call *call,
+                        const struct idx_query *query, int64_t t, int64_t h,
+                        const struct dsv4_ball *x, const struct dsv4_row *weight, double w) {
+    const int64_t *const stride = call->tensors[Q_OUT].stride;
+    const enum dsv4_form fp8 = (enum dsv4_form)(DSV4_AS_OCP + (int)query->fp8);
+    const struct dsv4_scale scale = {.floor = query->v32 ? (double)1e-10f : (double)1e-4f,
+                                     .most = (double)dsv4_fp8_max(query->fp8)};
+    struct dsv4_row row = {Q_OUT, t * stride[0] + h * stride[1], 1, fp8, INDEXER_HEAD, 1};
+    const void *const want = dsv4_admit_want(a, WEIGHTS_OUT, weight->offset);
+    const void *const got = dsv4_admit_got(a, WEIGHTS_OUT, weight->offset);
+    int low, high, byte, canon;
+    dsv4_scale_bytes(a, &scale, dsv4_ball_amax(x, INDEXER_HEAD), &low, &high);
+    for (canon = low; canon < high; canon++)
+        if (holds(weight_ball(call, w, ldexp(1, canon - 127)), want)) break;
+    for (byte = low; byte < high; byte++)
+        if (holds(weight_ball(call, w, ldexp(1, byte - 127)), got)) break;
+    if (low > high) return;
+    const struct dsv4_ball y = weight_ball(call, w, ldexp(1, byte - 127));
+    row.factor = ldexp(1, 127 - byte);
+    if (byte == canon) {
+        dsv4_admit(a, &row, x, NULL);
+        dsv4_admit(a, weight, &y, NULL);
+    } else {
+        dsv4_admit_other(a, &row, x);
+        dsv4_admit_other(a, weight, &y);
+    }
+}
+
+static void bound(const dsv4_call *call, struct dsv4_admission *a) {
+    const dsv4_tensor *const weights = &call->tensors[WEIGHTS], *const q = &call->tensors[IDX_Q];
+    struct idx_query query;
+    idx_query_open(&query, call, IDX_QUERY_RIGHT);
+#pragma omp parallel for schedule(static) collapse(2)
+    for (int64_t t = 0; t < q->shape[0]; t++)
+        for (int64_t h = 0; h < q->shape[1]; h++) {
+            const int64_t at = t * call->tensors[WEIGHTS_OUT].stride[0] + 4 * h;
+            const struct dsv4_row row = {WEIGHTS_OUT, at, 4, DSV4_AS_F32, 1, 1};
+            const double w = (double)weight_at(weights, t, h);
+            struct dsv4_ball x[INDEXER_HEAD];
+            idx_query_balls(&query, &a->arithmetic, x, t, h);
+            if (query.mxfp4) {
+                const struct dsv4_ball y = weight_ball(call, w, 1);
+                idx_query_bound_fours(a, call, Q_OUT, SCALES, t, h, x);
+                dsv4_admit(a, &row, &y, NULL);
+            } else {
+                bound_codes(a, call, &query, t, h, x, &row, w);
+            }
+        }
 }
 
 static void trace(const struct dsv4_case *c, size_t slot, int64_t offset, char *line, size_t size) {
@@ -155,5 +226,7 @@ const struct dsv4_op dsv4_op_idx_q_quant = {
     .name = "idx_q_quant",
     .summary = "rotates and quantises the indexer's queries, folds scales into the weights",
     .source = "vllm fused_indexer_q_rope_quant",
+    .bound = bound,
+    .latitude = "rope-other factors-first",
     DSV4_OP_PARTS,
 };

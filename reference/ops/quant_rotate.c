@@ -19,6 +19,7 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "../bound/hadamard.h"
 #include "../num/row.h"
 #include "../num/rsqrt.h"
 #include "kv_bound.h"
@@ -282,30 +283,6 @@ static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
     return DSV4_OK;
 }
 
-/*
- * Bounds. Norm and RoPE as norm_bound.c and kv_bound.c have them. Butterflies in any order: every output is log2(D)
- * additions from every input, each off by at most u of the magnitudes' sum M; on matrix units a sum of D terms of the
- * class. The scale of fp8 within two roundings of amax / M, and codes under it within two of x / scale.
- */
-static void transform_balls(const dsv4_arithmetic *a, struct dsv4_ball *x, int64_t dim) {
-    const uint32_t class = dsv4_sum_class(a, DSV4_SUM_DOT);
-    struct dsv4_terms terms = {0};
-    double levels = 0;
-    for (int64_t i = 0; i < dim; i++) dsv4_terms_add(&terms, x[i].v, x[i].r);
-    for (int64_t stride = dim / 2; stride > 0; stride /= 2, levels++)
-        for (int64_t i = 0; i < dim; i++)
-            if ((i & stride) == 0) {
-                const double first = x[i].v, second = x[i + stride].v;
-                x[i].v = first + second;
-                x[i + stride].v = first - second;
-            }
-    double r = terms.r + levels * DSV4_BALL_U * terms.magnitude * (1 + 0x1p-16);
-    if (class == DSV4_TC25_RZ || class == DSV4_CDNA3_FLOOR24)
-        r = dsv4_ball_sum(a, DSV4_SUM_DOT, &terms).r;
-    const struct dsv4_ball factor = dsv4_ball_of((double)(1.0f / sqrtf((float)dim)));
-    for (int64_t i = 0; i < dim; i++) x[i] = dsv4_ball_mul((struct dsv4_ball){x[i].v, r}, factor);
-}
-
 static void row_balls(const dsv4_call *call, const dsv4_arithmetic *a, struct dsv4_ball *x,
                       int64_t t, int64_t h) {
     const dsv4_tensor *const in = &call->tensors[X];
@@ -320,9 +297,13 @@ static void row_balls(const dsv4_call *call, const dsv4_arithmetic *a, struct ds
         kv_norm_balls(a, x, dim, dsv4_float(call, "eps", 1e-6f), weight);
     }
     if (dsv4_int(call, "rope", 1) != 0) kv_rope_balls(x + dim - ROPE, angle, false);
-    if (dsv4_int(call, "hadamard", 1) != 0) transform_balls(a, x, dim);
+    if (dsv4_int(call, "hadamard", 1) != 0) dsv4_balls_hadamard(a, x, dim);
 }
 
+/*
+ * Norm and RoPE as norm_bound.c and kv_bound.c have them, the transform as bound/hadamard.h. The scale of fp8 within two
+ * roundings of amax / M, and codes under it within two of x / scale.
+ */
 static void bound_row(const dsv4_call *call, struct dsv4_admission *a, int64_t t, int64_t h) {
     const dsv4_tensor *const q = &call->tensors[Q], *const scales = &call->tensors[SCALES];
     const int64_t dim = call->tensors[X].shape[2], group = dsv4_int(call, "group", 32);
