@@ -37,6 +37,9 @@ static void list_op(const struct dsv4_op *op) {
         if (op->slots[i].doc != NULL && op->slots[i].doc[0] != '\0')
             printf("  %-16s %s\n", "", op->slots[i].doc);
     }
+    printf("\nin other arithmetic\n  %s%s\n",
+           op->exact != NULL ? "the same bits: " : "within a bound derived in the op's file",
+           op->exact != NULL ? op->exact : "");
     printf("\nmutants\n");
     for (size_t i = 0; i < op->n_mutants; i++)
         printf("  %-28s %s\n", op->mutants[i].name, op->mutants[i].why);

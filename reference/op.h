@@ -162,8 +162,10 @@ struct dsv4_op {
     void (*work)(const struct dsv4_case *c, struct dsv4_work *work);
 
     /* Optional. Gives each output element that other arithmetic than the canon's may change its ball (bound/admit.h),
-     * derived from the inputs alone; `call` is as the kernel found it. NULL: every output is exact. */
+     * derived from the inputs alone; `call` is as the kernel found it. NULL: `exact` says why there is none. */
     void (*bound)(const dsv4_call *call, struct dsv4_admission *a);
+    /* Without bound: why other arithmetic leaves the same bits, so that every class is held to them. */
+    const char *exact;
     /* With bound: names of mutants that are right in other arithmetic, another order of a sum or another place for a
      * rounding, separated by spaces; NAME@CLASS where one class alone has it so. Bits kill them, the bound must admit them.
      * NULL: none. */

@@ -95,6 +95,31 @@ Test(bounds, a_rounding_to_bf16_is_one_value_unless_the_ball_straddles_a_tie) {
     cr_assert_eq(two.v + two.r, 1 + 0x1p-7);
 }
 
+Test(bounds, every_op_has_one_or_a_reason_for_none) {
+    for (size_t i = 0; i < dsv4_n_ops; i++) {
+        const struct dsv4_op *const op = dsv4_ops[i];
+        cr_assert_neq(op->bound == NULL, op->exact == NULL, "%s", op->name);
+        cr_assert(op->latitude == NULL || op->bound != NULL, "%s", op->name);
+    }
+}
+
+/* A name that no mutant has would never be looked at. */
+Test(bounds, latitude_names_mutants) {
+    char list[1024], *rest = NULL;
+    for (size_t i = 0; i < dsv4_n_ops; i++) {
+        const struct dsv4_op *const op = dsv4_ops[i];
+        snprintf(list, sizeof list, "%s", op->latitude != NULL ? op->latitude : "");
+        for (char *name = strtok_r(list, " ", &rest); name != NULL;
+             name = strtok_r(NULL, " ", &rest)) {
+            bool found = false;
+            name[strcspn(name, "@")] = '\0';
+            for (size_t m = 0; m < op->n_mutants; m++)
+                found |= strcmp(op->mutants[m].name, name) == 0;
+            cr_assert(found, "%s: %s", op->name, name);
+        }
+    }
+}
+
 Test(bounds, classes_are_read_and_refused) {
     static const char *const bad[] = {"",
                                       "F32",

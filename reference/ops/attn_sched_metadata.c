@@ -200,5 +200,6 @@ const struct dsv4_op dsv4_op_attn_sched_metadata = {
     .name = "attn_sched_metadata",
     .summary = "FlashMLA's plan: which blocks of which requests each part of the GPU takes",
     .source = "FlashMLA get_decoding_sched_meta",
+    .exact = "integers alone",
     DSV4_OP_PARTS,
 };

@@ -170,5 +170,6 @@ const struct dsv4_op dsv4_op_graph_copy_ragged = {
     .name = "graph_copy_ragged",
     .summary = "copies ragged indices into the persistent buffers of a captured graph",
     .source = "vllm models/deepseek_v4/amd/rocm.py",
+    .exact = "integers alone",
     DSV4_OP_PARTS,
 };

@@ -166,5 +166,6 @@ const struct dsv4_op dsv4_op_idx_c128a_metadata = {
     .name = "idx_c128a_metadata",
     .summary = "lists all compressed rows up to each token, as slots or as row numbers",
     .source = "vllm models/deepseek_v4/sparse_mla.py",
+    .exact = "integers alone",
     DSV4_OP_PARTS,
 };

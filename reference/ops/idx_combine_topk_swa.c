@@ -344,5 +344,6 @@ const struct dsv4_op dsv4_op_idx_combine_topk_swa = {
     .name = "idx_combine_topk_swa",
     .summary = "joins selected compressed rows and the sliding window to one list per token",
     .source = "vllm models/deepseek_v4/common/ops/cache_utils.py, amd/rocm.py",
+    .exact = "integers alone",
     DSV4_OP_PARTS,
 };

@@ -126,5 +126,6 @@ const struct dsv4_op dsv4_op_idx_compressed_slot_mapping = {
     .name = "idx_compressed_slot_mapping",
     .summary = "gives tokens at a compression boundary the slot of their row",
     .source = "vllm v1/attention/backends/mla/compressor_utils.py",
+    .exact = "integers alone",
     DSV4_OP_PARTS,
 };

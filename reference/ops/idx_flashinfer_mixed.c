@@ -315,5 +315,6 @@ const struct dsv4_op dsv4_op_idx_flashinfer_mixed = {
     .name = "idx_flashinfer_mixed",
     .summary = "lists window and compressed slots of decode and prefill tokens in one row each",
     .source = "vllm models/deepseek_v4/common/ops/cache_utils.py, nvidia/flashinfer_sparse.py",
+    .exact = "integers alone",
     DSV4_OP_PARTS,
 };

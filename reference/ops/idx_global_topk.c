@@ -231,5 +231,6 @@ const struct dsv4_op dsv4_op_idx_global_topk = {
     .name = "idx_global_topk",
     .summary = "maps the indexer's row numbers to slots of the compressed cache",
     .source = "vllm models/deepseek_v4/common/ops/cache_utils.py, amd/rocm.py",
+    .exact = "integers alone",
     DSV4_OP_PARTS,
 };

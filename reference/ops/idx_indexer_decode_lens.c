@@ -134,5 +134,6 @@ const struct dsv4_op dsv4_op_idx_indexer_decode_lens = {
     .name = "idx_indexer_decode_lens",
     .summary = "counts the compressed rows that each decode token may score",
     .source = "vllm v1/attention/backends/mla/indexer.py",
+    .exact = "integers alone",
     DSV4_OP_PARTS,
 };

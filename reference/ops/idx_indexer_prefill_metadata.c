@@ -160,5 +160,6 @@ const struct dsv4_op dsv4_op_idx_indexer_prefill_metadata = {
     .name = "idx_indexer_prefill_metadata",
     .summary = "ranges of gathered indexer keys that each prefill token may score",
     .source = "vllm v1/attention/backends/mla/indexer.py",
+    .exact = "integers alone",
     DSV4_OP_PARTS,
 };

@@ -256,5 +256,6 @@ const struct dsv4_op dsv4_op_idx_k_gather = {
     .name = "idx_k_gather",
     .summary = "copies the indexer's K rows and scales out of their pages",
     .source = "vllm cp_gather_indexer_k_quant_cache and its ROCm form",
+    .exact = "nothing is computed: bytes are copied",
     DSV4_OP_PARTS,
 };

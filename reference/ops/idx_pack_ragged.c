@@ -192,5 +192,6 @@ const struct dsv4_op dsv4_op_idx_pack_ragged = {
     .name = "idx_pack_ragged",
     .summary = "pads rows of decode requests to one number of tokens, and takes them apart again",
     .source = "vllm v1/attention/ops/common.py",
+    .exact = "integers alone",
     DSV4_OP_PARTS,
 };

@@ -124,5 +124,6 @@ const struct dsv4_op dsv4_op_idx_prefill_chunks = {
     .name = "idx_prefill_chunks",
     .summary = "plans which prefill requests share a workspace, and its layout",
     .source = "vllm v1/attention/backends/mla/sparse_swa.py",
+    .exact = "integers alone",
     DSV4_OP_PARTS,
 };

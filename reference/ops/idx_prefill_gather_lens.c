@@ -90,5 +90,6 @@ const struct dsv4_op dsv4_op_idx_prefill_gather_lens = {
     .name = "idx_prefill_gather_lens",
     .summary = "counts the window rows that each prefill request gathers",
     .source = "vllm v1/attention/backends/mla/sparse_swa.py",
+    .exact = "integers alone",
     DSV4_OP_PARTS,
 };

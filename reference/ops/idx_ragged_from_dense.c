@@ -203,5 +203,6 @@ const struct dsv4_op dsv4_op_idx_ragged_from_dense = {
     .name = "idx_ragged_from_dense",
     .summary = "rows of indices end to end, with indptr in place of lens",
     .source = "vllm v1/attention/ops/rocm_aiter_mla_sparse.py",
+    .exact = "integers alone",
     DSV4_OP_PARTS,
 };

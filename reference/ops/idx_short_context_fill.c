@@ -81,5 +81,6 @@ const struct dsv4_op dsv4_op_idx_short_context_fill = {
     .name = "idx_short_context_fill",
     .summary = "selects all compressed rows where they fit into the top-k",
     .source = "vllm models/deepseek_v4/attention.py",
+    .exact = "integers alone",
     DSV4_OP_PARTS,
 };

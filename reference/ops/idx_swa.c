@@ -194,5 +194,6 @@ const struct dsv4_op dsv4_op_idx_swa = {
     .name = "idx_swa",
     .summary = "lists the cache slots of each token's sliding window",
     .source = "vllm v1/attention/backends/mla/sparse_swa.py",
+    .exact = "integers alone",
     DSV4_OP_PARTS,
 };

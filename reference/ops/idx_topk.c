@@ -14,11 +14,12 @@
  * Columns of out from k on stay untouched. No arithmetic, no rounding.
  *
  * Source: aiter's stable top-k (aiter/ops/topk.py), vllm top_k_per_row_prefill and top_k_per_row_decode for the lengths.
- * Latitude: none here. Upstream's other kernels leave the order and the choice among ties open, some treat -inf as
- * absent; they meet a comparison of sets at most.
+ * Latitude: upstream's other kernels leave the order and the choice among ties open, and take zeros for equal: whatever
+ * class but the canon is declared, rows are compared as sets. Some treat -inf as absent, which no class does.
  */
 #include <stdio.h>
 
+#include "../bound/admit.h"
 #include "../input/input.h"
 #include "../memory.h"
 #include "../num/bits.h"
@@ -346,6 +347,48 @@ static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
     return DSV4_OK;
 }
 
+/*
+ * A comparison of sets: the positions of a row in any order, and among equal values any of them; zeros are equal.
+ */
+static bool is_set(const uint32_t *keys, int64_t len, const int32_t *got, int64_t n,
+                   uint8_t *seen) {
+    uint32_t least = UINT32_MAX, most = 0;
+    for (int64_t i = 0; i < len; i++) seen[i] = 0;
+    for (int64_t i = 0; i < n; i++) {
+        if (got[i] < 0 || got[i] >= len || seen[got[i]] != 0) return false;
+        seen[got[i]] = 1;
+        least = keys[got[i]] < least ? keys[got[i]] : least;
+    }
+    for (int64_t i = 0; i < len; i++)
+        if (seen[i] == 0 && keys[i] > most) most = keys[i];
+    return n == len || least >= most;
+}
+
+static void bound_row(struct dsv4_admission *a, const dsv4_call *call, int64_t r, uint32_t *keys,
+                      uint8_t *seen) {
+    const int64_t at = r * call->tensors[OUT].stride[0], k = dsv4_int(call, "k", 8);
+    const float *const row = (const void *)row_at(&call->tensors[LOGITS], r, false);
+    int64_t start, len;
+    row_span(call, r, RIGHT, &start, &len);
+    const int64_t n = len < k ? len : k;
+    if (memcmp(dsv4_admit_got(a, OUT, at), dsv4_admit_want(a, OUT, at), (size_t)n * 4) == 0) return;
+    for (int64_t i = 0; i < len; i++) keys[i] = key_of(row[start + i], ZEROS_EQUAL);
+    if (is_set(keys, len, dsv4_admit_got(a, OUT, at), n, seen)) dsv4_admit_bytes(a, OUT, at, 4 * n);
+}
+
+static void bound(const dsv4_call *call, struct dsv4_admission *a) {
+    const dsv4_tensor *const logits = &call->tensors[LOGITS];
+#pragma omp parallel
+    {
+        uint32_t *const keys = dsv4_alloc((size_t)(logits->shape[1] + 1) * sizeof *keys);
+        uint8_t *const seen = dsv4_alloc((size_t)logits->shape[1] + 1);
+#pragma omp for schedule(dynamic)
+        for (int64_t r = 0; r < logits->shape[0]; r++) bound_row(a, call, r, keys, seen);
+        dsv4_free(seen);
+        dsv4_free(keys);
+    }
+}
+
 static void trace(const struct dsv4_case *c, size_t slot, int64_t offset, char *line, size_t size) {
     const int64_t stride = c->tensors[slot].t.stride[0], r = offset / stride;
     dsv4_tensor tensors[DSV4_MAX_TENSORS];
@@ -371,5 +414,7 @@ const struct dsv4_op dsv4_op_idx_topk = {
     .name = "idx_topk",
     .summary = "the k largest logits of each row, by position",
     .source = "aiter stable top-k; vllm top_k_per_row_prefill and _decode",
+    .bound = bound,
+    .latitude = "value-order larger-index zeros-equal short-rows-sorted",
     DSV4_OP_PARTS,
 };

@@ -239,5 +239,6 @@ const struct dsv4_op dsv4_op_idx_topk_buffer = {
     .name = "idx_topk_buffer",
     .summary = "clears the persistent top-k buffer and lays decode and prefill rows into it",
     .source = "vllm model_executor/layers/sparse_attn_indexer.py",
+    .exact = "integers alone",
     DSV4_OP_PARTS,
 };

@@ -243,5 +243,6 @@ const struct dsv4_op dsv4_op_kv_dequantize_gather = {
     .name = "kv_dequantize_gather",
     .summary = "reads rows of the 584-byte KV cache back to bf16",
     .source = "vllm deepseek_v4 common/ops/cache_utils.py, nvidia/ops/dequant_gather_k_cutedsl.py",
+    .exact = "a code times a power of two is exact, and rounded once",
     DSV4_OP_PARTS,
 };

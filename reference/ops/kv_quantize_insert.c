@@ -93,5 +93,7 @@ const struct dsv4_op dsv4_op_kv_quantize_insert = {
     .name = "kv_quantize_insert",
     .summary = "quantises bf16 rows into the 584-byte KV cache",
     .source = "vllm deepseek_v4 common/ops/cache_utils.py",
+    .exact = "the greatest magnitude is an input, its scale a matter of bits, and a value over a "
+             "power of two exact",
     DSV4_OP_PARTS,
 };

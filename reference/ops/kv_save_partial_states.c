@@ -160,5 +160,6 @@ const struct dsv4_op dsv4_op_kv_save_partial_states = {
     .name = "kv_save_partial_states",
     .summary = "stores kv and score + APE of each token in the compressor's paged state",
     .source = "vllm deepseek_v4 common/ops/save_partial_states.py",
+    .exact = "copies, and one sum of two floats, rounded once",
     DSV4_OP_PARTS,
 };

@@ -66,5 +66,6 @@ const struct dsv4_op dsv4_op_mhc_expand = {
     .name = "mhc_expand",
     .summary = "copies the embedding into four residual streams",
     .source = "TileKernels torch/mhc.py; vllm kernels/mhc",
+    .exact = "nothing is computed: bytes are copied",
     DSV4_OP_PARTS,
 };

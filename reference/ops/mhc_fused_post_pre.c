@@ -233,8 +233,6 @@ const struct dsv4_op dsv4_op_mhc_fused_post_pre = {
     .summary = "mhc_post of one sublayer, then mhc_prenorm_gemm and mhc_pre of the next",
     .source = "vllm kernels/mhc mhc_fused_post_pre",
     .bound = bound,
-    .latitude =
-        MHC_DOTS_LATITUDE " splits-interleaved " MHC_MIX_LATITUDE
-                          " splits-reversed descending weight-first norm-in-order post-last",
+    .latitude = MHC_DOTS_LATITUDE " splits-interleaved splits-reversed base-fused post-last",
     DSV4_OP_PARTS,
 };

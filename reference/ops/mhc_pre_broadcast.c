@@ -170,7 +170,6 @@ const struct dsv4_op dsv4_op_mhc_pre_broadcast = {
         "layer 0: the embedding into four streams, and mhc_pre of them with fn summed over streams",
     .source = "vllm kernels/mhc mhc_pre_broadcast",
     .bound = bound,
-    .latitude = MHC_DOTS_LATITUDE " splits-interleaved " MHC_MIX_LATITUDE
-                                  " splits-reversed descending weight-first norm-in-order",
+    .latitude = MHC_DOTS_LATITUDE " splits-interleaved splits-reversed base-fused",
     DSV4_OP_PARTS,
 };

@@ -178,5 +178,6 @@ const struct dsv4_op dsv4_op_moe_align_block_size = {
     .name = "moe_align_block_size",
     .summary = "slots sorted by expert, each expert's in whole blocks",
     .source = "vllm csrc/moe/moe_align_sum_kernels.cu, sgl-kernel moe_align_kernel.cu",
+    .exact = "integers alone",
     DSV4_OP_PARTS,
 };

@@ -168,5 +168,6 @@ const struct dsv4_op dsv4_op_moe_eplb_map = {
     .name = "moe_eplb_map",
     .summary = "logical experts to replicas, and the load of each replica",
     .source = "vllm eplb_map_to_physical_and_record, TileKernels top2_sum_gate",
+    .exact = "integers alone",
     DSV4_OP_PARTS,
 };

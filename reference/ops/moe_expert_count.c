@@ -85,5 +85,6 @@ const struct dsv4_op dsv4_op_moe_expert_count = {
     .name = "moe_expert_count",
     .summary = "tokens per expert",
     .source = "vllm count_expert_num_tokens, TileKernels group_count",
+    .exact = "integers alone",
     DSV4_OP_PARTS,
 };

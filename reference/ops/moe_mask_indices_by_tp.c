@@ -112,5 +112,6 @@ const struct dsv4_op dsv4_op_moe_mask_indices_by_tp = {
     .name = "moe_mask_indices_by_tp",
     .summary = "ids of experts to those of this tensor-parallel rank, or -1",
     .source = "TileKernels mask_indices_by_tp",
+    .exact = "integers alone",
     DSV4_OP_PARTS,
 };

@@ -341,5 +341,6 @@ const struct dsv4_op dsv4_op_moe_permute = {
     .name = "moe_permute",
     .summary = "rows and scales into the order of their experts, with offsets and the way back",
     .source = "vllm csrc/moe/moe_permute_unpermute_op.cu, TileKernels expand_to_fused",
+    .exact = "nothing is computed: bytes are copied",
     DSV4_OP_PARTS,
 };

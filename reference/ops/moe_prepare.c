@@ -256,5 +256,7 @@ const struct dsv4_op dsv4_op_moe_prepare = {
     .name = "moe_prepare",
     .summary = "FP8 rows with packed scales, ids and weights as the fused MoE kernel reads them",
     .source = "vllm models/deepseek_v4/nvidia/ops/prepare_megamoe.py",
+    .exact = "the greatest magnitude is an input, its scale a matter of bits, and a value over a "
+             "power of two exact",
     DSV4_OP_PARTS,
 };

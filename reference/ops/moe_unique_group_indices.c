@@ -96,5 +96,6 @@ const struct dsv4_op dsv4_op_moe_unique_group_indices = {
     .name = "moe_unique_group_indices",
     .summary = "groups that a token names twice become -1",
     .source = "TileKernels inplace_unique_group_indices",
+    .exact = "integers alone",
     DSV4_OP_PARTS,
 };

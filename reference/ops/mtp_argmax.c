@@ -192,5 +192,6 @@ const struct dsv4_op dsv4_op_mtp_argmax = {
     .name = "mtp_argmax",
     .summary = "the greedy sampler: the lowest id of the largest logit",
     .source = "vllm nvidia/dspark.py",
+    .exact = "floats are compared, not computed",
     DSV4_OP_PARTS,
 };

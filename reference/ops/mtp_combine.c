@@ -101,5 +101,6 @@ const struct dsv4_op dsv4_op_mtp_combine = {
     .name = "mtp_combine",
     .summary = "adds a token's projected embedding to its four projected streams",
     .source = "vllm deepseek_v4 mtp.py; DeepSeek inference/model.py",
+    .exact = "one sum of two bf16, rounded once",
     DSV4_OP_PARTS,
 };

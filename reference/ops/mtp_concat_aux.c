@@ -104,5 +104,6 @@ const struct dsv4_op dsv4_op_mtp_concat_aux = {
     .name = "mtp_concat_aux",
     .summary = "puts the hidden rows of the target's three last layers side by side",
     .source = "vllm nvidia/dspark.py",
+    .exact = "nothing is computed: bytes are copied",
     DSV4_OP_PARTS,
 };

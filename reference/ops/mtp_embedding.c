@@ -174,5 +174,6 @@ const struct dsv4_op dsv4_op_mtp_embedding = {
     .name = "mtp_embedding",
     .summary = "gathers embedding rows by token id from one shard of the vocabulary",
     .source = "DeepSeek inference/model.py ParallelEmbedding; vllm VocabParallelEmbedding",
+    .exact = "nothing is computed: bytes are copied",
     DSV4_OP_PARTS,
 };

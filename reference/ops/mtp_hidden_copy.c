@@ -108,5 +108,6 @@ const struct dsv4_op dsv4_op_mtp_hidden_copy = {
     .name = "mtp_hidden_copy",
     .summary = "copies a step's residual streams into the persistent MTP buffer",
     .source = "vllm deepseek_v4 model.py",
+    .exact = "nothing is computed: bytes are copied",
     DSV4_OP_PARTS,
 };

@@ -167,5 +167,7 @@ const struct dsv4_op dsv4_op_quant_block_fp8 = {
     .name = "quant_block_fp8",
     .summary = "a weight to FP8 with a power-of-two scale per 128 x 128",
     .source = "DeepGEMM per_block_cast_to_fp8",
+    .exact = "the greatest magnitude is an input and the quotient the recipe's own; a value over a "
+             "power of two is exact",
     DSV4_OP_PARTS,
 };

@@ -190,5 +190,6 @@ const struct dsv4_op dsv4_op_quant_fp8_dequant = {
     .name = "quant_fp8_dequant",
     .summary = "a block-scaled FP8 weight to bf16",
     .source = "vllm models/deepseek_v4/amd, rocm_inv_rope_einsum",
+    .exact = "one product of a code and its scale, rounded as the recipe says",
     DSV4_OP_PARTS,
 };

@@ -179,5 +179,7 @@ const struct dsv4_op dsv4_op_quant_group_fp8 = {
     .name = "quant_group_fp8",
     .summary = "rows to FP8 with a power-of-two scale per group of columns",
     .source = "DeepSeek inference/kernel.py act_quant, and seven relatives",
+    .exact = "the greatest magnitude is an input and the quotient the recipe's own; a value over "
+             "its scale is rounded as the recipe says",
     DSV4_OP_PARTS,
 };

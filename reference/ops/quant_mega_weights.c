@@ -205,5 +205,6 @@ const struct dsv4_op dsv4_op_quant_mega_weights = {
     .name = "quant_mega_weights",
     .summary = "expert weights and scales in the order of the fused MoE kernel",
     .source = "DeepGEMM transform_weights_for_mega_moe",
+    .exact = "bytes are moved; scales are moved or powers of two",
     DSV4_OP_PARTS,
 };

@@ -150,5 +150,7 @@ const struct dsv4_op dsv4_op_quant_mxfp4 = {
     .name = "quant_mxfp4",
     .summary = "rows to FP4 with a scale byte per group of columns",
     .source = "DeepSeek inference/kernel.py fp4_quant, TileKernels, DeepGEMM",
+    .exact = "the greatest magnitude is an input, its scale a matter of bits, and a value over a "
+             "power of two exact",
     DSV4_OP_PARTS,
 };

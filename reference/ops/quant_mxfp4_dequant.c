@@ -176,5 +176,6 @@ const struct dsv4_op dsv4_op_quant_mxfp4_dequant = {
     .name = "quant_mxfp4_dequant",
     .summary = "an MXFP4 weight back to bf16",
     .source = "DeepSeek inference/convert.py; vllm mxfp4",
+    .exact = "a code times a power of two is exact",
     DSV4_OP_PARTS,
 };

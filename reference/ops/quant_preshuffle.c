@@ -131,5 +131,6 @@ const struct dsv4_op dsv4_op_quant_preshuffle = {
     .name = "quant_preshuffle",
     .summary = "weight rows as tiles of 16-byte pieces",
     .source = "aiter aiter/ops/shuffle.py",
+    .exact = "nothing is computed: bytes are copied",
     DSV4_OP_PARTS,
 };

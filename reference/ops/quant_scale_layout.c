@@ -189,5 +189,6 @@ const struct dsv4_op dsv4_op_quant_scale_layout = {
     .name = "quant_scale_layout",
     .summary = "scales of weights into packed MN-major words",
     .source = "DeepGEMM transform_sf_into_required_layout",
+    .exact = "scales are moved; a power of two has one exponent byte",
     DSV4_OP_PARTS,
 };

@@ -15,8 +15,10 @@
  * table as an input. An angle that is rounded to fp32 has an error of up to 2^-5 at position 2^20: it is part of the
  * model.
  */
+#include <math.h>
 #include <stdio.h>
 
+#include "../bound/admit.h"
 #include "../input/input.h"
 #include "../num/bf16.h"
 #include "../num/rope.h"
@@ -179,6 +181,44 @@ static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
     return DSV4_OK;
 }
 
+/*
+ * The power, sin and cos have the declared error of exp; the steps between theirs. What the angle is off by, at large
+ * positions a good part of a radian, is what sin and cos may be off by.
+ */
+static struct dsv4_ball frequency_ball(const dsv4_arithmetic *a, const struct dsv4_rope_rule *rule,
+                                       int i) {
+    const double power = pow((double)rule->theta, i / 32.0), low = (double)rule->low;
+    const struct dsv4_ball p = dsv4_ball_within(power, 0, (double)a->exp_ulp);
+    const struct dsv4_ball one = dsv4_ball_of(1), factor = dsv4_ball_of((double)rule->factor);
+    const struct dsv4_ball kept = dsv4_ball_div(a, one, p);
+    if (rule->yarn == DSV4_YARN_NONE) return kept;
+    const struct dsv4_ball place =
+        dsv4_ball_div(a, dsv4_ball_of(i - low), dsv4_ball_of((double)rule->high - low));
+    const struct dsv4_ball ramp = dsv4_ball_clamp(place, 0, 1), s = dsv4_ball_sub(one, ramp);
+    const struct dsv4_ball slow = dsv4_ball_div(a, kept, factor);
+    return dsv4_ball_add(dsv4_ball_mul(slow, dsv4_ball_sub(one, s)), dsv4_ball_mul(kept, s));
+}
+
+static void bound(const dsv4_call *call, struct dsv4_admission *a) {
+    const dsv4_tensor *const out = &call->tensors[OUT];
+    const struct dsv4_rope_rule rule = rule_of(call, RIGHT);
+    const int64_t first = dsv4_int(call, "first", 0);
+    const double ulp = (double)a->arithmetic.exp_ulp;
+    struct dsv4_ball f[PAIRS];
+    for (int i = 0; i < PAIRS; i++) f[i] = frequency_ball(&a->arithmetic, &rule, i);
+#pragma omp parallel for schedule(static)
+    for (int64_t r = 0; r < out->shape[0]; r++) {
+        const struct dsv4_row row = {OUT, r * out->stride[0], 4, DSV4_AS_F32, 2 * PAIRS, 1};
+        struct dsv4_ball y[2 * PAIRS];
+        for (int i = 0; i < PAIRS; i++) {
+            const struct dsv4_ball angle = dsv4_ball_mul(dsv4_ball_of((double)(first + r)), f[i]);
+            y[i] = dsv4_ball_within(cos(angle.v), angle.r, ulp);
+            y[PAIRS + i] = dsv4_ball_within(sin(angle.v), angle.r, ulp);
+        }
+        dsv4_admit(a, &row, y, NULL);
+    }
+}
+
 static void trace(const struct dsv4_case *c, size_t slot, int64_t offset, char *line, size_t size) {
     const dsv4_tensor *const out = &c->tensors[slot].t;
     const int64_t i = offset % out->stride[0] / 4;
@@ -197,5 +237,7 @@ const struct dsv4_op dsv4_op_rope_table = {
     .name = "rope_table",
     .summary = "makes rows of a RoPE table, with or without YaRN",
     .source = "DeepSeek inference/model.py precompute_freqs_cis; vllm rotary embedding",
+    .bound = bound,
+    .latitude = "yarn-other angle-wide frequency-wide reduction-narrow",
     DSV4_OP_PARTS,
 };
