@@ -157,6 +157,6 @@ const struct dsv4_op dsv4_op_mtp_dspark_qkv = {
     .summary = "the draft layers' q heads, normalised and rotated, and their dense kv, rotated",
     .source = "vllm dspark_qkv_postprocess",
     .bound = bound,
-    .latitude = "norm-in-order partials-of-32 rope-fused",
+    .latitude = "norm-in-order partials-of-32",
     DSV4_OP_PARTS,
 };
