@@ -38,6 +38,7 @@ enum {
 };
 enum {
     RIGHT,
+    ROW_WRAPS,
     WINDOW_NOT_COUNTED,
     SHORT_WINDOW_COUNTED,
     WINDOW_RIGHT_ALIGNED,
@@ -50,8 +51,7 @@ enum {
     TABLES_SWAPPED,
     DECODE_LEN_LOST,
     SPAN_LOST,
-    SPAN_OF_OTHER,
-    ROW_WRAPS
+    SPAN_OF_OTHER
 };
 
 static const struct dsv4_param_def params[] = {
