@@ -178,6 +178,20 @@ def rule_registry(tree, args):
                 yield path, 1, f"{registry} has no op {path.stem}, and no other file includes this one"
 
 
+def rule_mutants(tree, args):
+    """mutant number m is the m-th of the list: an enum in another order gives each bug another one's name"""
+    for path in (p for p in tree.c_files if under(p, "reference/ops") and p.suffix == ".c"):
+        text = tree.text(path)
+        table = re.search(r"dsv4_mutant mutants\[\] = \{(.*?)\n\};", text, re.S)
+        if table is None or re.search(r"mutants\[[^]]*\]\.id", text):
+            continue
+        listed = re.findall(r",\s*([A-Z][A-Z0-9_]+)\s*\}", table[1])
+        for body in re.finditer(r"enum[\w\s]*\{([^}]*)\}", text):
+            words = [word.split("=")[0].strip() for word in body[1].split(",") if word.strip()]
+            if listed and listed[0] in words and words[1:] != listed:
+                yield path, text.count("\n", 0, body.start()) + 1, "the enum of mutants is in another order than `mutants`"
+
+
 def rule_generic(tree, args):
     """the harness knows no op by name"""
     names = re.compile(r"\b(?:" + "|".join(tree.ops) + r")\b")

@@ -127,3 +127,36 @@ Test(device, a_graph_that_holds_host_values_fails_at_the_next_step) {
     cr_assert_eq(run_steps("direct", "--case there-and-back"), 1, "%s", output);
     ASSERT_HAS(output, "nothing was captured");
 }
+
+/* A layer of two steps in graph mode: every call of it is captured and replayed, in whatever shapes the step has. */
+static int run_layer(const char *wrong, const char *rest) {
+    char suites[64], layers[80], line[9000], root[4100], plugin[4100];
+    support_suites(suites);
+    snprintf(layers, sizeof layers, "%s/layers", suites);
+    cr_assert_eq(mkdir(layers, 0755), 0);
+    support_write(layers, "two.yaml",
+                  "layer: two\nwhat: w\nsteps:\n  - {name: one, set: {batch: \"9@0^12\"}}\n"
+                  "  - {name: next, set: {batch: \"3@9^12\"}}\nnodes:\n"
+                  "  - {name: insert, row: 8, op: kv_quantize_insert, seed: step, "
+                  "with: {block_size: 8, batch: $batch}, carry: [cache]}\n");
+    support_build(root, sizeof root, "tests/fake");
+    support_build(plugin, sizeof plugin, "tests/fake/hip_plugin.so");
+    cr_assert_eq(setenv("ROCM_PATH", root, 1), 0);
+    cr_assert_eq(setenv("DSV4_EMULATE", "0", 1), 0);
+    cr_assert_eq(setenv("DSV4_FAKE_HIP", "", 1), 0);
+    cr_assert_eq(setenv("DSV4_FAKE_PLUGIN", wrong, 1), 0);
+    snprintf(line, sizeof line, "check --fresh --suites %s --impl %s --layer two %s", suites,
+             plugin, rest);
+    return support_run(output, OUTPUT, line);
+}
+
+Test(device, a_layer_is_captured_call_by_call) {
+    cr_assert_eq(run_layer("", "--mode graph"), 0, "%s", output);
+    ASSERT_HAS(output, "each call is captured once and replayed");
+    ASSERT_HAS(output, "layer two: 2 calls in 2 steps, none goes wrong");
+    cr_assert_eq(run_layer("synchronises", ""), 0, "%s", output);
+    cr_assert_eq(run_layer("synchronises", "--mode graph"), 1, "%s", output);
+    ASSERT_HAS(output, "run() cannot be captured into a graph");
+    cr_assert_eq(run_layer("direct", "--mode graph"), 1, "%s", output);
+    ASSERT_HAS(output, "nothing was captured");
+}

@@ -31,6 +31,7 @@ GPU_DEVICE void combine_open(const struct combine_topk_args &a, struct combine_l
                              : idx_find(a.query_start, a.requests, at);
     const int first = a.query_start[low], end = a.query_start[low + 1];
     const int64_t length = a.seq_lens[low], pos = length - (end - first) + at - first;
+    if (pos < 0) return;
     const int64_t rows = gpu_quotient(pos + 1, a.ratio);
     list.compressed = rows < a.most ? (int)rows : a.most;
     const int64_t gathered = length - a.gather_lens[low];

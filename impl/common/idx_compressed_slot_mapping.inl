@@ -34,7 +34,7 @@ GPU_DEVICE int64_t mapping_slot(struct mapping_request &request, const struct ma
     if (t < starts[0] || t >= starts[a.requests]) return -1;
     mapping_find(request, a, starts, t);
     const int64_t pos = request.shift + t, row = gpu_quotient(pos, a.ratio);
-    if (pos + 1 != (row + 1) * a.ratio.value) return -1;
+    if (pos < 0 || pos + 1 != (row + 1) * a.ratio.value) return -1;
     return idx_slot(a.pages, request.table, row);
 }
 

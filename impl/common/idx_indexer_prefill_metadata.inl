@@ -73,7 +73,7 @@ GPU_DEVICE void prefill_tokens(const struct prefill_args &a, const int32_t *cu_r
             const int r = found.x[j];
             const int64_t pos = (int64_t)a.seq_lens[r] - a.query_start[r + 1] + t + j;
             ks.x[j] = cu_rows[r];
-            ke.x[j] = cu_rows[r] + (int)gpu_quotient(pos + 1, a.ratio);
+            ke.x[j] = cu_rows[r] + (pos < 0 ? 0 : (int)gpu_quotient(pos + 1, a.ratio));
         }
     }
     prefill_store(a, a.ks, i, a.rows, ks);

@@ -30,7 +30,8 @@ struct swa_op {
         const int begin = query_start[request], end = query_start[request + 1];
         const int64_t pos = (int64_t)seq_lens[request] - (end - begin) + t - begin;
         row.start = pos + 1 > rows.width ? pos + 1 - rows.width : 0;
-        row.len = (int)(pos + 1 - row.start);
+        row.len =
+            pos < 0 ? 0 : (int)(pos + 1 - row.start); /* seq_lens may be less than the query */
         row.table = idx_pages_row(pages, request);
         if (first) lens[i] = row.len;
         return true;

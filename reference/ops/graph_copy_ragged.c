@@ -24,9 +24,9 @@ enum {
     LAST_INDPTR_LOST,
     NNZ_ALONE,
     INDPTR_REBASED,
-    ROWS_PADDED,
     INDPTR_MENDED,
-    VIEW_WRAPS
+    VIEW_WRAPS,
+    ROWS_PADDED
 };
 
 static const struct dsv4_param_def params[] = {

@@ -7,7 +7,8 @@
  * Prefill token t >= D: local[t - D, c] = c for c < n, then -1. The width is that of a row, not its stride: columns of a
  * persistent buffer beyond it are untouched, and so are decode_lens beyond D.
  *
- * Integers: no rounding. Positions and requests of padding are stale, but name rows that the request has.
+ * Integers: no rounding. Positions and requests of padding are stale: positions are rows that the request has, or negative,
+ * and then there is none.
  * Refused: more rows of global than tokens, other rows of local than the rest, or two widths.
  * Source: vllm models/deepseek_v4/sparse_mla.py. Latitude: none.
  */
@@ -18,6 +19,7 @@
 enum { POSITIONS, TOKEN_TO_REQ, SLOT_MAPPING, BLOCK_TABLE, GLOBAL, DECODE_LENS, LOCAL };
 enum {
     RIGHT,
+    ROW_WRAPS,
     ROW_TOO_EARLY,
     LEN_UNCLAMPED,
     PADDING_LEN,
@@ -27,8 +29,8 @@ enum {
     PREFILL_FROM_FIRST,
     FIRST_REQUEST,
     TABLE_ROW_WIDTH,
-    STRIDE_WIDTH,
-    ROW_WRAPS
+    NEGATIVE_WRAPS,
+    STRIDE_WIDTH
 };
 
 static const struct dsv4_param_def params[] = {
@@ -39,6 +41,7 @@ static const struct dsv4_param_def params[] = {
                    "tokens that are decodes: the first ones"),
     IDX_STEP_PARAMS("1@300,1@700,5@250"),
     IDX_INVALID_PARAM,
+    IDX_BEFORE_PARAM,
     DSV4_PARAM_INT("spare_lens", INPUT, 2, 0, 1 << 16, "entries of decode_lens beyond the decodes"),
     DSV4_PARAM_INT("missing_rows", INPUT, 0, 0, 16, "rows that local lacks: refused"),
 };
@@ -54,21 +57,23 @@ static const struct dsv4_slot slots[] = {
 };
 
 static const struct dsv4_mutant mutants[] = {
-    {"row-wraps",          "byte offset of a row of global or local computed in 32 bits",            ROW_WRAPS     },
+    {"row-wraps",          "byte offset of a row of global or local computed in 32 bits",               ROW_WRAPS     },
     {"row-too-early",      "a row counted before its last token; pos / ratio for (pos + 1) / ratio",
-     ROW_TOO_EARLY                                                                                                 },
-    {"len-unclamped",      "decode_lens beyond the width; it is at most the width",                  LEN_UNCLAMPED },
-    {"padding-len",        "len of padding as of a token; it is 0",                                  PADDING_LEN   },
+     ROW_TOO_EARLY                                                                                                    },
+    {"len-unclamped",      "decode_lens beyond the width; it is at most the width",                     LEN_UNCLAMPED },
+    {"padding-len",        "len of padding as of a token; it is 0",                                     PADDING_LEN   },
     {"padding-cleared",    "row of padding written as -1; it is written as any other",
-     PADDING_CLEARED                                                                                               },
-    {"tail-kept",          "columns beyond n not written; they are -1",                              TAIL_KEPT     },
-    {"prefill-mapped",     "prefill rows mapped to slots; they hold row numbers",                    PREFILL_MAPPED},
+     PADDING_CLEARED                                                                                                  },
+    {"tail-kept",          "columns beyond n not written; they are -1",                                 TAIL_KEPT     },
+    {"prefill-mapped",     "prefill rows mapped to slots; they hold row numbers",                       PREFILL_MAPPED},
     {"prefill-from-first", "prefill row i taken for token i; it is token D + i",
-     PREFILL_FROM_FIRST                                                                                            },
-    {"first-request",      "block table row 0 for all tokens",                                       FIRST_REQUEST },
+     PREFILL_FROM_FIRST                                                                                               },
+    {"first-request",      "block table row 0 for all tokens",                                          FIRST_REQUEST },
     {"table-row-width",    "block table rows taken as `width` apart; they have a stride",
-     TABLE_ROW_WIDTH                                                                                               },
-    {"stride-width",       "the stride taken for the width: -1 spills beyond the row",               STRIDE_WIDTH  },
+     TABLE_ROW_WIDTH                                                                                                  },
+    {"negative-wraps",     "a negative position, of padding, read as an unsigned one: the row is full",
+     NEGATIVE_WRAPS                                                                                                   },
+    {"stride-width",       "the stride taken for the width: -1 spills beyond the row",                  STRIDE_WIDTH  },
 };
 
 static int shape(struct dsv4_case *c, struct dsv4_err *err) {
@@ -94,6 +99,7 @@ static void fill(struct dsv4_case *c) {
     int64_t *const slots_of = c->tensors[SLOT_MAPPING].t.data;
     idx_fill_token_to_req(c, TOKEN_TO_REQ);
     idx_fill_stale_positions(c, POSITIONS, TOKEN_TO_REQ);
+    idx_fill_positions_before(c, POSITIONS);
     for (int64_t t = 0; t < c->tensors[SLOT_MAPPING].t.shape[0]; t++)
         slots_of[t] = idx_token_is_valid(c, t) ? 1000 + t : -1;
     idx_fill_table(c, BLOCK_TABLE);
@@ -106,8 +112,9 @@ static void write_row(const dsv4_call *call, int64_t t, int wrong) {
     const dsv4_tensor *const out = decode ? &tensors[GLOBAL] : &tensors[LOCAL];
     const int64_t width = out->shape[1], block_size = dsv4_int(call, "block_size", 2);
     const int64_t source = wrong == PREFILL_FROM_FIRST && !decode ? t - decodes : t;
+    const int64_t pos = idx_at_i64(&tensors[POSITIONS], source);
     const int64_t all =
-        (idx_at_i64(&tensors[POSITIONS], source) + (wrong != ROW_TOO_EARLY)) / ratio;
+        wrong == NEGATIVE_WRAPS && pos < 0 ? width : (pos + (wrong != ROW_TOO_EARLY)) / ratio;
     const int64_t n = idx_min(all, width);
     const bool padding = idx_at_i64(&tensors[SLOT_MAPPING], t) < 0;
     const int64_t r = wrong == FIRST_REQUEST ? 0 : idx_at(&tensors[TOKEN_TO_REQ], t);

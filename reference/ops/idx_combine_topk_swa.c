@@ -8,7 +8,8 @@
  *   a = min((pos + 1) / ratio, topk), b = min(pos + 1, window), first = seq_lens[i] - gather_lens[i]
  *   list = topk_indices[t, c] + m * i for c < a, then m * i + n + pos - b + 1 - first + c for c < b
  * dense: indices[t] = list, then -1 up to the row's end; lens[t] = a + b. ragged: indptr = exclusive prefix sums of
- * lens, indices[indptr[t] ..] = list; the rest is untouched. Tokens that no request covers have no entries.
+ * lens, indices[indptr[t] ..] = list; the rest is untouched. Tokens that no request covers have no entries,
+ * nor has a negative pos, where seq_lens is less than the query.
  *
  * With left_visible and right_visible (V4 Vision: tokens of an image see all of it), the window is
  *   from = max(pos - (window - 1) - max(left_visible[t] - (window - 1), 0), 0, first)
@@ -44,6 +45,7 @@ enum {
 };
 enum {
     RIGHT,
+    ROW_WRAPS,
     LEN_FROM_TOPK,
     ROW_TOO_EARLY,
     WINDOW_LONG,
@@ -57,13 +59,13 @@ enum {
     CONTEXT_LOST,
     UNWRITTEN_WRITTEN,
     UNCOVERED_LEN,
+    NEGATIVE_LEN,
     IMAGE_IGNORED,
     LEFT_ALONE,
     RIGHT_ALONE,
     LEFT_ADDED,
     LEFT_NOT_CLAMPED,
-    RIGHT_NOT_CLAMPED,
-    ROW_WRAPS
+    RIGHT_NOT_CLAMPED
 };
 
 static const struct dsv4_param_def params[] = {
@@ -76,6 +78,7 @@ static const struct dsv4_param_def params[] = {
     DSV4_PARAM_INT("n", CALL, 1024, 0, 1 << 28, "first of them that holds the window"),
     DSV4_PARAM_INT("max_image_tokens", CALL, 0, 0, 65536, "columns that rows have for images"),
     IDX_STEP_PARAMS("5@20,3@300"),
+    IDX_SHORT_PARAM,
     DSV4_PARAM_INT(
         "image", INPUT, 0, 0, 65536,
         "tokens of an image, 0: no ranges; images start at positions 3, 3 + image_every, ..."),
@@ -121,6 +124,8 @@ static const struct dsv4_mutant mutants[] = {
      UNWRITTEN_WRITTEN                                                                                                 },
     {"uncovered-len",     "tokens that no request covers given a window; they have no entries",
      UNCOVERED_LEN                                                                                                     },
+    {"negative-len",      "len of a token before its sequence as it comes out, below 0; it is 0",
+     NEGATIVE_LEN                                                                                                      },
     {"image-ignored",     "ranges not looked at: a plain window",                                     IMAGE_IGNORED    },
     {"left-alone",        "nothing behind the token; its image is seen to the end",                   LEFT_ALONE       },
     {"right-alone",       "nothing before the window; its image is seen from the start",              RIGHT_ALONE      },
@@ -191,7 +196,7 @@ static void fill(struct dsv4_case *c) {
     const struct dsv4_batch *const batch = &step->batch;
     const dsv4_tensor *const topk = &c->tensors[TOPK_INDICES].t;
     idx_fill_query_start(c, QUERY_START);
-    idx_fill_seq_lens(c, SEQ_LENS);
+    idx_fill_short_seq_lens(c, SEQ_LENS);
     for (int64_t r = 0; r < batch->n_requests; r++)
         ((int32_t *)c->tensors[GATHER_LENS].t.data)[r] =
             (int32_t)gather_len(c, &batch->requests[r]);
@@ -238,6 +243,7 @@ static struct list list_of(const dsv4_call *call, int64_t t, int wrong) {
     const int64_t first = idx_at(start, r), query = idx_at(start, r + 1) - first;
     const int64_t length = idx_at(&tensors[SEQ_LENS], r);
     const int64_t pos = (wrong == CONTEXT_LOST ? 0 : length - query) + t + base - first;
+    if (pos < 0 && wrong != NEGATIVE_LEN) return list;
     const int64_t gathered = length - idx_at(&tensors[GATHER_LENS], r);
     list.compressed = idx_min((pos + (wrong != ROW_TOO_EARLY)) / ratio, topk);
     list.window = window_of(call, t, pos, length, gathered, &from, wrong);

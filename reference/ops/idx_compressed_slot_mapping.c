@@ -4,7 +4,8 @@
  *
  * Entry t of request r (query_start_loc[r] <= t < query_start_loc[r + 1]) is at pos = seq_lens[r] - query_len + t -
  * query_start_loc[r]. If (pos + 1) % ratio == 0: slots[t] = block_table[r, p / block_size] * block_size + p % block_size
- * with p = pos / ratio, a product of 64 bits. All other entries, of the whole buffer, are -1.
+ * with p = pos / ratio, a product of 64 bits. All other entries, of the whole buffer, are -1, and so are those of a negative
+ * pos, where seq_lens is less than the query.
  *
  * Integers: no rounding. block_table has no negative entry that is used. Domain: slots reaches the last query's end.
  * Source: vllm v1/attention/backends/mla/compressor_utils.py.
@@ -25,6 +26,7 @@ enum {
     START_IS_ZERO,
     CONTEXT_LOST,
     TABLE_ROW_WIDTH,
+    NEGATIVE_MAPPED,
     OFF_BOUNDARY_ZERO
 };
 
@@ -32,6 +34,7 @@ static const struct dsv4_param_def params[] = {
     DSV4_PARAM_INT("ratio", CALL, 4, 1, 1024, "tokens per compressed row"),
     DSV4_PARAM_INT("block_size", CALL, 64, 1, 65536, "rows of a page of the compressed cache"),
     IDX_STEP_PARAMS("9@0,3@6"),
+    IDX_SHORT_PARAM,
 };
 
 static const struct dsv4_slot slots[] = {
@@ -51,6 +54,8 @@ static const struct dsv4_mutant mutants[] = {
     {"context-lost",      "positions counted from the step's first token",                     CONTEXT_LOST  },
     {"table-row-width",   "block table rows taken as `width` apart; they have a stride",
      TABLE_ROW_WIDTH                                                                                         },
+    {"negative-mapped",   "position -1 ends row 0: the store overwrites it; it has no row",
+     NEGATIVE_MAPPED                                                                                         },
     {"off-boundary-zero", "0 where there is no slot: the store writes into block 0; it is -1",
      OFF_BOUNDARY_ZERO                                                                                       },
 };
@@ -70,7 +75,7 @@ static int shape(struct dsv4_case *c, struct dsv4_err *err) {
 
 static void fill(struct dsv4_case *c) {
     idx_fill_query_start(c, QUERY_START);
-    idx_fill_seq_lens(c, SEQ_LENS);
+    idx_fill_short_seq_lens(c, SEQ_LENS);
     idx_fill_table(c, BLOCK_TABLE);
 }
 
@@ -83,7 +88,8 @@ static int64_t slot_of(const dsv4_call *call, int64_t t, int wrong) {
     const int64_t first = idx_at(start, r), query = idx_at(start, r + 1) - first;
     const int64_t context = wrong == CONTEXT_LOST ? 0 : idx_at(&tensors[SEQ_LENS], r) - query;
     const int64_t pos = context + t - (wrong == START_IS_ZERO ? first - idx_at(start, 0) : first);
-    const bool boundary = (pos + (wrong != BOUNDARY_EARLY)) % ratio == 0;
+    const bool boundary =
+        (pos >= 0 || wrong == NEGATIVE_MAPPED) && (pos + (wrong != BOUNDARY_EARLY)) % ratio == 0;
     if (!boundary && wrong != EVERY_TOKEN) return none;
     dsv4_tensor table = tensors[BLOCK_TABLE];
     if (wrong == TABLE_ROW_WIDTH) table.stride[0] = table.shape[1] * 4;

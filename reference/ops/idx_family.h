@@ -18,6 +18,13 @@ enum { IDX_STREAM_TOPK = 30, IDX_STREAM_STALE = 31 };
 #define IDX_INVALID_PARAM                                                                          \
     DSV4_PARAM_INT("invalid_every", INPUT, 0, 0, 1 << 20,                                          \
                    "every n-th token counts as padding too; 0: none")
+#define IDX_SHORT_PARAM                                                                            \
+    DSV4_PARAM_INT("short_by", INPUT, 0, 0, 1 << 20,                                               \
+                   "seq_lens are so many tokens too short for their queries, but at least 0: "     \
+                   "requests of padding")
+#define IDX_BEFORE_PARAM                                                                           \
+    DSV4_PARAM_INT("before", INPUT, 0, 0, 1,                                                       \
+                   "1: padding has negative positions: -1, -130, -259, -1, ...")
 #define IDX_STEP_PARAMS(initial)                                                                   \
     DSV4_BATCH_PARAMS(initial), DSV4_ADDRESS_PARAM, IDX_FIRST_TOKEN_PARAM, IDX_VIEW_PARAM
 
@@ -51,6 +58,9 @@ void idx_shape_table(struct dsv4_case *c, size_t slot);
 void idx_fill_query_start(const struct dsv4_case *c, size_t slot);
 void idx_fill_seq_lens(const struct dsv4_case *c, size_t slot);
 
+/* The same, less short_by. */
+void idx_fill_short_seq_lens(const struct dsv4_case *c, size_t slot);
+
 /* Rows from `first` on; those before and after the batch's are stale but name a request. */
 void idx_fill_token_to_req(const struct dsv4_case *c, size_t slot);
 
@@ -61,6 +71,9 @@ void idx_fill_positions(const struct dsv4_case *c, size_t slot);
 
 /* Positions; a stale token's is the last one of the request that its row of `requests` names. */
 void idx_fill_stale_positions(const struct dsv4_case *c, size_t slot, size_t requests);
+
+/* Where the case says `before`: positions of padding become negative. */
+void idx_fill_positions_before(const struct dsv4_case *c, size_t slot);
 void idx_fill_table(const struct dsv4_case *c, size_t slot);
 
 /* Lengths by turns, as in "128,0,~64,-3": ~ draws up to the number. NULL with err set if the text is none. */

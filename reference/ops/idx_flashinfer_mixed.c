@@ -12,6 +12,9 @@
  * pos, then -1. n = min((pos + 1) / ratio, topk); columns window + c for c < n are slots of prefill_indices[t - D, c], -1 if
  * that is negative, which n does not notice. All other columns are -1. lens[t] = window + n.
  *
+ * Numbers are taken as they come: a row number below 0, whichever, becomes -1; slots of decode global and decode_lens are
+ * copied, if below 0 or beyond the columns, too. Domain: row numbers from 0 on are rows that the request has.
+ *
  * Integers: no rounding. Rows of padding are written too, from stale requests and positions that exist.
  * Refused: indices with another width than window + P, or with rows that are not 16-byte aligned where 4 divides window.
  * Source: vllm models/deepseek_v4/common/ops/cache_utils.py, nvidia/flashinfer_sparse.py.
@@ -38,6 +41,7 @@ enum {
 };
 enum {
     RIGHT,
+    ROW_WRAPS,
     WINDOW_NOT_COUNTED,
     SHORT_WINDOW_COUNTED,
     WINDOW_RIGHT_ALIGNED,
@@ -51,7 +55,8 @@ enum {
     DECODE_LEN_LOST,
     SPAN_LOST,
     SPAN_OF_OTHER,
-    ROW_WRAPS
+    NEGATIVE_COPIED,
+    LEN_MENDED
 };
 
 static const struct dsv4_param_def params[] = {
@@ -70,6 +75,10 @@ static const struct dsv4_param_def params[] = {
     IDX_STEP_PARAMS("1@300,1@70,5@150"),
     IDX_INVALID_PARAM,
     DSV4_PARAM_INT("holes", INPUT, 0, 0, 1, "1: -1 among the selected rows"),
+    DSV4_PARAM_INT(
+        "odd", INPUT, 0, 0, 1,
+        "1: numbers that nobody should give: indices below -1, and decode_lens below 0 or "
+        "beyond the columns"),
     DSV4_PARAM_INT("given_lens", INPUT, 1, 0, 1, "0: no decode_lens"),
     DSV4_PARAM_INT("extra_columns", INPUT, 0, -4, 4, "columns too many or too few: refused"),
 };
@@ -109,6 +118,8 @@ static const struct dsv4_mutant mutants[] = {
     {"decode-len-lost",      "decode_lens ignored: all columns count",                            DECODE_LEN_LOST   },
     {"span-lost",            "slots by block size; packed pages lie a span apart",                SPAN_LOST         },
     {"span-of-other",        "one cache's span used for the other's slots",                       SPAN_OF_OTHER     },
+    {"negative-copied",      "a row number below -1 copied; it becomes -1",                       NEGATIVE_COPIED   },
+    {"len-mended",           "decode_lens held to the columns; they are copied as they are",      LEN_MENDED        },
 };
 
 static int64_t rounded(int64_t topk, int64_t decode_topk) {
@@ -184,6 +195,20 @@ static void fill_decodes(const struct dsv4_case *c) {
             (int32_t)dsv4_below(dsv4_random(c->seed, 42, (uint64_t)t), rows->shape[1] + 1);
 }
 
+/* Negative numbers of all sizes in place of some, and lengths outside of the columns. */
+static void fill_odd(const struct dsv4_case *c) {
+    const dsv4_tensor *const lens = &c->tensors[DECODE_LENS].t;
+    if (dsv4_case_int(c, "odd") == 0) return;
+    for (size_t slot = DECODE_INDICES; slot <= PREFILL_INDICES; slot += 2) {
+        const dsv4_tensor *const rows = &c->tensors[slot].t;
+        for (int64_t t = 0; rows->ndim > 0 && t < rows->shape[0]; t++)
+            for (int64_t k = 1; k < rows->shape[1]; k += 3)
+                idx_row(rows, t)[k] = k % 2 == 0 ? INT32_MIN : (int32_t)(-2 - k);
+    }
+    for (int64_t t = 0; lens->ndim > 0 && t < lens->shape[0]; t++)
+        ((int32_t *)lens->data)[t] = (int32_t)(t % 2 == 0 ? -3 - t : 90 + t);
+}
+
 static void fill(struct dsv4_case *c) {
     const dsv4_tensor *const rows = &c->tensors[PREFILL_INDICES].t;
     const int64_t decodes = idx_min(dsv4_case_int(c, "decode_tokens"), c->tensors[LENS].t.shape[0]);
@@ -197,6 +222,7 @@ static void fill(struct dsv4_case *c) {
         idx_fill_topk(c, idx_row(rows, i), i + decodes,
                       idx_at(&c->tensors[TOKEN_TO_REQ].t, i + decodes), rows->shape[1],
                       dsv4_case_int(c, "ratio"), dsv4_case_int(c, "holes") != 0);
+    fill_odd(c);
 }
 
 static int64_t columns_of(const dsv4_tensor *t) { return idx_absent(t) ? 0 : t->shape[1]; }
@@ -213,7 +239,7 @@ static int32_t slot_of(const dsv4_call *call, int64_t request, int64_t row, bool
 
 /* The slot of a selected row, or -1. */
 static int32_t mapped(const dsv4_call *call, int64_t t, int64_t row, int wrong) {
-    if (row < 0) return -1;
+    if (row < 0) return wrong == NEGATIVE_COPIED ? (int32_t)row : -1;
     return slot_of(call, idx_at(&call->tensors[TOKEN_TO_REQ], t), row, false, wrong);
 }
 
@@ -230,7 +256,9 @@ static int64_t decode_row(const dsv4_call *call, int64_t t, int32_t *to, int wro
         n += x >= 0;
     }
     if (local) return idx_flag(&tensors[IS_VALID], t) || wrong == PADDING_LEN ? n : 0;
-    return idx_absent(given) || wrong == DECODE_LEN_LOST ? topk : idx_at(given, t);
+    if (idx_absent(given) || wrong == DECODE_LEN_LOST) return topk;
+    const int64_t len = idx_at(given, t);
+    return wrong == LEN_MENDED ? idx_max(idx_min(len, topk), 0) : len;
 }
 
 static int64_t prefill_row(const dsv4_call *call, int64_t t, int64_t decodes, int32_t *to,

@@ -22,6 +22,7 @@
 enum { LOCAL, TOKEN_TO_REQ, IS_VALID, BLOCK_TABLE, INDICES, LENS, INDPTR };
 enum {
     RIGHT,
+    ROW_WRAPS,
     LEN_IS_WIDTH,
     PADDING_LEN,
     PADDING_CLEARED,
@@ -33,8 +34,7 @@ enum {
     INDPTR_INCLUSIVE,
     TAIL_CLEARED,
     BOUNDS_LOST,
-    ROW_WIDTH,
-    ROW_WRAPS
+    ROW_WIDTH
 };
 
 static const struct dsv4_param_def params[] = {

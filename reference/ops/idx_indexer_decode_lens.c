@@ -16,6 +16,7 @@
 enum { SEQ_LENS, LENS };
 enum {
     RIGHT,
+    ROW_WRAPS,
     NOT_CLAMPED,
     CLAMPED_AFTER,
     NOT_DIVIDED,
@@ -23,8 +24,8 @@ enum {
     SAME_FOR_ALL,
     ROUNDED_UP,
     REST_KEPT,
-    ROW_WIDTH,
-    ROW_WRAPS
+    PADDING_KEPT,
+    ROW_WIDTH
 };
 
 static const struct dsv4_param_def params[] = {
@@ -55,6 +56,7 @@ static const struct dsv4_mutant mutants[] = {
     {"same-for-all",    "the last token's len for all tokens of a request",                    SAME_FOR_ALL   },
     {"rounded-up",      "a row counted before its last token; the division rounds down",       ROUNDED_UP     },
     {"rest-kept",       "entries beyond the requests' left as they were; they are 0",          REST_KEPT      },
+    {"padding-kept",    "lens of a request of seq_len 0 left as they were; they are 0",        PADDING_KEPT   },
     {"row-width",       "rows of lens taken as next_n apart; they have a stride",              ROW_WIDTH      },
 };
 
@@ -104,7 +106,10 @@ static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
 #pragma omp parallel for schedule(static)
     for (int64_t i = 0; i < lens->shape[0] * columns; i++) {
         int32_t *const row = idx_row_or(&out, i / columns, mutant == ROW_WRAPS);
-        if (i < requests * next_n)
+        const bool real = i < requests * next_n;
+        if (real && mutant == PADDING_KEPT && idx_at(&call->tensors[SEQ_LENS], i / next_n) == 0)
+            continue;
+        if (real)
             row[i % columns] = (int32_t)length_of(call, i / next_n, i % next_n, mutant);
         else if (mutant != REST_KEPT)
             row[i % columns] = 0;

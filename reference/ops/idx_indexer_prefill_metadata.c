@@ -6,7 +6,8 @@
  * their exclusive prefix sum; cu_rows[requests] = N is all of them. token_to_seq[n] = r for cu_rows[r] <= n < cu_rows[r + 1];
  * entries from N on are untouched. Row i is token t = token_offset + i, counted from query_start_loc[0], of request r at
  * pos = seq_lens[r] - query_len + t - (query_start_loc[r] - query_start_loc[0]): ks[i] = cu_rows[r],
- * ke[i] = ks[i] + (pos + 1) / ratio. Tokens that no request covers have ks = ke = 0.
+ * ke[i] = ks[i] + (pos + 1) / ratio. Tokens that no request covers have ks = ke = 0; a negative
+ * pos, where seq_lens is less than the query, has ke = ks.
  *
  * Integers: no rounding. Domain: N fits into token_to_seq. Refused: ks and ke of different lengths.
  * Source: vllm v1/attention/backends/mla/indexer.py. Latitude: none; how steps are split into chunks is the host's.
@@ -26,6 +27,7 @@ enum {
     SUM_THEN_DIVIDE,
     REQUEST_FROM_ONE,
     TAIL_WRITTEN,
+    KE_BEFORE_KS,
     START_NOT_REBASED
 };
 
@@ -33,6 +35,7 @@ static const struct dsv4_param_def params[] = {
     DSV4_PARAM_INT("ratio", CALL, 4, 1, 1024, "tokens per compressed row"),
     DSV4_PARAM_INT("token_offset", CALL, 0, 0, 1 << 24, "the chunk's token of row 0"),
     IDX_STEP_PARAMS("5@20,9@0,3@101"),
+    IDX_SHORT_PARAM,
     DSV4_PARAM_INT("spare", INPUT, 3, 0, 1 << 20, "entries of token_to_seq beyond the rows"),
     DSV4_PARAM_INT("short_ke", INPUT, 0, 0, 1, "1: ke lacks an entry: refused"),
 };
@@ -58,6 +61,7 @@ static const struct dsv4_mutant mutants[] = {
      SUM_THEN_DIVIDE                                                                                                 },
     {"request-from-one",  "requests numbered from 1 in token_to_seq",                               REQUEST_FROM_ONE },
     {"tail-written",      "token_to_seq written beyond N; entries there stay",                      TAIL_WRITTEN     },
+    {"ke-before-ks",      "ke of a token before its sequence below ks; both are alike",             KE_BEFORE_KS     },
     {"start-not-rebased", "query_start_loc taken to start at 0",                                    START_NOT_REBASED},
 };
 
@@ -82,7 +86,7 @@ static int shape(struct dsv4_case *c, struct dsv4_err *err) {
 
 static void fill(struct dsv4_case *c) {
     idx_fill_query_start(c, QUERY_START);
-    idx_fill_seq_lens(c, SEQ_LENS);
+    idx_fill_short_seq_lens(c, SEQ_LENS);
 }
 
 static void number_keys(const dsv4_call *call, int wrong) {
@@ -123,7 +127,8 @@ static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
         if (r < 0) continue;
         const int64_t query = idx_at(start, r + 1) - idx_at(start, r);
         const int64_t context = mutant == CONTEXT_LOST ? 0 : idx_at(&tensors[SEQ_LENS], r) - query;
-        const int64_t pos = context + t - idx_at(start, r);
+        const int64_t at = context + t - idx_at(start, r);
+        const int64_t pos = mutant == KE_BEFORE_KS ? at : idx_max(at, -1);
         ks[i] = mutant == KS_IS_ZERO ? 0 : starts[r];
         ke[i] = (int32_t)(ks[i] + (mutant == TOKENS_NOT_ROWS
                                        ? pos + 1

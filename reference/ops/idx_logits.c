@@ -267,6 +267,7 @@ static void score_block(const struct idx_logits *logits, const struct idx_logits
 static void clean_row(const struct idx_logits *logits, const struct idx_logits_row *row,
                       int64_t r) {
     float *const out = out_row(logits, r);
+    if (logits->wrong == IDX_EMPTY_KEPT && row->first >= row->end) return;
     for (int64_t column = 0; column < logits->columns; column++) {
         const int64_t key = column + row->shift;
         if (key < row->first || key >= row->end)

@@ -55,6 +55,7 @@ enum idx_logits_wrong {
     IDX_END_UNCLAMPED,
     IDX_NEGATIVE_WRAPS,
     IDX_LIMIT_UNCLAMPED,
+    IDX_EMPTY_KEPT,
 };
 
 #define IDX_MUTANTS_OF_SCORES                                                                      \
@@ -77,6 +78,8 @@ enum idx_logits_wrong {
         {"clean-other", "columns without a key cleaned where they are not, or the reverse",        \
          IDX_CLEAN_OTHER},                                                                         \
         {"clean-zero", "columns without a key set to 0; they are -inf", IDX_CLEAN_ZERO},           \
+        {"empty-row-kept", "a row without keys, padding, not cleaned; it is all -inf",             \
+         IDX_EMPTY_KEPT},                                                                          \
         {"out-dense", "rows of logits taken as contiguous; they have a stride", IDX_OUT_DENSE},    \
         {"out-wraps", "byte offset of a row of logits computed in 32 bits", IDX_OUT_WRAPS}, {      \
         "q-dense", "rows of q taken as contiguous; they have a stride", IDX_Q_DENSE                \

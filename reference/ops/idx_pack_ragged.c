@@ -18,13 +18,13 @@
 enum { LENS, FLAT, PACKED };
 enum {
     RIGHT,
+    ROW_WRAPS,
     EQUAL_LENS,
     PADDING_KEPT,
     PADDING_ZERO,
     START_INCLUSIVE,
     WHOLE_ROWS,
-    ROW_WIDTH,
-    ROW_WRAPS
+    ROW_WIDTH
 };
 
 static const struct dsv4_param_def params[] = {

@@ -3,7 +3,8 @@
  * idx_prefill_gather_lens: how many rows of its window's cache each prefill request needs in the workspace.
  *
  * Entry i is request r = first_request + i: gather_lens[i] = query_len + min(seq_lens[r] - query_len, window - 1), with
- * query_len = query_start_loc[r + 1] - query_start_loc[r]: its own tokens, and what the first of them sees.
+ * query_len = query_start_loc[r + 1] - query_start_loc[r]: its own tokens, and what the first of them sees;
+ * where seq_lens is less than the query, all that there is: seq_lens.
  *
  * Integers: no rounding. Refused: more entries than requests from first_request on.
  * Source: vllm v1/attention/backends/mla/sparse_swa.py. Latitude: none.
@@ -13,12 +14,13 @@
 #include "idx_family.h"
 
 enum { QUERY_START, SEQ_LENS, GATHER_LENS };
-enum { RIGHT, WINDOW_LONG, WHOLE_CONTEXT, QUERY_LOST, FIRST_LOST };
+enum { RIGHT, WINDOW_LONG, WHOLE_CONTEXT, QUERY_LOST, CONTEXT_CLAMPED, FIRST_LOST };
 
 static const struct dsv4_param_def params[] = {
     DSV4_PARAM_INT("window", CALL, 128, 1, 1 << 20, "tokens of the window"),
     DSV4_PARAM_INT("first_request", CALL, 0, 0, 1 << 20, "the first prefill request"),
     IDX_STEP_PARAMS("1@300,5@20,9@500"),
+    IDX_SHORT_PARAM,
     DSV4_PARAM_INT("more", INPUT, 0, 0, 16, "entries too many: refused"),
 };
 
@@ -29,10 +31,12 @@ static const struct dsv4_slot slots[] = {
 };
 
 static const struct dsv4_mutant mutants[] = {
-    {"window-long",   "window tokens before the first one; it is window - 1", WINDOW_LONG  },
-    {"whole-context", "all tokens gathered; only the window's are",           WHOLE_CONTEXT},
-    {"query-lost",    "the window alone; the query's own tokens come on top", QUERY_LOST   },
-    {"first-lost",    "entry i taken for request i; it is first_request + i", FIRST_LOST   },
+    {"window-long",     "window tokens before the first one; it is window - 1",           WINDOW_LONG  },
+    {"whole-context",   "all tokens gathered; only the window's are",                     WHOLE_CONTEXT},
+    {"query-lost",      "the window alone; the query's own tokens come on top",           QUERY_LOST   },
+    {"context-clamped", "a context below 0 taken for 0: more rows than the sequence has",
+     CONTEXT_CLAMPED                                                                                   },
+    {"first-lost",      "entry i taken for request i; it is first_request + i",           FIRST_LOST   },
 };
 
 static int shape(struct dsv4_case *c, struct dsv4_err *err) {
@@ -48,7 +52,7 @@ static int shape(struct dsv4_case *c, struct dsv4_err *err) {
 
 static void fill(struct dsv4_case *c) {
     idx_fill_query_start(c, QUERY_START);
-    idx_fill_seq_lens(c, SEQ_LENS);
+    idx_fill_short_seq_lens(c, SEQ_LENS);
 }
 
 static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
@@ -63,7 +67,8 @@ static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
     for (int64_t i = 0; i < n; i++) {
         const int64_t r = mutant == FIRST_LOST ? i : first + i;
         const int64_t query = idx_at(start, r + 1) - idx_at(start, r);
-        const int64_t context = idx_at(&tensors[SEQ_LENS], r) - query;
+        const int64_t all = idx_at(&tensors[SEQ_LENS], r) - query;
+        const int64_t context = mutant == CONTEXT_CLAMPED ? idx_max(all, 0) : all;
         const int64_t seen =
             mutant == WHOLE_CONTEXT ? context : idx_min(context, window - (mutant != WINDOW_LONG));
         ((int32_t *)tensors[GATHER_LENS].data)[i] =

@@ -12,7 +12,8 @@
  * Rounding points: each operation named, once; x / s is exact.
  * form v32, fp8 alone: channels 0..63 are rotated, s = 2^ceil(log2(max(amax, 1e-10) * (1/M))), and x / s is clamped to
  * [-M, M], which is nothing: s * M >= amax.
- * Every row is written, those of padded tokens too. Domain: values that stay finite when they are rotated.
+ * Every row is written, those of padded tokens too. Domain: values that stay finite when they are rotated; positions, stale
+ * ones of padding too, that name a row of the table.
  *
  * Source: vllm fused_indexer_q_rope_quant; v32: model_executor/layers/sparse_attn_indexer.py.
  * Latitude: bounds take either form of RoPE and any order of the weight's factors. amax is a bf16 value, so that dividing by M and multiplying by 1/M agree after the power is taken.
@@ -54,6 +55,8 @@ static const struct dsv4_mutant mutants[] = {
     {"factors-first",  "both factors multiplied first; the weight takes them one by one",
       IDX_FACTORS_FIRST                                                                                              },
     {"hadamard",       "a Hadamard transform before quantising: that is another op",              IDX_HADAMARD      },
+    {"zeros-skipped",  "a query of zeros, as padding has, left as it was; every row is written",
+      IDX_ZEROS_SKIPPED                                                                                              },
     {"form-other",     "quantised as V3.2 does where V4 is asked for, or the reverse",            IDX_FORM_OTHER    },
 };
 
@@ -107,6 +110,14 @@ static float weigh(const struct factors *factors, float w, const struct idx_quer
     return factors->wrong == IDX_WEIGHT_ROUNDED ? dsv4_bf16_to_f32(dsv4_bf16_from_f32(w)) : w;
 }
 
+/* Whether all channels are zeros, of either sign. */
+static bool is_zero(const dsv4_tensor *q, int64_t t, int64_t h) {
+    const char *const row = (const char *)q->data + t * q->stride[0] + h * q->stride[1];
+    for (int64_t i = 0; i < INDEXER_HEAD; i++)
+        if ((((const uint16_t *)(const void *)row)[i] & 0x7FFF) != 0) return false;
+    return true;
+}
+
 const struct dsv4_op dsv4_op_idx_q_quant;
 
 static float weight_at(const dsv4_tensor *weights, int64_t t, int64_t h) {
@@ -132,6 +143,7 @@ static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
             const float w = weight_at(weights, t, h);
             struct idx_query_row row;
             idx_query_make(&query, &row, t, h);
+            if (query.wrong == IDX_ZEROS_SKIPPED && is_zero(q, t, h)) continue;
             memcpy((char *)out->data + t * out->stride[0] + h * out->stride[1], row.codes,
                    (size_t)out->shape[2]);
             if (query.mxfp4)

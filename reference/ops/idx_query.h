@@ -35,6 +35,7 @@ enum idx_query_wrong {
     IDX_SCALE_DIVIDES,
     IDX_HEADS_DENSE,
     IDX_FORM_OTHER,
+    IDX_ZEROS_SKIPPED,
 };
 
 #define IDX_QUERY_PARAMS                                                                           \

@@ -6,7 +6,7 @@
  * As a set it is what top-k would give. The branch to it is taken by the batch's longest sequence, on the host: a graph
  * captured with it is wrong for longer ones. Columns of a wider buffer are untouched.
  *
- * Integers: no rounding. Domain: (positions[t] + 1) / ratio <= topk; beyond that the row is full.
+ * Integers: no rounding. A position beyond the topk rows fills the row; a negative one, of padding, has none.
  * Source: vllm models/deepseek_v4/attention.py. Latitude: none.
  */
 #include <stdio.h>
@@ -14,12 +14,13 @@
 #include "idx_family.h"
 
 enum { POSITIONS, INDICES };
-enum { RIGHT, ROW_TOO_EARLY, TAIL_KEPT, STRIDE_IS_TOPK, NOT_DIVIDED, ROW_WRAPS };
+enum { RIGHT, ROW_WRAPS, ROW_TOO_EARLY, TAIL_KEPT, STRIDE_IS_TOPK, NOT_DIVIDED, NEGATIVE_WRAPS };
 
 static const struct dsv4_param_def params[] = {
     DSV4_PARAM_INT("ratio", CALL, 4, 1, 1024, "tokens per compressed row"),
     DSV4_PARAM_INT("topk", INPUT, 512, 1, 1 << 18, "columns of indices"),
     IDX_STEP_PARAMS("5@20,1@300"),
+    IDX_BEFORE_PARAM,
 };
 
 static const struct dsv4_slot slots[] = {
@@ -28,13 +29,15 @@ static const struct dsv4_slot slots[] = {
 };
 
 static const struct dsv4_mutant mutants[] = {
-    {"row-wraps",      "byte offset of a row of indices computed in 32 bits",                    ROW_WRAPS  },
+    {"row-wraps",      "byte offset of a row of indices computed in 32 bits",                       ROW_WRAPS  },
     {"row-too-early",  "a row counted before its last token; pos / ratio for (pos + 1) / ratio",
-     ROW_TOO_EARLY                                                                                          },
-    {"tail-kept",      "columns beyond the rows not written; they are -1",                       TAIL_KEPT  },
+     ROW_TOO_EARLY                                                                                             },
+    {"tail-kept",      "columns beyond the rows not written; they are -1",                          TAIL_KEPT  },
     {"stride-is-topk", "rows taken as topk apart; a wider buffer has another stride",
-     STRIDE_IS_TOPK                                                                                         },
-    {"not-divided",    "a number for each token; there is one for each compressed row",          NOT_DIVIDED},
+     STRIDE_IS_TOPK                                                                                            },
+    {"not-divided",    "a number for each token; there is one for each compressed row",             NOT_DIVIDED},
+    {"negative-wraps", "a negative position, of padding, read as an unsigned one: the row is full",
+     NEGATIVE_WRAPS                                                                                            },
 };
 
 static int shape(struct dsv4_case *c, struct dsv4_err *err) {
@@ -45,7 +48,10 @@ static int shape(struct dsv4_case *c, struct dsv4_err *err) {
     return 0;
 }
 
-static void fill(struct dsv4_case *c) { idx_fill_positions(c, POSITIONS); }
+static void fill(struct dsv4_case *c) {
+    idx_fill_positions(c, POSITIONS);
+    idx_fill_positions_before(c, POSITIONS);
+}
 
 static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
     const dsv4_tensor *const tensors = call->tensors, *const indices = &tensors[INDICES];
@@ -57,7 +63,8 @@ static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
     for (int64_t t = 0; t < indices->shape[0]; t++) {
         const int64_t pos = idx_at_i64(&tensors[POSITIONS], t);
         const int64_t rows = (pos + (mutant != ROW_TOO_EARLY)) / ratio;
-        const int64_t n = mutant == NOT_DIVIDED ? pos + 1 : rows;
+        const bool wraps = mutant == NEGATIVE_WRAPS && pos < 0;
+        const int64_t n = wraps ? topk : mutant == NOT_DIVIDED ? pos + 1 : rows;
         int32_t *const row = idx_row_or(&out, t, mutant == ROW_WRAPS);
         for (int64_t k = 0; k < topk; k++)
             if (k < n || mutant != TAIL_KEPT) row[k] = k < n ? (int32_t)k : -1;

@@ -68,6 +68,14 @@ void idx_fill_seq_lens(const struct dsv4_case *c, size_t slot) {
            (size_t)batch->n_requests * sizeof *batch->seq_lens);
 }
 
+void idx_fill_short_seq_lens(const struct dsv4_case *c, size_t slot) {
+    int32_t *const lens = c->tensors[slot].t.data;
+    const int64_t less = dsv4_case_int(c, "short_by");
+    idx_fill_seq_lens(c, slot);
+    for (int64_t r = 0; r < c->tensors[slot].t.shape[0]; r++)
+        lens[r] = (int32_t)idx_max(lens[r] - less, 0);
+}
+
 /* What an earlier step left in a token's row: a request that exists. */
 static int32_t stale_request(const struct dsv4_case *c, int64_t t) {
     const int64_t requests = idx_step_of(c)->batch.n_requests;
@@ -116,6 +124,14 @@ void idx_fill_stale_positions(const struct dsv4_case *c, size_t slot, size_t req
         if (token < 0 || token >= step->batch.n_tokens)
             positions[t] = r < step->batch.n_requests ? step->batch.seq_lens[r] - 1 : -1;
     }
+}
+
+void idx_fill_positions_before(const struct dsv4_case *c, size_t slot) {
+    const struct idx_step *const step = idx_step_of(c);
+    int64_t *const positions = c->tensors[slot].t.data;
+    for (int64_t t = 0; dsv4_case_int(c, "before") != 0 && t < c->tensors[slot].t.shape[0]; t++)
+        if (t < step->first || t >= step->first + step->batch.n_tokens)
+            positions[t] = -1 - t % 3 * 129;
 }
 
 void idx_fill_table(const struct dsv4_case *c, size_t slot) {

@@ -7,7 +7,8 @@
  *   pos = seq_lens[r] - (query_start_loc[r + 1] - query_start_loc[r]) + t - query_start_loc[r]
  *   start = max(pos - window + 1, 0), lens[i] = pos + 1 - start
  *   indices[i, c] = block_table[r, (start + c) / block_size] * block_size + (start + c) % block_size for c < lens[i],
- * in ascending position, and -1 from there to window. Entries of lens beyond the rows of indices are 0, if there is a row.
+ * in ascending position, and -1 from there to window. A negative pos, where seq_lens is less than the query, has len 0.
+ * Entries of lens beyond the rows of indices are 0, if there is a row.
  *
  * Integers: no rounding. Nothing is read of a token that is not valid but its flag.
  * Refused: rows of indices for tokens that is_valid does not have; lens shorter than indices.
@@ -32,6 +33,7 @@ enum {
     NEWEST_FIRST,
     FIRST_REQUEST,
     TABLE_ROW_WIDTH,
+    NEGATIVE_LEN,
     ROW_WRAPS
 };
 
@@ -41,6 +43,7 @@ static const struct dsv4_param_def params[] = {
     DSV4_PARAM_INT("token_offset", CALL, 0, 0, 1 << 20, "the token of row 0"),
     IDX_STEP_PARAMS("5@0,1@300"),
     IDX_INVALID_PARAM,
+    IDX_SHORT_PARAM,
     DSV4_PARAM_INT("spare_lens", INPUT, 2, 0, 1 << 20, "entries of lens beyond the rows"),
     DSV4_PARAM_INT("missing_tokens", INPUT, 0, 0, 16, "tokens that is_valid lacks: refused"),
     DSV4_PARAM_INT("sparse", INPUT, 0, 0, 1,
@@ -78,6 +81,8 @@ static const struct dsv4_mutant mutants[] = {
     {"first-request",        "block table row 0 for all tokens; token_to_req names it",                      FIRST_REQUEST},
     {"table-row-width",      "block table rows taken as `width` apart; they have a stride",
      TABLE_ROW_WIDTH                                                                                                      },
+    {"negative-len",         "len of a token before its sequence as it comes out, below 0; it is 0",
+     NEGATIVE_LEN                                                                                                         },
     {"row-wraps",            "byte offset of a row of indices computed in 32 bits",                          ROW_WRAPS    },
 };
 
@@ -110,7 +115,7 @@ static int shape(struct dsv4_case *c, struct dsv4_err *err) {
 
 static void fill(struct dsv4_case *c) {
     idx_fill_query_start(c, QUERY_START);
-    idx_fill_seq_lens(c, SEQ_LENS);
+    idx_fill_short_seq_lens(c, SEQ_LENS);
     idx_fill_token_to_req(c, TOKEN_TO_REQ);
     idx_fill_valid(c, IS_VALID);
     idx_fill_table(c, BLOCK_TABLE);
@@ -136,7 +141,7 @@ static void write_row(const dsv4_call *call, int64_t i, int wrong) {
     const int64_t pos =
         (wrong == CONTEXT_LOST ? 0 : context) + t - (wrong == START_NOT_SUBTRACTED ? 0 : first);
     const int64_t start = idx_max(pos - window + 1 + (wrong == WINDOW_SHORT), 0);
-    const int64_t len = idx_max(pos + 1 - start, 0);
+    const int64_t len = wrong == NEGATIVE_LEN ? pos + 1 - start : idx_max(pos + 1 - start, 0);
     lens[i] = (int32_t)len;
     if (!valid) return;
     dsv4_tensor table = tensors[BLOCK_TABLE];

@@ -48,6 +48,7 @@ enum wrong {
     OUT_WRAPS,
     NEGATIVE_LEN,
     LONG_LEN,
+    EMPTY_KEPT,
 };
 
 static const struct dsv4_param_def params[] = {
@@ -107,6 +108,7 @@ static const struct dsv4_mutant mutants[] = {
     {"negative-len",
      "a negative length taken as it is: -1 fills from there, before the row; it counts as 0",     NEGATIVE_LEN},
     {"long-len",          "a length beyond the columns taken as it is; it counts as all of them", LONG_LEN    },
+    {"empty-row-kept",    "a row of length 0, padding, left as it was; it is all -1",             EMPTY_KEPT  },
 };
 
 struct plan {
@@ -317,6 +319,7 @@ static void select_row(const dsv4_call *call, uint32_t *keys, int64_t r, enum wr
     int32_t *const out = (void *)row_at(&call->tensors[OUT], r, wrong == OUT_WRAPS);
     int64_t start, len;
     row_span(call, r, wrong, &start, &len);
+    if (len == 0 && wrong == EMPTY_KEPT) return;
     for (int64_t i = 0; i < len; i++)
         keys[i] = key_of(((const float *)(const void *)row)[start + i], wrong);
     const int64_t n = len < k ? len : k;

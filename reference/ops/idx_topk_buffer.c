@@ -23,6 +23,7 @@ enum { DECODE_TOPK, PREFILL_TOPK, CHUNKS, BUFFER };
 enum { START, END, ROWS, FIELDS };
 enum {
     RIGHT,
+    ROW_WRAPS,
     STALE_KEPT,
     COLUMNS_KEPT,
     PADDING_KEPT,
@@ -34,8 +35,7 @@ enum {
     FIRST_CHUNK_ALONE,
     LAST_ROW_LOST,
     STRIDE_IS_TOPK,
-    TAIL_IS_ZERO,
-    ROW_WRAPS
+    TAIL_IS_ZERO
 };
 
 static const struct dsv4_param_def params[] = {

@@ -35,6 +35,7 @@ static const struct dsv4_slot slots[] = {
 static const struct dsv4_mutant mutants[] = {
     KV_STORE_MUTANTS,
     KV_MUTANT_BOUNDARY_EARLY,
+    KV_MUTANT_PADDING_WRITES,
 };
 
 static int shape(struct dsv4_case *c, struct dsv4_err *err) {

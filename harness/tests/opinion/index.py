@@ -58,7 +58,7 @@ def idx_swa(call):
         seen = [p for p in range(last - window + 1, last + 1) if p >= 0]
         result[i] = len(seen)
         row = np.full(window, -1)
-        row[:len(seen)] = slot(call, request, seen, block_size)
+        row[:len(seen)] = slot(call, request, np.asarray(seen, np.int64), block_size)
         put_ints(indices, i, 0, row)
     if rows:
         put_ints(lens, 0, 0, result)
@@ -110,6 +110,8 @@ def idx_combine_topk_swa(call):
         oldest = context + query - int(gathered[r])
         for j in range(query):
             t, position = first - origin + j, context + j
+            if position < 0:
+                continue
             n_rows = min((position + 1) // ratio, topk)
             row = [int(selected.at(t, c)) + m * r if c < width else None for c in range(n_rows)]
             seen = range(max(position - window + 1, 0), position + 1)
@@ -151,7 +153,7 @@ def idx_c128a_metadata(call):
     if decodes + local.shape[0] != len(position) or width != local.shape[1]:
         return False
     for t in range(len(position)):
-        n = min((int(position[t]) + 1) // ratio, width)
+        n = min(max(int(position[t]) + 1, 0) // ratio, width)
         row = np.full(width, -1)
         row[:n] = slot(call, int(request[t]), np.arange(n), block_size) if t < decodes else np.arange(n)
         put_ints(rows if t < decodes else local, t if t < decodes else t - decodes, 0, row)
@@ -165,7 +167,7 @@ def idx_compressed_slot_mapping(call):
     result = np.full(out.shape[0], -1, np.int64)
     for r, first, query, context in spans(call):
         for j in range(query):
-            if (context + j) % ratio == ratio - 1:
+            if context + j >= 0 and (context + j) % ratio == ratio - 1:
                 result[first + j] = slot(call, r, (context + j) // ratio, call.int("block_size"))
     put_ints(out, 0, 0, result, "<i8")
     return True
@@ -277,7 +279,7 @@ def idx_indexer_prefill_metadata(call):
         for j in range(query):
             i = first - origin + j - offset
             if 0 <= i < n:
-                begin[i], end[i] = start[r], start[r] + (context + j + 1) // ratio
+                begin[i], end[i] = start[r], start[r] + max(context + j + 1, 0) // ratio
     put_ints(call.outputs["ks"], 0, 0, begin)
     put_ints(call.outputs["ke"], 0, 0, end)
     return True
