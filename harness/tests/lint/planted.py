@@ -47,8 +47,8 @@ PLANTS = [
     ("registry", "vectors/kv_planted/one.npz", "x", "no op kv_planted"),
     ("registry", "impl/cuda/kv_planted.cu", SPDX, "no op kv_planted"),
     ("registry", "impl/common/kv_planted.inl", SPDX, "no op kv_planted"),
-    ("mutants", "reference/ops/kv_planted.c", SPDX + "enum { RIGHT, B, A };\nstatic const struct dsv4_mutant mutants[] = {\n"
-     "    {\"a\", \"one\", A},\n    {\"b\", \"two\", B},\n};\n", "in another order than `mutants`"),
+    ("mutants", "reference/ops/kv_planted.c", SPDX + "enum { RIGHT, SECOND, FIRST };\nstatic const struct dsv4_mutant mutants[] = {\n"
+     "    {\"a\", \"one\", FIRST},\n    {\"b\", \"two\", SECOND},\n};\n", "in another order than `mutants`"),
     ("generic", "harness/planted.c", SPDX + "/* like {op} */\n", "names the op {op}"),
     ("kernel_names", "impl/common/kv_planted.inl", SPDX + "struct gather_args {\n    int x;\n};\n", "struct gather_args is also"),
     ("wording", "README.md", "look into /ho" "me/me/notes\n", "no paths of one machine"),

@@ -100,7 +100,7 @@ def idx_swa(query_start_loc, seq_lens, token_to_req, is_valid, block_table, lens
     start, end = query_start_loc[request].long(), query_start_loc[request + 1]
     position = seq_lens[request] - (end - start) + token - start
     first = (position - window + 1).clamp(min=0)
-    n = position - first + 1
+    n = (position - first + 1).clamp(min=0)
     column = arange(window)
     live = column < n[:, None]
     row = torch.where(live, first[:, None] + column, torch.zeros((), dtype=torch.int64))
