@@ -4,7 +4,7 @@
 
 #include "../memory.h"
 
-enum { STREAM_ID = 11, CHUNKS = 32 };
+enum { STREAM_ID = 11, CHUNKS = 32, BATCH = 1024 };
 
 /* ---- inputs ---- */
 
@@ -121,17 +121,60 @@ static int64_t chunk_begin(const struct dispatch *d, int64_t chunk) {
     return d->n * chunk / CHUNKS;
 }
 
-/* counts[chunk][expert]. */
+/* Counters of a chunk: one more than experts, for slots without one. */
+static int64_t counters(const struct dispatch *d) { return d->experts + 1; }
+
+/*
+ * Experts of `n` slots from `first` on, at most BATCH; slots without one have d->experts, so that loops over them need not
+ * branch.
+ */
+static void batch_experts(const struct dispatch *d, int64_t first, int64_t n,
+                          int32_t *restrict experts) {
+    const int32_t none = (int32_t)d->experts;
+    const uint64_t limit = (uint64_t)(d->map != NULL ? d->n_map : d->experts);
+    if (d->wrong != DISPATCH_RIGHT) {
+        for (int64_t i = 0; i < n; i++) {
+            const int64_t e = moe_dispatch_expert(d, first + i);
+            experts[i] = e >= 0 ? (int32_t)e : none;
+        }
+        return;
+    }
+    if (d->ids->dtype == DSV4_I64) {
+        const int64_t *const ids = (const int64_t *)d->ids->data + first;
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++)
+            experts[i] = (uint64_t)ids[i] < limit ? (int32_t)ids[i] : -1;
+    } else {
+        const int32_t *const ids = (const int32_t *)d->ids->data + first;
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++)
+            experts[i] = (uint32_t)ids[i] < (uint32_t)limit ? ids[i] : -1;
+    }
+    for (int64_t i = 0; d->map != NULL && i < n; i++)
+        if (experts[i] >= 0) experts[i] = d->map[experts[i]];
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++)
+        experts[i] = (uint32_t)experts[i] < (uint32_t)none ? experts[i] : none;
+}
+
+static void count_chunk(const struct dispatch *d, int64_t chunk, int32_t *restrict counts) {
+    const int64_t end = chunk_begin(d, chunk + 1);
+    int32_t experts[BATCH];
+    for (int64_t first = chunk_begin(d, chunk); first < end; first += BATCH) {
+        const int64_t n = end - first < BATCH ? end - first : BATCH;
+        batch_experts(d, first, n, experts);
+        for (int64_t i = 0; i < n; i++) counts[experts[i]]++;
+    }
+}
+
+/* counts[chunk][counter]. */
 static int32_t *count_chunks(const struct dispatch *d) {
-    const size_t size = (size_t)(CHUNKS * d->experts) * sizeof(int32_t);
+    const size_t size = (size_t)(CHUNKS * counters(d)) * sizeof(int32_t);
     int32_t *const counts = dsv4_alloc(size);
     memset(counts, 0, size);
 #pragma omp parallel for schedule(static)
     for (int64_t chunk = 0; chunk < CHUNKS; chunk++)
-        for (int64_t i = chunk_begin(d, chunk); i < chunk_begin(d, chunk + 1); i++) {
-            const int64_t e = moe_dispatch_expert(d, i);
-            if (e >= 0) counts[chunk * d->experts + e]++;
-        }
+        count_chunk(d, chunk, counts + chunk * counters(d));
     return counts;
 }
 
@@ -139,7 +182,7 @@ void moe_dispatch_count(const struct dispatch *d, int32_t *counts) {
     int32_t *const chunks = count_chunks(d);
     for (int64_t e = 0; e < d->experts; e++) {
         int32_t sum = 0;
-        for (int64_t chunk = 0; chunk < CHUNKS; chunk++) sum += chunks[chunk * d->experts + e];
+        for (int64_t chunk = 0; chunk < CHUNKS; chunk++) sum += chunks[chunk * counters(d) + e];
         counts[e] =
             d->wrong == DISPATCH_ADDED ? (int32_t)((uint32_t)counts[e] + (uint32_t)sum) : sum;
     }
@@ -156,6 +199,20 @@ static void reverse(const struct dispatch *d, int32_t *places, const int32_t *st
     dsv4_free(counts);
 }
 
+static void place_chunk(const struct dispatch *d, int64_t chunk, int32_t *restrict next,
+                        int32_t *restrict places) {
+    const int64_t end = chunk_begin(d, chunk + 1);
+    int32_t experts[BATCH];
+    for (int64_t first = chunk_begin(d, chunk); first < end; first += BATCH) {
+        const int64_t n = end - first < BATCH ? end - first : BATCH;
+        batch_experts(d, first, n, experts);
+        for (int64_t i = 0; i < n; i++) {
+            const int32_t place = next[experts[i]]++;
+            places[first + i] = experts[i] < d->experts ? place : -1;
+        }
+    }
+}
+
 void moe_dispatch_sort(const struct dispatch *d, int64_t align, int32_t *places, int32_t *starts) {
     int32_t *const next = count_chunks(d);
     int64_t at = 0;
@@ -163,8 +220,8 @@ void moe_dispatch_sort(const struct dispatch *d, int64_t align, int32_t *places,
         int64_t end = at;
         starts[e] = (int32_t)at;
         for (int64_t chunk = 0; chunk < CHUNKS; chunk++) {
-            const int32_t n = next[chunk * d->experts + e];
-            next[chunk * d->experts + e] = (int32_t)end;
+            const int32_t n = next[chunk * counters(d) + e];
+            next[chunk * counters(d) + e] = (int32_t)end;
             end += n;
         }
         if (end == at && d->wrong == DISPATCH_EMPTY_BLOCK) end = at + 1;
@@ -173,10 +230,7 @@ void moe_dispatch_sort(const struct dispatch *d, int64_t align, int32_t *places,
     starts[d->experts] = (int32_t)at;
 #pragma omp parallel for schedule(static)
     for (int64_t chunk = 0; chunk < CHUNKS; chunk++)
-        for (int64_t i = chunk_begin(d, chunk); i < chunk_begin(d, chunk + 1); i++) {
-            const int64_t e = moe_dispatch_expert(d, i);
-            places[i] = e >= 0 ? next[chunk * d->experts + e]++ : -1;
-        }
+        place_chunk(d, chunk, next + chunk * counters(d), places);
     if (d->wrong == DISPATCH_UNSTABLE) reverse(d, places, starts);
     dsv4_free(next);
 }

@@ -189,54 +189,73 @@ static void fill(struct dsv4_case *c) {
 
 const struct dsv4_op dsv4_op_moe_permute;
 
-static void copy_scales(const dsv4_call *call, int64_t from, int64_t to,
-                        enum dispatch_wrong wrong) {
-    const dsv4_tensor *const in = &call->tensors[X_SCALE], *const out = &call->tensors[SCALE];
-    if (in->ndim == 0 || wrong == DISPATCH_SCALE_LOST) return;
+/* What a row's copy takes from the call, found once. */
+struct rows {
+    const dsv4_tensor *x, *out;
+    struct scales from, to;
+    bool scaled;
+    enum dispatch_wrong wrong;
+};
+
+static struct rows rows_of(const dsv4_call *call, enum dispatch_wrong wrong) {
+    struct rows rows = {.x = &call->tensors[X], .out = &call->tensors[PERMUTED], .wrong = wrong};
+    const dsv4_tensor *const in = &call->tensors[X_SCALE];
+    rows.scaled = in->ndim > 0 && wrong != DISPATCH_SCALE_LOST;
+    if (!rows.scaled) return rows;
     const char *const form = dsv4_find_param(call, "out_scales")->s;
-    const struct scales s = scales_of(in, dsv4_find_param(call, "x_scales")->s);
-    struct scales d = scales_of(out, form);
+    rows.from = scales_of(in, dsv4_find_param(call, "x_scales")->s);
+    rows.to = scales_of(&call->tensors[SCALE], form);
     if (wrong == DISPATCH_SCALE_ROWS && !by_row(form))
-        d.column = 4 * call->tensors[ROW_IDS].shape[0];
-    for (int64_t j = 0; j < d.columns; j++) {
-        char *const at = d.data + to * d.row + j * d.column;
-        if (from < 0)
-            memset(at, 0, (size_t)d.size);
-        else
-            memcpy(at, s.data + from * s.row + j * s.column, (size_t)d.size);
+        rows.to.column = 4 * call->tensors[ROW_IDS].shape[0];
+    return rows;
+}
+
+static void copy_scales(const struct scales *s, const struct scales *d, int64_t from, int64_t to) {
+    char *const at = d->data + to * d->row;
+    if (from >= 0 && s->column == s->size && d->column == d->size) {
+        memcpy(at, s->data + from * s->row, (size_t)(d->columns * d->size));
+        return;
     }
+    for (int64_t j = 0; j < d->columns; j++)
+        if (from < 0)
+            memset(at + j * d->column, 0, (size_t)d->size);
+        else
+            memcpy(at + j * d->column, s->data + from * s->row + j * s->column, (size_t)d->size);
 }
 
 /* from -1: zeros. */
-static void copy_row(const dsv4_call *call, int64_t from, int64_t to, enum dispatch_wrong wrong) {
-    const dsv4_tensor *const x = &call->tensors[X], *const out = &call->tensors[PERMUTED];
+static void copy_row(const struct rows *rows, int64_t from, int64_t to) {
+    const dsv4_tensor *const x = rows->x;
     const int64_t bytes = x->shape[1] * dsv4_dtype_bytes(x->dtype);
-    char *const at =
-        (char *)out->data + to * (wrong == DISPATCH_OUT_DENSE ? bytes : out->stride[0]);
-    const int64_t stride = wrong == DISPATCH_X_DENSE ? bytes : x->stride[0];
+    const int64_t apart = rows->wrong == DISPATCH_OUT_DENSE ? bytes : rows->out->stride[0];
+    const int64_t stride = rows->wrong == DISPATCH_X_DENSE ? bytes : x->stride[0];
+    char *const at = (char *)rows->out->data + to * apart;
     if (from < 0)
         memset(at, 0, (size_t)bytes);
     else
         memcpy(at, (const char *)x->data + from * stride, (size_t)bytes);
-    if (from >= 0 && wrong == DISPATCH_SCALE_IN_PLACE) from = to % x->shape[0];
-    copy_scales(call, from, to, wrong);
+    if (from >= 0 && rows->wrong == DISPATCH_SCALE_IN_PLACE) from = to % x->shape[0];
+    if (rows->scaled) copy_scales(&rows->from, &rows->to, from, to);
 }
 
-static void put_rows(const dsv4_call *call, const struct dispatch *d, int64_t used) {
-    const enum dispatch_wrong wrong = d->wrong;
-    const int64_t places = call->tensors[ROW_IDS].shape[0];
+/* Slot by slot, so that a token's row is read once; then the rows without a slot. */
+static void put_rows(const dsv4_call *call, const struct dispatch *d, const int32_t *places,
+                     int64_t used) {
+    const struct rows rows = rows_of(call, d->wrong);
+    const int64_t n = call->tensors[ROW_IDS].shape[0], tokens = call->tensors[X].shape[0];
+    const int64_t end = d->wrong == DISPATCH_TAIL_KEPT && used < n ? used : n;
     const int32_t *const sources = call->tensors[ROW_SOURCES].data;
-    const bool zero = dsv4_is(call, "padding", "zero") != (wrong == DISPATCH_PADDING_OTHER);
-#pragma omp parallel for schedule(static)
-    for (int64_t p = 0; p < places; p++) {
-        if (wrong == DISPATCH_TAIL_KEPT && p >= used) continue;
-        if (sources[p] >= 0)
-            copy_row(call,
-                     wrong == DISPATCH_SOURCE_BY_SLOT ? sources[p] % call->tensors[X].shape[0]
-                                                      : sources[p] / d->topk,
-                     p, wrong);
-        else if (zero)
-            copy_row(call, -1, p, wrong);
+    const bool zero = dsv4_is(call, "padding", "zero") != (d->wrong == DISPATCH_PADDING_OTHER);
+#pragma omp parallel
+    {
+#pragma omp for schedule(static)
+        for (int64_t i = 0; i < d->n; i++)
+            if (places[i] >= 0 && places[i] < end)
+                copy_row(&rows, d->wrong == DISPATCH_SOURCE_BY_SLOT ? i % tokens : i / d->topk,
+                         places[i]);
+#pragma omp for schedule(static)
+        for (int64_t p = 0; p < end; p++)
+            if (zero && sources[p] < 0) copy_row(&rows, -1, p);
     }
 }
 
@@ -279,7 +298,7 @@ static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
     moe_dispatch_sort(&d, dsv4_int(call, "align", 1), places, offsets);
     const int64_t used = offsets[experts];
     put_places(call, &d, places, used);
-    put_rows(call, &d, used);
+    put_rows(call, &d, places, used);
     put_inverse(call, &d, places);
     for (int64_t p = 0; d.wrong == DISPATCH_TOKENS && p < tensors[ROW_IDS].shape[0]; p++)
         if (sources[p] >= 0) sources[p] /= (int32_t)d.topk;
