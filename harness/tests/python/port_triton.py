@@ -43,7 +43,8 @@ def from_e4m3(code, BIAS: tl.constexpr):
     normal = (((exponent + 127 - BIAS) << 23) | (mantissa << 20)).to(tl.float32, bitcast=True)
     tiny = mantissa.to(tl.float32) * (0.001953125 if BIAS == 7 else 0.0009765625)
     value = tl.where(exponent == 0, tiny, normal)
-    value = tl.where(code >= 128, -value, value)
+    # By its bit: Triton's minus is a difference from 0, and gives +0 for 0.
+    value = (value.to(tl.int32, bitcast=True) | ((code & 128) << 24)).to(tl.float32, bitcast=True)
     is_nan = (code & 127) == 127 if BIAS == 7 else code == 128
     return tl.where(is_nan, float("nan"), value)
 

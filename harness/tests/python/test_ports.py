@@ -90,7 +90,7 @@ GPU_CALLS = {
     "keeps": (GPU_RIGHT + "; KEPT.append(out[1:])", "eager", 1, r"concat\(\) keeps out beyond the call"),
     "reads": (GPU_RIGHT + "; first[0, 0].item()", "graph", 1, r"run\(\) cannot be captured into a graph"),
     "synchronises": (GPU_RIGHT + "; torch.cuda.synchronize()", "graph", 1, r"run\(\) cannot be captured into a graph"),
-    "other-stream": ("torch.cuda.set_stream(torch.cuda.Stream()); " + GPU_RIGHT, "graph", 1, r"nothing was captured"),
+    "other-stream": ("torch.cuda.set_stream(torch.cuda.Stream()); " + GPU_RIGHT, "graph", 1, r"nothing was captured|cannot be captured"),
     "beyond": ("first[torch.full((1,), 1 << 40, device='cuda')]; " + GPU_RIGHT, "eager", 1, r"CRASH .*\n.*the device"),
 }
 
