@@ -153,8 +153,7 @@ static void run_tainted(struct walk *w) {
     if (!w->taken)
         dsv4_notes_add(&w->results[w->call].notes, "inherits", "on what the ops before it left: %s",
                        scratch.message);
-    dsv4_free(scratch.message);
-    dsv4_notes_free(&scratch.notes);
+    dsv4_result_free(&scratch);
 }
 
 static void judge_golden(struct walk *w, bool is_own) {
