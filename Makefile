@@ -138,6 +138,7 @@ VARIANT_CLASS_contracted := F32-ANY
 VARIANT_CLASS_rounded := F32-ANY
 VARIANT_CLASS_ulp := F32-ANY exp=2 log=2 rsqrt=2 divide=0.5
 VARIANT_CLASS_truncated := TC25-RZ
+VARIANT_CLASS_online := F32-ANY
 VARIANTS := $(patsubst harness/tests/variants/%.h,%,$(filter-out %/numbers.h,$(wildcard harness/tests/variants/*.h)))
 define VARIANT
 $(O)/variants/$(1)/%.o: %.c harness/tests/variants/$(1).h harness/tests/variants/numbers.h $(O)/flags
@@ -145,12 +146,22 @@ $(O)/variants/$(1)/%.o: %.c harness/tests/variants/$(1).h harness/tests/variants
 	@mkdir -p $$(@D)
 	$$(Q)$$(CC) $$(CFLAGS_ALL) -O1 $(if $(filter contracted,$(1)),-ffp-contract=fast) -include harness/tests/variants/$(1).h \
 	-D'VARIANT_CLASS="$(VARIANT_CLASS_$(1))"' -MMD -MP -c -o $$@ $$<
-$(B)/tests/variants/$(1).so: $(patsubst %.c,$(O)/variants/$(1)/%.o,$(wildcard reference/ops/*.c) harness/tests/variants/plugin.c) $(O)/libref.a
+$(B)/tests/variants/$(1).so: $(patsubst %.c,$(O)/variants/$(1)/%.o,$(wildcard reference/ops/*.c) harness/tests/variants/plugin.c) \
+	$(patsubst %.c,$(O)/%.o,$(wildcard harness/tests/variants/$(1).c)) $(O)/libref.a
 	$$(call say,LD,$$@)
 	@mkdir -p $$(@D)
 	$$(Q)$$(CC) $$(CFLAGS_ALL) -shared -Wl,--exclude-libs,ALL -o $$@ $$^ -lm
 endef
 $(foreach variant,$(VARIANTS),$(eval $(call VARIANT,$(variant))))
+# The wrong twin of online, which the bounds must refuse.
+$(O)/variants/unscaled.o: harness/tests/variants/online.c $(O)/flags
+	$(call say,CC,$< without rescaling)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS_ALL) -DWITHOUT_RESCALING -MMD -MP -c -o $@ $<
+$(B)/tests/variants/unscaled.so: $(patsubst %.c,$(O)/variants/online/%.o,$(wildcard reference/ops/*.c) harness/tests/variants/plugin.c) $(O)/variants/unscaled.o $(O)/libref.a
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS_ALL) -shared -Wl,--exclude-libs,ALL -o $@ $^ -lm
 
 # A HIP runtime and a HIP plug-in without a GPU, for the tests of the device path.
 FAKE := $(B)/tests/fake/lib/libamdhip64.so.7 $(B)/tests/fake/hip_plugin.so
@@ -514,8 +525,10 @@ selftest: $(CPU_BUILD) $(if $(OP),,$(PLANTED)) ## catch every mutant and, withou
 	$(Q)$(B)/dsv4cts selftest $(if $(OP),--op '$(OP)',--planted harness/tests/planted/EXPECTED)
 
 # Every variant must pass; --seeds makes fresh inputs. Then every mutant must fail by bounds too, or be right by them.
-bounds: $(CPU_BUILD) $(VARIANTS:%=$(B)/tests/variants/%.so) ## prove the bounds: right variants pass (SEEDS= inputs each), wrong references fail
+bounds: $(CPU_BUILD) $(VARIANTS:%=$(B)/tests/variants/%.so) $(B)/tests/variants/unscaled.so ## prove the bounds: right variants pass (SEEDS= inputs each), wrong references fail
 	$(Q)$(B)/dsv4cts check $(foreach variant,$(VARIANTS),--impl $(B)/tests/variants/$(variant).so) $(FILTERS) --seeds $(or $(SEEDS),3) --report $(REPORTS)/bounds
+	$(Q)status=0; $(B)/dsv4cts check --impl $(B)/tests/variants/unscaled.so --op attn_sparse_decode --tier smoke >$(REPORTS)/bounds/unscaled.txt || status=$$?; \
+	if [ $$status != 1 ]; then echo "online softmax without rescaling is not refused: exit $$status"; exit 1; fi
 	$(Q)for class in F32-ANY TC25-RZ TC13-PROMOTE128 CDNA3-FLOOR24; do $(B)/dsv4cts selftest --class $$class $(if $(OP),--op '$(OP)') >$(REPORTS)/bounds/$$class.txt || \
 	{ grep -v 'killed by' $(REPORTS)/bounds/$$class.txt; exit 1; }; echo "$$class: $$(tail -n 1 $(REPORTS)/bounds/$$class.txt)"; done
 
