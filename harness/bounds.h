@@ -22,4 +22,8 @@ bool dsv4_bounds_apply(const struct dsv4_vector *v, const dsv4_arithmetic *arith
 /* Adds to the outputs of `result`. false: a tensor as a whole is worse than its class, which the result then says. */
 bool dsv4_bounds_judge(const struct dsv4_bounds *bounds, struct dsv4_result *result);
 
+/* The same without words. `of_mistake`: `want` is a wrong reference's answer, and what it is asked is whether `got` may be
+ * the same mistake's. */
+bool dsv4_bounds_admit(const struct dsv4_bounds *bounds, bool of_mistake);
+
 #endif

@@ -96,7 +96,7 @@ static void try_case(struct selftest *t, const struct dsv4_suite_case *s, bool *
     dsv4_arena_fill(&want, &v, POISON, v.c.refused ? DSV4_BEFORE : DSV4_AFTER);
     for (size_t m = 0; m <= s->op->n_mutants; m++) {
         if (m > 0 && killed[m - 1]) continue;
-        const int status = dsv4_suspect_run(&t->suspects, &got, &v, NULL, POISON, (int)m);
+        const int status = dsv4_suspect_run(&t->suspects, &got, &v, POISON, (int)m);
         if (status < 0) { /* no evidence: a port with this bug need not crash */
             fprintf(stderr, "%s %s on %s: %s\n", s->op->name,
                     m > 0 ? s->op->mutants[m - 1].name : "reference", s->name, t->suspects.death);

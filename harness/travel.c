@@ -132,8 +132,7 @@ static void bridge(struct walk *w, const struct dsv4_vector *given) {
     struct dsv4_arena a;
     struct dsv4_err err = {0};
     if (dsv4_arena_open(&a, &given->c, &err) != 0) return;
-    if (dsv4_suspect_run(w->reference, &a, given, NULL, w->judge->poison, 0) == DSV4_OK)
-        take(w, &a);
+    if (dsv4_suspect_run(w->reference, &a, given, w->judge->poison, 0) == DSV4_OK) take(w, &a);
     dsv4_arena_close(&a);
 }
 

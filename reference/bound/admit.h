@@ -32,6 +32,9 @@ struct dsv4_admission {
     const struct dsv4_vector_tensor *golden; /* says which bytes must stay */
     unsigned char *got;                      /* arenas: what the kernel left, */
     const unsigned char *want;               /* and what is expected */
+    /* `want` is a wrong reference's: each ball goes where its value is, twice as large. What the arithmetic may have made
+     * of the same mistake lies inside. */
+    bool of_mistake;
     struct dsv4_admitted at[DSV4_MAX_TENSORS];
 };
 
