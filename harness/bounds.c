@@ -89,18 +89,24 @@ bool dsv4_bounds_admit(const struct dsv4_bounds *bounds, bool of_mistake) {
            (of_mistake || dsv4_admit_excess(&a, &limit) == bounds->v->c.op->n_slots);
 }
 
-bool dsv4_bounds_judge(const struct dsv4_bounds *bounds, struct dsv4_result *result) {
+enum dsv4_whole dsv4_bounds_judge(const struct dsv4_bounds *bounds, struct dsv4_result *result) {
     const struct dsv4_case *const c = &bounds->v->c;
     struct dsv4_admission a;
     double limit = 0;
+    int64_t refused = 0, n = 0;
     walk(&a, bounds, false);
     add_outputs(result, &a);
-    if (!holds(result, &a)) return false;
+    if (!holds(result, &a)) return DSV4_WHOLE_UNKNOWN;
+    for (size_t s = 0; s < c->op->n_slots; s++) {
+        refused += a.at[s].refused;
+        n += a.at[s].n_squares;
+    }
     const size_t slot = dsv4_admit_excess(&a, &limit);
-    if (slot == c->op->n_slots) return true;
-    dsv4_result_say(result,
-                    "`%s` as a whole is worse than its class: errors squared, over their variance, "
-                    "add up to %.4g; above %.4g is one chance in 1e9",
-                    c->tensors[slot].t.name, a.at[slot].squares, limit);
-    return false;
+    if (slot == c->op->n_slots) return n > 0 ? DSV4_WHOLE_RIGHT : DSV4_WHOLE_UNKNOWN;
+    if (refused == 0)
+        dsv4_result_say(result,
+                        "`%s` as a whole is worse than its class: errors squared, over their "
+                        "variance, add up to %.4g; above %.4g is one chance in 1e9",
+                        c->tensors[slot].t.name, a.at[slot].squares, limit);
+    return DSV4_WHOLE_WORSE;
 }

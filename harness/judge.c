@@ -189,7 +189,7 @@ static void judge_bounds(struct trial *t, struct dsv4_arena *got) {
     const struct dsv4_bounds bounds = {t->v, &t->arithmetic, t->stale != NULL ? t->stale : &before,
                                        &judged, &t->want};
     const struct dsv4_inquiry inquiry = inquiry_of(t, true);
-    const bool within = dsv4_bounds_judge(&bounds, t->result);
+    const bool within = dsv4_bounds_judge(&bounds, t->result) != DSV4_WHOLE_WORSE;
     if (dsv4_compare_at(&compare, 0) >= 0) {
         explain(t, &judged, got);
     } else if (!within) {

@@ -168,6 +168,8 @@ static void admit_one(struct dsv4_admission *a, struct dsv4_admitted *tally,
     tally->contradicted += !e->rescaled && !is_within(low, want, high);
     if (!is_within(low, got, high)) {
         refuse(tally, e->offset, low, high);
+        if (e->variance > 0)
+            tally->squares += isnan(got) ? INFINITY : pow(got - ball.v, 2) / e->variance;
         return;
     }
     const double error = isfinite(got) ? least_error(form, ball, got) : 0;
