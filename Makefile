@@ -180,6 +180,11 @@ $(B)/tools/%: $(O)/harness/tests/tools/%.o $(call obj,$(ORACLE_SRC)) $(O)/libref
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS_ALL) -o $@ $^ -lmpfr -lgmp -lm
 
+$(B)/tools/judging: $(O)/harness/tests/tools/judging.o $(O)/libharness.a $(O)/libref.a
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS_ALL) -o $@ $^ $(LIBS)
+
 # The gfx942 emulator: a HIP runtime whose device is an executor of machine code on this CPU. Rounding modes are part of
 # what it computes, hence -frounding-math.
 EMU_SRC := $(wildcard harness/emu/*.c harness/emu/hip/*.c) reference/memory.c
@@ -574,6 +579,10 @@ coverage: $(B)/tests/emu ## write harness/emu/COVERAGE: instructions implemented
 $(B)/emu/speed.co: harness/emu/tests/levels/speed.hip
 	@mkdir -p $(@D)
 	$(Q)$(HIP_CLANG) $(call HIP_FLAGS,gfx942) --cuda-device-only -o $@ $<
+
+JUDGED := kv_quantize_insert/host-prefill norm_rms/host-flash moe_swiglu/host-ref gemm_bf16/host-compressor
+bench-judging: $(B)/tools/judging ## measure what judging costs beside reading the tensors
+	$(Q)$< $(or $(CASE),$(JUDGED))
 
 bench-emu: $(B)/tools/emu_speed $(B)/tools/emu_run $(B)/emu/speed.co ## measure the gfx942 emulator
 	$(Q)$(B)/tools/emu_speed $(B)/emu/speed.co

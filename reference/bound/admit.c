@@ -153,15 +153,15 @@ static void admit_one(struct dsv4_admission *a, struct dsv4_admitted *tally,
     const int64_t at = a->c->tensors[e->row->slot].offset + e->offset;
     const uint32_t code = code_at(form, a->got + at, e->odd);
     const uint32_t canon = code_at(form, a->want + at, e->odd);
+    tally->elements++;
+    tally->n_squares += e->variance > 0;
+    if (code == canon && !e->rescaled) return; /* mostly: nothing here may cost more than it must */
     const struct dsv4_ball ball = a->of_mistake ? ball_about(form, canon, e->ball.r) : e->ball;
     const double low = rounded(form, ball.r == 0 ? ball.v : ball.v - ball.r);
     const double high = rounded(form, ball.r == 0 ? ball.v : ball.v + ball.r);
     const double got = decode(form, code), want = decode(form, canon);
     const bool nan = isnan(got) && isnan(want); /* whatever its payload */
-    tally->elements++;
-    tally->n_squares += e->variance > 0;
-    /* where there is no ball the canon's bits must do */
-    if ((code == canon && !e->rescaled) || !(nan || low <= high)) return;
+    if (!(nan || low <= high)) return; /* where there is no ball the canon's bits must do */
     tally->differ += code != canon;
     if (nan) accept(form, a->got + at, a->want + at, e->odd);
     if (nan) return;
