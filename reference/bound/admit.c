@@ -183,11 +183,43 @@ static void tell(struct dsv4_admission *a, size_t slot, const struct dsv4_admitt
     merge(&a->at[slot], tally);
 }
 
+bool dsv4_admit_same(const struct dsv4_admission *a, const struct dsv4_row *row, int64_t first,
+                     int64_t n) {
+    const bool fours = row->form == DSV4_AS_E2M1;
+    const int64_t unit = bytes_of(row->form), units = fours ? (first + n + 1) / 2 - first / 2 : n;
+    const int64_t at =
+        a->c->tensors[row->slot].offset + row->offset + (fours ? first / 2 : first) * row->stride;
+    if (row->stride == unit) return memcmp(a->got + at, a->want + at, (size_t)(units * unit)) == 0;
+    bool same = true;
+    for (int64_t i = at; i < at + units * row->stride && same; i += row->stride)
+        same = memcmp(a->got + i, a->want + i, (size_t)unit) == 0;
+    return same;
+}
+
+/* A row with the canon's bits. */
+static void admit_same_row(struct dsv4_admission *a, const struct dsv4_row *row,
+                           const double *variances) {
+    const bool fours = row->form == DSV4_AS_E2M1;
+    struct dsv4_admitted tally = {0};
+    const bool all = a->golden[row->slot].keep == NULL && variances == NULL;
+    if (all) tally.elements = row->n;
+    for (int64_t i = 0; i < row->n && !all; i++) {
+        if (!is_written(a, row->slot, row->offset + (fours ? i / 2 : i) * row->stride)) continue;
+        tally.elements++;
+        tally.n_squares += variances != NULL && variances[i] > 0;
+    }
+    tell(a, row->slot, &tally);
+}
+
 /* How many are refused. */
 static int64_t admit_row(struct dsv4_admission *a, const struct dsv4_row *row,
                          const struct dsv4_ball *balls, const double *variances, bool rescaled) {
     const bool fours = row->form == DSV4_AS_E2M1;
     struct dsv4_admitted tally = {0};
+    if (!rescaled && dsv4_admit_same(a, row, 0, row->n)) {
+        admit_same_row(a, row, variances);
+        return 0;
+    }
     for (int64_t i = 0; i < row->n; i++) {
         const double factor = row->factor;
         const struct element e = {

@@ -66,6 +66,11 @@ struct dsv4_row {
 void dsv4_admit(struct dsv4_admission *a, const struct dsv4_row *row, const struct dsv4_ball *balls,
                 const double *variances);
 
+/* Whether `n` elements of a row, from the `first` on, have the canon's bits. They are admitted whatever their balls are,
+ * which need not be worked out: most of an honest kernel's narrow outputs. Of a whole row not even be given. */
+bool dsv4_admit_same(const struct dsv4_admission *a, const struct dsv4_row *row, int64_t first,
+                     int64_t n);
+
 /* The same where a kernel has chosen otherwise than the canon, rightly: what the canon has there is no measure. */
 void dsv4_admit_other(struct dsv4_admission *a, const struct dsv4_row *row,
                       const struct dsv4_ball *balls);

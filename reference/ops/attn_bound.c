@@ -79,8 +79,9 @@ static void admit_output(const struct head *head, const struct attn_bound *bound
     struct dsv4_ball balls[KV_HEAD], den = dsv4_ball_mul(head->l, share);
     if (sink > -INFINITY)
         den = dsv4_ball_add(den, dsv4_ball_exp(a, dsv4_ball_sub(dsv4_ball_of(sink), top)));
-    find_numerators(balls, head, a, token);
-    for (int d = 0; d < KV_HEAD; d++)
+    const bool same = dsv4_admit_same(bound->a, &row, 0, KV_HEAD);
+    if (!same) find_numerators(balls, head, a, token);
+    for (int d = 0; d < KV_HEAD && !same; d++)
         balls[d] = dsv4_ball_div(a, dsv4_ball_mul(balls[d], share), den);
     dsv4_admit(bound->a, &row, balls, NULL);
 }

@@ -319,9 +319,17 @@ static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
 static void bound_row(const struct gemm *g, struct dsv4_admission *a, int64_t m, double *row,
                       struct dsv4_ball *balls, double *variances) {
     const char *const from = gemm_row(&g->a, m, g->group);
+    const struct dsv4_row to = {OUT,
+                                gemm_row(&g->out, m, g->group) - (char *)g->out.data,
+                                dsv4_dtype_bytes(g->out.dtype),
+                                dsv4_form_of(a, OUT),
+                                g->n,
+                                1};
     for (int64_t k = 0; k < g->k; k++) row[k] = (double)factor(g, &g->a, from, k);
     for (int64_t n = 0; n < g->n; n++) {
         const char *const weight = gemm_weight(&g->b, n, g->group);
+        variances[n] = g->rounded ? 0 : 1;
+        if (dsv4_admit_same(a, &to, n, 1)) continue;
         struct dsv4_terms terms = {0};
         for (int64_t k = 0; k < g->k; k++)
             dsv4_terms_add(&terms, row[k] * (double)factor(g, &g->b, weight, k), 0);
@@ -330,12 +338,6 @@ static void bound_row(const struct gemm *g, struct dsv4_admission *a, int64_t m,
         if (g->rounded) balls[n] = dsv4_ball_bf16(balls[n]);
         if (g->rounded) variances[n] = 0;
     }
-    const struct dsv4_row to = {OUT,
-                                gemm_row(&g->out, m, g->group) - (char *)g->out.data,
-                                dsv4_dtype_bytes(g->out.dtype),
-                                dsv4_form_of(a, OUT),
-                                g->n,
-                                1};
     dsv4_admit(a, &to, balls, variances);
 }
 

@@ -351,9 +351,13 @@ static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
 static void bound_row(const struct gemm *g, struct dsv4_admission *a, int64_t m,
                       struct dsv4_ball *balls, double *variances) {
     const uint8_t *const row = (const uint8_t *)gemm_row(&g->a, m, g->group);
+    const struct dsv4_row to = {
+        OUT, gemm_row(&g->out, m, g->group) - (char *)g->out.data, 2, DSV4_AS_BF16, g->n, 1};
     for (int64_t n = 0; n < g->n; n++) {
         const uint8_t *const weight = (const uint8_t *)gemm_weight(&g->b, n, g->group);
         struct gemm_dot dot = {0};
+        variances[n] = 1;
+        if (dsv4_admit_same(a, &to, n, 1)) continue;
         for (int64_t block = 0; block < g->blocks; block++) {
             const int64_t begin = block * GEMM_BLOCK, left = g->k - begin;
             const int64_t size = left < GEMM_BLOCK ? left : GEMM_BLOCK;
@@ -365,8 +369,6 @@ static void bound_row(const struct gemm *g, struct dsv4_admission *a, int64_t m,
         }
         balls[n] = gemm_dot_ball(&dot, &a->arithmetic, DSV4_SUM_FP8, &variances[n]);
     }
-    const struct dsv4_row to = {
-        OUT, gemm_row(&g->out, m, g->group) - (char *)g->out.data, 2, DSV4_AS_BF16, g->n, 1};
     dsv4_admit(a, &to, balls, variances);
 }
 

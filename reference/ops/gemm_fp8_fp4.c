@@ -564,8 +564,12 @@ static void bound_row(const struct gemm *g, struct dsv4_admission *a, int64_t e,
                       struct dsv4_ball *balls, double *variances) {
     const enum dsv4_sum_kind kind = g->bf16 ? DSV4_SUM_DOT : DSV4_SUM_FP8;
     const char *const row = gemm_row(&g->a, r, 0);
+    const struct dsv4_row to = {
+        OUT, gemm_row(&g->out, r, 0) - (char *)g->out.data, 2, DSV4_AS_BF16, g->n, 1};
     for (int64_t n = 0; n < g->n; n++) {
         struct gemm_dot dot = {0};
+        variances[n] = 1;
+        if (dsv4_admit_same(a, &to, n, 1)) continue;
         for (int64_t block = 0; block < g->k / GEMM_GROUP; block++) {
             double x[GEMM_GROUP], y[GEMM_GROUP];
             for (int64_t i = 0; i < GEMM_GROUP; i++) {
@@ -579,8 +583,6 @@ static void bound_row(const struct gemm *g, struct dsv4_admission *a, int64_t e,
         }
         balls[n] = gemm_dot_ball(&dot, &a->arithmetic, kind, &variances[n]);
     }
-    const struct dsv4_row to = {
-        OUT, gemm_row(&g->out, r, 0) - (char *)g->out.data, 2, DSV4_AS_BF16, g->n, 1};
     dsv4_admit(a, &to, balls, variances);
 }
 
