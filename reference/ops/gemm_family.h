@@ -158,8 +158,15 @@ void gemm_trace(const struct dsv4_case *c, size_t slot, int64_t offset, char *li
 /* Exact sums over n products: [8 rows][24 columns] of a [k][8] and b [k][24]. */
 void gemm_exact(double *restrict sum, const double *restrict a, const double *restrict b,
                 int64_t n);
-/* Chains of fma from +0, k ascending: [8][48] of a [k][8] and b [k][48]. */
-void gemm_chain(float *restrict sum, const float *restrict a, const float *restrict b, int64_t n);
+/* Adds to acc [8][24] the exact sums of a block, rounded, times the product of two scales. */
+void gemm_add_partials(float *restrict acc, const double *restrict a, const double *restrict b,
+                       int64_t n, const float *restrict a_scale, const float *restrict b_scale);
+/* The same of one row of values and one of codes, to one sum. */
+float gemm_add_partial(float acc, const float *a, const uint8_t *codes, int64_t n, bool ocp,
+                       float scale);
+/* Adds chains of fma from +0, k ascending: to acc [8][48] those of a [k][8] and b [k][48]. */
+void gemm_add_chains(float *restrict acc, const float *restrict a, const float *restrict b,
+                     int64_t n);
 
 /* to[k * columns + j] = rows[j * GEMM_BLOCK + k], k < n <= GEMM_BLOCK; columns is a multiple of 16. */
 void gemm_turn(float *restrict to, const float *rows, int64_t columns, int64_t n);
