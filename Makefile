@@ -157,7 +157,6 @@ VARIANT_OPS_tc25-short := gemm_bf16 gemm_fp8_block gemm_fp8_fp4 idx_mqa_logits i
 VARIANT_CLASS_tc13-unpromoted := TC13-PROMOTE128
 VARIANT_SUMS_tc13-unpromoted := units -DUNIT=TC13 -DWITHOUT_PROMOTION
 VARIANT_OPS_tc13-unpromoted := gemm_fp8_block
-TWIN_CASES_tc13-unpromoted := --tier full --case pro-main-proj
 VARIANT_CLASS_floor24-short := CDNA3-FLOOR24
 VARIANT_SUMS_floor24-short := units -DUNIT=FLOOR24 -DFRACTION=12
 VARIANT_OPS_floor24-short := gemm_bf16 gemm_fp8_block gemm_fp8_fp4 idx_mqa_logits idx_paged_mqa_logits attn_sparse_decode attn_sparse_prefill attn_decode_partial
@@ -552,7 +551,7 @@ BOUNDS_VARIANTS = $(foreach variant,$(VARIANTS),$(if $(filter %,$(filter-out rep
 bounds: $(CPU_BUILD) $(patsubst %,$(B)/tests/variants/%.so,$(VARIANTS) $(TWINS)) ## prove the bounds: right variants pass (SEEDS= inputs each), wrong references fail
 	$(Q)$(B)/dsv4cts check $(foreach variant,$(BOUNDS_VARIANTS),--impl $(B)/tests/variants/$(variant).so) $(FILTERS) --seeds $(or $(SEEDS),3) $(ARGS) --report $(REPORTS)/bounds
 	$(Q)$(foreach twin,$(TWINS),for op in $(filter $(VARIANT_OPS_$(twin)),$(BOUNDS_OPS)); do status=0; \
-	$(B)/dsv4cts check --impl $(B)/tests/variants/$(twin).so --op $$op $(or $(TWIN_CASES_$(twin)),--tier smoke) >$(REPORTS)/bounds/$(twin).$$op.txt 2>&1 || status=$$?; \
+	$(B)/dsv4cts check --impl $(B)/tests/variants/$(twin).so --op $$op --tier smoke >$(REPORTS)/bounds/$(twin).$$op.txt 2>&1 || status=$$?; \
 	if [ $$status != 1 ]; then echo "$(twin) is not refused for $$op: exit $$status"; exit 1; fi; \
 	echo "$(twin) is refused for $$op"; done;)
 	$(Q)for class in F32-ANY TC25-RZ TC13-PROMOTE128 CDNA3-FLOOR24; do $(B)/dsv4cts selftest --class $$class $(if $(OP),--op '$(OP)') >$(REPORTS)/bounds/$$class.txt || \

@@ -40,6 +40,7 @@ enum gemm_wrong {
     GEMM_PARTIAL_14_BITS,
     GEMM_PARTIAL_BF16,
     GEMM_ONE_CHAIN,
+    GEMM_UNPROMOTED,
     GEMM_BLOCKS_OF_64,
     GEMM_DESCENDING,
     GEMM_LAST_BLOCK_DROPPED,
@@ -76,9 +77,11 @@ static inline enum gemm_wrong gemm_wrong_of(const struct dsv4_op *op, int mutant
 #define GEMM_FP8_PARAM                                                                             \
     DSV4_PARAM_NAME("fp8", DIALECT, "ocp", "ocp fnuz", "FP8 codes: e4m3fn or e4m3fnuz")
 #define GEMM_CODES_PARAM                                                                           \
-    DSV4_PARAM_NAME("codes", INPUT, "normal", "normal every few sparse cancel opposed heavy",      \
-                    "about N(0, 96); all finite codes; of 4 values; 1 of 8 not zero; blocks that " \
-                    "nearly cancel; blocks that cancel blocks; the same of large and tiny codes")
+    DSV4_PARAM_NAME("codes", INPUT, "normal",                                                      \
+                    "normal positive every few grains sparse cancel opposed heavy",                \
+                    "about N(0, 96); its magnitudes; all finite codes; of 4 values; products of "  \
+                    "2^-12 beside a subnormal factor's; 1 of 8 not zero; blocks that nearly "      \
+                    "cancel; blocks that cancel blocks; the same of large and tiny codes")
 #define GEMM_SCALES_PARAM                                                                          \
     DSV4_PARAM_NAME("scales", INPUT, "pow2", "pow2 free tiny one",                                 \
                     "powers of two; any fp32; bytes 0..3 against bytes 245..248; 1")

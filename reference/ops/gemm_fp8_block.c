@@ -72,6 +72,7 @@ static const struct dsv4_mutant mutants[] = {
     {"partial-bf16",         "partial rounded to bf16; it is fp32",                               GEMM_PARTIAL_BF16      },
     {"one-chain",            "products added to one sum over all of K; each block has a partial",
      GEMM_ONE_CHAIN                                                                                                      },
+    {"unpromoted",           "sums kept to 14 bits over all of K, never promoted to fp32",        GEMM_UNPROMOTED        },
     {"descending",           "blocks added from the last to the first",                           GEMM_DESCENDING        },
     {"last-block-dropped",   "last block of k not added",                                         GEMM_LAST_BLOCK_DROPPED},
     {"tail-dropped",         "k after the last whole block not added",                            GEMM_TAIL_DROPPED      },
@@ -174,6 +175,15 @@ static void load_a_scale(const struct gemm *g, struct tile *t, int64_t row, int6
         t->a_scale[i] = row + i < g->m ? gemm_scale(&g->a_scale, g->group, row + i, block) : 0.0f;
 }
 
+static float chained(const struct gemm *g, float sum, const double *a, const double *b, int64_t n,
+                     float scale) {
+    for (int64_t k = 0; k < n; k++) {
+        sum = fmaf((float)(a[k * GEMM_ROWS] * b[k * GEMM_COLUMNS]), scale, sum);
+        if (g->wrong == GEMM_UNPROMOTED) sum = dsv4_from_bits(dsv4_bits(sum) & ~UINT32_C(0x3FF));
+    }
+    return sum;
+}
+
 static void wrong_promote(const struct gemm *g, float *acc, const struct tile *t, const double *a,
                           int64_t n, bool last) {
     for (int i = 0; i < GEMM_ROWS; i++)
@@ -188,20 +198,19 @@ static void wrong_promote(const struct gemm *g, float *acc, const struct tile *t
                 *to = fmaf(partial * t->a_scale[i], t->b_scale[j], *to);
             else if (g->wrong == GEMM_ADDED)
                 *to = *to + partial * scale;
-            else if (g->wrong != GEMM_ONE_CHAIN)
+            else if (g->wrong != GEMM_ONE_CHAIN && g->wrong != GEMM_UNPROMOTED)
                 *to = fmaf(partial, scale, *to);
             else
-                for (int64_t k = 0; k < n; k++)
-                    *to = fmaf((float)(a[k * GEMM_ROWS + i] * t->b[k * GEMM_COLUMNS + j]), scale,
-                               *to);
+                *to = chained(g, *to, a + i, t->b + j, n, scale);
             if (g->wrong == GEMM_ACC_BF16) *to = dsv4_bf16_to_f32(dsv4_bf16_from_f32(*to));
         }
 }
 
 static bool promotes_otherwise(enum gemm_wrong wrong) {
     return wrong == GEMM_SCALE_LAST || wrong == GEMM_SCALES_IN_TURN || wrong == GEMM_ADDED ||
-           wrong == GEMM_ONE_CHAIN || wrong == GEMM_ACC_BF16 || wrong == GEMM_PARTIAL_FP32 ||
-           wrong == GEMM_PARTIAL_14_BITS || wrong == GEMM_PARTIAL_BF16;
+           wrong == GEMM_ONE_CHAIN || wrong == GEMM_UNPROMOTED || wrong == GEMM_ACC_BF16 ||
+           wrong == GEMM_PARTIAL_FP32 || wrong == GEMM_PARTIAL_14_BITS ||
+           wrong == GEMM_PARTIAL_BF16;
 }
 
 static void store(const struct gemm *g, const float *acc, int64_t first, int64_t rows,

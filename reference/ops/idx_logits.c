@@ -299,7 +299,7 @@ static struct dsv4_ball score_ball(const struct idx_logits *logits, const dsv4_a
         const double *const row = q + h / IDX_GROUP * INDEXER_HEAD * IDX_GROUP + h % IDX_GROUP;
         struct dsv4_terms terms = {0};
         for (int64_t d = 0; d < INDEXER_HEAD; d++)
-            dsv4_terms_add(&terms, row[d * IDX_GROUP] * k[d], 0);
+            dsv4_terms_add_fp8(&terms, row[d * IDX_GROUP], k[d]);
         const struct dsv4_ball dot = dsv4_ball_sum(a, DSV4_SUM_FP8, &terms);
         const struct dsv4_ball positive = dsv4_ball_clamp(dot, 0, INFINITY);
         dsv4_terms_add(&heads, (double)w[h] * positive.v, fabs((double)w[h]) * positive.r);
