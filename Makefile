@@ -547,9 +547,15 @@ selftest: $(CPU_BUILD) $(if $(OP),,$(PLANTED)) ## catch every mutant and, withou
 
 BOUNDS_OPS = $(patsubst reference/ops/%.c,%,$(wildcard reference/ops/$(or $(OP),*).c))
 BOUNDS_VARIANTS = $(foreach variant,$(VARIANTS),$(if $(filter %,$(filter-out replaced,$(call header_of,$(variant))) $(filter $(subst *,%,$(DOTS)),$(BOUNDS_OPS))),$(variant)))
+CHECK_VARIANTS = $(B)/dsv4cts check $(foreach variant,$(BOUNDS_VARIANTS),--impl $(B)/tests/variants/$(variant).so) $(FILTERS) --report $(REPORTS)/bounds --seeds
+SO_VARIANTS = $(patsubst %,$(B)/tests/variants/%.so,$(VARIANTS))
+SO_TWINS = $(patsubst %,$(B)/tests/variants/%.so,$(TWINS))
+seeds: $(CPU_BUILD) $(SO_VARIANTS) ## run the right variants with SEEDS=1000 inputs of each case (an hour of one core); ARGS='--shard 1/8': a part
+	$(Q)$(CHECK_VARIANTS) $(or $(SEEDS),1000) $(ARGS)
+
 # Every variant must pass; --seeds makes fresh inputs. Then every mutant must fail by bounds too, or be right by them.
-bounds: $(CPU_BUILD) $(patsubst %,$(B)/tests/variants/%.so,$(VARIANTS) $(TWINS)) ## prove the bounds: right variants pass (SEEDS= inputs each), wrong references fail
-	$(Q)$(B)/dsv4cts check $(foreach variant,$(BOUNDS_VARIANTS),--impl $(B)/tests/variants/$(variant).so) $(FILTERS) --seeds $(or $(SEEDS),3) $(ARGS) --report $(REPORTS)/bounds
+bounds: $(CPU_BUILD) $(SO_VARIANTS) $(SO_TWINS) ## prove the bounds: right variants pass (SEEDS= inputs each), wrong references fail
+	$(Q)$(CHECK_VARIANTS) $(or $(SEEDS),3)
 	$(Q)$(foreach twin,$(TWINS),for op in $(filter $(VARIANT_OPS_$(twin)),$(BOUNDS_OPS)); do status=0; \
 	$(B)/dsv4cts check --impl $(B)/tests/variants/$(twin).so --op $$op --tier smoke >$(REPORTS)/bounds/$(twin).$$op.txt 2>&1 || status=$$?; \
 	if [ $$status != 1 ]; then echo "$(twin) is not refused for $$op: exit $$status"; exit 1; fi; \
