@@ -153,7 +153,7 @@ VARIANT_SUMS_unscaled := fma -DWITHOUT_RESCALING
 VARIANT_OPS_unscaled := attn_sparse_decode attn_sparse_prefill attn_decode_partial
 VARIANT_CLASS_tc25-short := TC25-RZ
 VARIANT_SUMS_tc25-short := units -DUNIT=TC25 -DFRACTION=13
-VARIANT_OPS_tc25-short := gemm_bf16 gemm_fp8_block gemm_fp8_fp4 idx_mqa_logits idx_paged_mqa_logits mhc_prenorm_gemm attn_sparse_prefill attn_decode_partial
+VARIANT_OPS_tc25-short := gemm_bf16 gemm_fp8_block gemm_fp8_fp4 idx_mqa_logits idx_paged_mqa_logits idx_q_hadamard_quant mhc_prenorm_gemm attn_sparse_prefill attn_decode_partial
 VARIANT_CLASS_tc13-unpromoted := TC13-PROMOTE128
 VARIANT_SUMS_tc13-unpromoted := units -DUNIT=TC13 -DWITHOUT_PROMOTION
 VARIANT_OPS_tc13-unpromoted := gemm_fp8_block
@@ -161,7 +161,7 @@ VARIANT_CLASS_floor24-short := CDNA3-FLOOR24
 VARIANT_SUMS_floor24-short := units -DUNIT=FLOOR24 -DFRACTION=12
 VARIANT_OPS_floor24-short := gemm_bf16 gemm_fp8_block gemm_fp8_fp4 idx_mqa_logits idx_paged_mqa_logits attn_sparse_decode attn_sparse_prefill attn_decode_partial
 # Ops with such dots.
-DOTS := gemm_* idx_mqa_logits idx_paged_mqa_logits mhc_* attn_*
+DOTS := gemm_* idx_mqa_logits idx_paged_mqa_logits idx_q_hadamard_quant mhc_* attn_* mtp_confidence mtp_markov_bias
 header_of = $(if $(wildcard harness/tests/variants/$(1).h),$(1),replaced)
 define VARIANT
 $(O)/variants/$(1)/%.o: harness/tests/variants/%.c Makefile $(O)/flags

@@ -173,10 +173,16 @@ static void butterfly(float *x, int stride) {
         }
 }
 
+void idx_query_butterflies(float *x) {
+    for (int stride = 1; stride < INDEXER_HEAD; stride *= 2) butterfly(x, stride);
+}
+
 static void hadamard(const struct idx_query *query, float *x) {
-    const bool down = query->wrong == IDX_HADAMARD_DESCENDING;
     if (query->wrong == IDX_HADAMARD_NONE) return;
-    for (int bit = 0; bit < 7; bit++) butterfly(x, 1 << (down ? 6 - bit : bit));
+    if (query->wrong == IDX_HADAMARD_DESCENDING)
+        for (int stride = INDEXER_HEAD / 2; stride > 0; stride /= 2) butterfly(x, stride);
+    else
+        idx_query_butterflies(x);
     for (int i = 0; query->wrong != IDX_HADAMARD_UNSCALED && i < INDEXER_HEAD; i++)
         x[i] *= 0.08838834764831845f;
     if (query->wrong != IDX_HADAMARD_UNROUNDED) round_bf16(x);

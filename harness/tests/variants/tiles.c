@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The reference's tiles of dots, added by variant_chain(). Sums go on from block to block, but where FP8 is promoted. */
 #include "../../../reference/ops/gemm_family.h"
+#include "../../../reference/ops/idx_query.h"
 #include "../../../reference/ops/mhc_family.h"
+#include "../../../reference/ops/mtp_rows.h"
 #include "chain.h"
 
 static void column(double *to, const float *from, int64_t stride, int64_t n) {
@@ -78,5 +80,39 @@ void mhc_add_block(float *restrict total, const float *restrict x, const float *
             float *const to = &total[o * TOKENS + t];
             *to = variant_chain(first ? 0.0f : *to, column_of[t], w, n, FACTORS_FLOAT);
         }
+    }
+}
+
+void mtp_add_bias(float *restrict total, const float *w, const float *const *embed, int64_t first,
+                  int64_t n) {
+    double x[MTP_ROWS][GEMM_BLOCK], y[GEMM_BLOCK];
+    for (int i = 0; i < MTP_ROWS; i++) column(x[i], embed[i] + first, 1, n);
+    for (int j = 0; j < MTP_TOKENS; j++) {
+        column(y, w + first * MTP_TOKENS + j, MTP_TOKENS, n);
+        for (int i = 0; i < MTP_ROWS; i++) {
+            float *const to = &total[i * MTP_TOKENS + j];
+            *to = variant_chain(first == 0 ? 0.0f : *to, x[i], y, n, FACTORS_FLOAT);
+        }
+    }
+}
+
+void mtp_add_dots(float *restrict total, const float *restrict columns, const float *restrict w,
+                  int64_t n, bool first) {
+    double x[GEMM_BLOCK], y[GEMM_BLOCK];
+    column(y, w, 1, n);
+    for (int t = 0; t < MTP_COLUMNS; t++) {
+        column(x, columns + t, MTP_COLUMNS, n);
+        total[t] = variant_chain(first ? 0.0f : total[t], x, y, n, FACTORS_FLOAT);
+    }
+}
+
+/* As a product with the matrix of signs. */
+void idx_query_butterflies(float *x) {
+    double row[INDEXER_HEAD], signs[INDEXER_HEAD];
+    column(row, x, 1, INDEXER_HEAD);
+    for (int i = 0; i < INDEXER_HEAD; i++) {
+        for (int k = 0; k < INDEXER_HEAD; k++)
+            signs[k] = __builtin_parity((unsigned)(i & k)) ? -1 : 1;
+        x[i] = variant_chain(0.0f, row, signs, INDEXER_HEAD, FACTORS_FLOAT);
     }
 }
