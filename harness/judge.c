@@ -223,7 +223,9 @@ static bool ask(struct trial *t, const struct dsv4_request *request, const struc
         note_printed(&t->result->notes, t->r);
         return false;
     }
-    t->arithmetic = t->judge->arithmetic != NULL ? *t->judge->arithmetic : reply->arithmetic;
+    /* The first step declares for all, as its parameters are those of all. */
+    if (t->steps.step == 0)
+        t->arithmetic = t->judge->arithmetic != NULL ? *t->judge->arithmetic : reply->arithmetic;
     const bool look = judge_status(t, reply);
     if (!look && t->result->verdict != DSV4_DECLINED) note_printed(&t->result->notes, t->r);
     return look;

@@ -123,7 +123,7 @@ struct gemm {
 };
 
 struct tile {
-    float b[GEMM_BLOCK * GEMM_CHAINS], sum[GEMM_ROWS * GEMM_CHAINS];
+    float b[GEMM_BLOCK * GEMM_CHAINS];
 };
 
 static float factor(const struct gemm *g, const dsv4_tensor *t, const char *row, int64_t k) {
@@ -185,11 +185,6 @@ static void wrong_load_b(const struct gemm *g, float *b, int64_t column, int64_t
             b[k * GEMM_CHAINS + j] = factor(g, &g->b, from, at % g->k);
         }
     }
-}
-
-static void add(float *restrict acc, const float *restrict sum) {
-#pragma omp simd
-    for (int i = 0; i < GEMM_ROWS * GEMM_CHAINS; i++) acc[i] += sum[i];
 }
 
 /* Adds a block to one sum as wrong kernels do. */
@@ -257,8 +252,7 @@ static void columns(const struct gemm *g, const float *a, int64_t first, int64_t
             const float *const from = a + (block * tiles + r) * GEMM_BLOCK * GEMM_ROWS;
             float *const to = acc + r * GEMM_ROWS * GEMM_CHAINS;
             if (!adds_otherwise(wrong)) {
-                gemm_chain(t->sum, from, t->b, n);
-                add(to, t->sum);
+                gemm_add_chains(to, from, t->b, n);
                 continue;
             }
             for (int64_t at = 0; at < GEMM_ROWS * GEMM_CHAINS; at++)

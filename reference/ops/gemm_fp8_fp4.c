@@ -375,7 +375,7 @@ static void bf16_columns(const struct gemm *g, const float *a, const struct rows
     const int64_t tiles = gemm_ceil(rows->n, GEMM_ROWS);
     float *const acc = dsv4_alloc((size_t)(tiles * GEMM_ROWS * GEMM_CHAINS) * sizeof *acc);
     float *const b = dsv4_alloc(GEMM_BLOCK * GEMM_CHAINS * sizeof *b);
-    float sum[GEMM_ROWS * GEMM_CHAINS], codes[GEMM_BLOCK];
+    float codes[GEMM_BLOCK];
     for (int64_t first = 0; first < g->k; first += GEMM_BLOCK) {
         const int64_t size = g->k - first < GEMM_BLOCK ? g->k - first : GEMM_BLOCK;
         for (int64_t j = 0; j < GEMM_CHAINS; j++) {
@@ -387,11 +387,9 @@ static void bf16_columns(const struct gemm *g, const float *a, const struct rows
                     b[i * GEMM_CHAINS + j] = codes[i] * scale;
             }
         }
-        for (int64_t t = 0; t < tiles; t++) {
-            float *const to = acc + t * GEMM_ROWS * GEMM_CHAINS;
-            gemm_chain(sum, a + (t * g->k + first) * GEMM_ROWS, b, size);
-            for (int i = 0; i < GEMM_ROWS * GEMM_CHAINS; i++) to[i] += sum[i];
-        }
+        for (int64_t t = 0; t < tiles; t++)
+            gemm_add_chains(acc + t * GEMM_ROWS * GEMM_CHAINS, a + (t * g->k + first) * GEMM_ROWS,
+                            b, size);
     }
     for (int64_t r = 0; r < rows->n; r++)
         for (int64_t j = 0; j < GEMM_CHAINS && column + j < g->n; j++)
