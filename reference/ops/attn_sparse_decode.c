@@ -11,13 +11,17 @@
  * No entry left: o = +0, lse = +inf, whatever the sink. sink = +inf: o = +0. sink = -inf: no sink. lse has no sink in it.
  * Only `heads` heads exist: rows of q and sink beyond are not read, rows of o and lse beyond stay untouched.
  *
- * Domain: rows that are attended hold finite values (or scrub = 1, and NaN counts as 0), and scale bytes that writers
- * make, 105 to 247: shipping kernels differ at 0 and 255. indptr lies within the entries. Any lens will do. Entries outside of the cache other than -1 are a tier of their own: FlashMLA
- * tests for -1 alone, Triton for both ends.
+ * Domain: rows that are attended hold finite values (or scrub = 1, and NaN counts as 0, 0x80 in fnuz caches), and scale
+ * bytes that writers make, 105 to 247: shipping kernels differ at 0 and 255, where 255 is NaN to one and infinite to the
+ * other. indptr lies within the entries. Any lens will do. Entries outside of the cache other than -1 are a tier of their
+ * own: FlashMLA's decode tests for -1 alone, aiter's for negative ones and above only in the masked tile, Triton for both ends.
  * Source: vllm v1/attention/ops/rocm_aiter_mla_sparse.py, FlashMLA csrc/sm90/decode/sparse_fp8, aiter pa_decode_sparse.
  * Latitude: conforming kernels tile keys by 16, 32 or 64, rescale by a running maximum, take exp2 of scores times log2 e,
  * and sum in the matrix unit's order; o and lse then differ in the last bits. What no kernel may change: which entries
  * count, P in bf16, l from unrounded weights, the sink outside of the softmax, the values of empty rows.
+ * Not taken over: aiter scales q and rounds it to bf16, leaves empty rows unwritten with one split and has sink = -inf
+ * give 0 there; vllm's hardware-agnostic path ignores the sink, attends a row of zeros for -1, takes extra keys first and
+ * has NaN in empty rows; FlashInfer's lse on SM120 is of base 2 and has the sink in it.
  */
 #include "attn_bound.h"
 

@@ -51,7 +51,8 @@ static const struct dsv4_mutant mutants[] = {
     ATTN_MUTANTS_OF_SINKS,
     ATTN_MUTANT_SINK_AS_KEY,
     ATTN_MUTANTS_OF_EMPTY_ROWS,
-    {"max-logit-from-zero", "the maximum starts at 0; it starts at -inf", ATTN_MAX_LOGIT_FROM_ZERO},
+    {"row-fp16",            "rows held in fp16; they have the range of bf16", ATTN_ROW_FP16           },
+    {"max-logit-from-zero", "the maximum starts at 0; it starts at -inf",     ATTN_MAX_LOGIT_FROM_ZERO},
 };
 
 static int shape(struct dsv4_case *c, struct dsv4_err *err) {

@@ -145,10 +145,13 @@ static void find_scores(struct attn_token *token, float scale) {
 
 static void find_max(struct attn_token *token) {
     const int64_t heads = token->heads;
+    const bool zero = token->wrong == ATTN_MAX_FROM_ZERO;
     for (int64_t h = 0; h < heads; h++) token->m[h] = -INFINITY;
     for (int64_t i = 0; i < token->n; i++) {
         const float *const s = token->s + i * heads;
         if (!token->valid[i]) continue;
+        for (int64_t h = 0; zero && h < heads; h++)
+            token->m[h] = token->m[h] > 0.0f ? token->m[h] : 0.0f;
         for (int64_t h = 0; h < heads; h++) token->m[h] = s[h] > token->m[h] ? s[h] : token->m[h];
     }
     for (int64_t h = 0; h < heads; h++) token->m[h] += 0.0f; /* -0 becomes +0: no order decides */
@@ -302,7 +305,8 @@ void attn_token_store(const struct attn_token *token, const struct attn_outputs 
             continue;
         }
         const bool used = sink != NULL && token->wrong != ATTN_SINK_IGNORED;
-        const float bias = used ? sink[(h + turn) % token->heads] : -INFINITY;
+        float bias = used ? sink[(h + turn) % token->heads] : -INFINITY;
+        if (used && bias == -INFINITY && token->wrong == ATTN_SINK_MINUS_INF) bias = INFINITY;
         const float m = token->m[h];
         if (m == -INFINITY && token->wrong == ATTN_EMPTY_UNWRITTEN) continue;
         attn_finish(row, token->acc + h * KV_HEAD, m, token->l[h], bias, token->wrong);
