@@ -182,6 +182,7 @@ void attn_token_attend(struct attn_token *token, float scale, const float *sink)
 /* Divides and stores one token's heads: step 6 to 8 of the canon. Tensors may be absent. */
 struct attn_outputs {
     const dsv4_tensor *o, *lse, *max_logits;
+    bool log2_sink; /* lse is of base 2 and has the sink in it */
 };
 void attn_token_store(const struct attn_token *token, const struct attn_outputs *outputs,
                       const float *sink, int64_t t);
@@ -357,8 +358,10 @@ void attn_finish(uint16_t *o, const float *acc, float m, float l, float sink,
         {"sink-minus-inf", "sink = -inf gives inf - inf, and a row of 0; it is no sink",           \
          ATTN_SINK_MINUS_INF},                                                                     \
         {"sink-rotated", "the next head's sink", ATTN_SINK_ROTATED},                               \
-        {"lse-with-sink", "lse includes the sink; it does not", ATTN_LSE_WITH_SINK}, {             \
-        "lse-base-2", "lse in base 2; it is natural", ATTN_LSE_BASE_2                              \
+        {"lse-with-sink", "lse includes the sink where it does not, or the reverse",               \
+         ATTN_LSE_WITH_SINK},                                                                      \
+    {                                                                                              \
+        "lse-base-2", "lse in base 2 where it is natural, or the reverse", ATTN_LSE_BASE_2         \
     }
 #define ATTN_MUTANT_SINK_AS_KEY                                                                    \
     {                                                                                              \
@@ -368,7 +371,9 @@ void attn_finish(uint16_t *o, const float *acc, float m, float l, float sink,
     }
 #define ATTN_MUTANTS_OF_EMPTY_ROWS                                                                 \
     {"empty-nan", "a row without keys divides 0 by 0; it is +0", ATTN_EMPTY_NAN},                  \
-        {"empty-lse", "lse of a row without keys is -inf; it is +inf", ATTN_EMPTY_LSE}, {          \
+        {"empty-lse", "lse of a row without keys -inf where it is +inf, or the reverse",           \
+         ATTN_EMPTY_LSE},                                                                          \
+    {                                                                                              \
         "empty-unwritten", "a row without keys is left as it was; it is +0", ATTN_EMPTY_UNWRITTEN  \
     }
 
