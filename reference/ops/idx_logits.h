@@ -50,6 +50,7 @@ enum idx_logits_wrong {
     IDX_PAGE_DENSE,
     IDX_TABLE_DENSE,
     IDX_PAGE_WRAPS,
+    IDX_SCALES_WRAP,
     IDX_OUT_WRAPS,
     IDX_TOKEN_BY_TOKEN,
     IDX_LAYOUT_MIXED,
