@@ -64,7 +64,8 @@ static bool holds(struct dsv4_result *result, const struct dsv4_admission *a) {
     return true;
 }
 
-static void walk(struct dsv4_admission *a, const struct dsv4_bounds *bounds, bool of_mistake) {
+static void walk(struct dsv4_admission *a, const struct dsv4_bounds *bounds, bool of_mistake,
+                 struct dsv4_kept *kept) {
     struct dsv4_case c = bounds->v->c;
     dsv4_call call;
     dsv4_tensor tensors[DSV4_MAX_TENSORS];
@@ -74,7 +75,9 @@ static void walk(struct dsv4_admission *a, const struct dsv4_bounds *bounds, boo
                                  .golden = bounds->v->tensors,
                                  .got = bounds->got->base,
                                  .want = bounds->want->base,
-                                 .of_mistake = of_mistake};
+                                 .of_mistake = of_mistake,
+                                 .ceded = bounds->ceded,
+                                 .kept = kept};
     dsv4_case_bind(&c, bounds->before->base);
     dsv4_case_call(&c, &call, tensors, params);
     c.op->bound(&call, a);
@@ -84,7 +87,7 @@ bool dsv4_bounds_admit(const struct dsv4_bounds *bounds, bool of_mistake) {
     const struct dsv4_comparison compare = {bounds->v, bounds->got, bounds->want, NULL};
     struct dsv4_admission a;
     double limit = 0;
-    walk(&a, bounds, of_mistake);
+    walk(&a, bounds, of_mistake, NULL);
     return dsv4_compare_at(&compare, 0) < 0 &&
            (of_mistake || dsv4_admit_excess(&a, &limit) == bounds->v->c.op->n_slots);
 }
@@ -94,7 +97,7 @@ enum dsv4_whole dsv4_bounds_judge(const struct dsv4_bounds *bounds, struct dsv4_
     struct dsv4_admission a;
     double limit = 0;
     int64_t refused = 0, n = 0;
-    walk(&a, bounds, false);
+    walk(&a, bounds, false, dsv4_memo_for(bounds->v->memo, c, bounds->arithmetic));
     add_outputs(result, &a);
     if (!holds(result, &a)) return DSV4_WHOLE_UNKNOWN;
     for (size_t s = 0; s < c->op->n_slots; s++) {

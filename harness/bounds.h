@@ -4,6 +4,7 @@
 #define DSV4_BOUNDS_H
 
 #include "../reference/bound/arithmetic.h"
+#include "../reference/bound/ceded.h"
 #include "arena.h"
 #include "report.h"
 
@@ -12,7 +13,8 @@ struct dsv4_bounds {
     const dsv4_arithmetic *arithmetic;
     const struct dsv4_arena *before; /* as the kernel found it */
     struct dsv4_arena *got;          /* elements within their bounds become the expected ones */
-    const struct dsv4_arena *want;
+    struct dsv4_ceded *ceded;        /* what they were; or NULL */
+    const struct dsv4_arena *want;   /* dsv4_bounds_judge: as the vector says */
 };
 
 /* Whether other bits than the golden ones can be right: the arithmetic is not the canon's, the op has bounds, and the

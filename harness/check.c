@@ -326,6 +326,11 @@ static void save_now_and_then(struct check *k) {
     }
 }
 
+/* Answers that come again find what the first one's bounds were. */
+static void keep_bounds(const struct check *k, struct dsv4_vector *v) {
+    if (k->n_impls > 1 || k->judge.graph) v->memo = dsv4_memo_open();
+}
+
 static void run_everywhere(struct check *k, const struct subject *subject) {
     for (size_t j = 0; j < k->n_impls; j++)
         if (k->impls[j].start == DSV4_OK) run_subject(k, &k->impls[j], subject);
@@ -338,6 +343,7 @@ static void run_seed(struct check *k, const struct dsv4_suite_case *s, uint64_t 
     struct dsv4_err err = {0};
     if (seed > 0) one.seed = s->seed + seed * UINT64_C(0x9E3779B97F4A7C15);
     const int status = dsv4_answers_get(&k->answers, &v, &one, &err);
+    keep_bounds(k, &v);
     for (size_t j = 0; j < k->n_impls; j++) {
         if (results[j] == NULL || (seed > 0 && results[j]->verdict != DSV4_PASS)) continue;
         if (status == 0)
@@ -365,6 +371,7 @@ static void run_one_case(struct check *k, const struct dsv4_suite_case *s, int64
     struct dsv4_vector v = {0};
     struct dsv4_err err = {0};
     const int status = dsv4_answers_get(&k->answers, &v, s, &err);
+    keep_bounds(k, &v);
     const struct subject subject = {
         .s = s, .like = s, .index = index, .vector = &v, .broken = status != 0 ? &err : NULL};
     run_everywhere(k, &subject);
@@ -375,6 +382,7 @@ static void run_one_sequence(struct check *k, const struct dsv4_suite_sequence *
     struct dsv4_sequence q = {0};
     struct dsv4_err err = {0};
     const int status = dsv4_sequence_get(&q, &k->answers, &k->suite, s, &err);
+    for (size_t i = 0; i < q.n_vectors; i++) keep_bounds(k, &q.vectors[i]);
     const struct subject subject = {.s = &s->head,
                                     .like = &k->suite.cases[s->steps[0]],
                                     .index = index,

@@ -124,8 +124,8 @@ static bool is_evident(const struct search *search) {
 static bool admits(struct search *search, const struct dsv4_arena *want, bool of_mistake) {
     const dsv4_arithmetic *const arithmetic = search->inquiry->arithmetic;
     const struct dsv4_comparison compare = {search->raw.v, &search->scratch, want, NULL};
-    const struct dsv4_bounds bounds = {search->raw.v, arithmetic, &search->before, &search->scratch,
-                                       want};
+    const struct dsv4_bounds bounds = {search->raw.v,    arithmetic, &search->before,
+                                       &search->scratch, NULL,       want};
     if (arithmetic == NULL) return dsv4_compare_at(&compare, 0) < 0;
     return dsv4_bounds_admit(&bounds, of_mistake);
 }

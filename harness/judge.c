@@ -176,39 +176,70 @@ static void explain(struct trial *t, const struct dsv4_arena *got, const struct 
     if (t->judge->dump != NULL) dump(t, raw);
 }
 
-/* Other bits than the canon's, where the kernel claims another arithmetic: elements within their bounds give way to the
- * expected ones, in a copy, for the arena may be compared with other runs'. The next step of a sequence starts from it. */
-static void judge_bounds(struct trial *t, struct dsv4_arena *got) {
-    struct dsv4_arena judged, before;
-    const struct dsv4_comparison compare = {t->v, &judged, &t->want, got};
-    dsv4_arena_private(&judged, &t->v->c);
-    dsv4_arena_private(&before, &t->v->c);
-    if (t->steps.dense) dsv4_arena_dense(&judged);
-    dsv4_arena_copy(&judged, got);
-    if (t->stale == NULL) dsv4_arena_fill(&before, t->v, t->judge->poison, DSV4_BEFORE);
-    const struct dsv4_bounds bounds = {t->v, &t->arithmetic, t->stale != NULL ? t->stale : &before,
-                                       &judged, &t->want};
+/* Whether the op finds something in memory that it is to change. */
+static bool is_in_place(const struct dsv4_vector *v) {
+    bool any = false;
+    for (size_t s = 0; s < v->c.op->n_slots; s++)
+        any |= v->tensors[s].in != NULL && v->tensors[s].out != NULL;
+    return any;
+}
+
+/* Explains what bounds left of the answer, `got`, beside all that the kernel wrote. */
+static void explain_bounds(struct trial *t, struct dsv4_arena *got, const struct dsv4_ceded *ceded,
+                           bool wrong) {
+    struct dsv4_arena raw;
+    struct dsv4_segment stray;
+    const struct dsv4_comparison compare = {t->v, got, &t->want, &raw};
     const struct dsv4_inquiry inquiry = inquiry_of(t, true);
-    const bool within = dsv4_bounds_judge(&bounds, t->result) != DSV4_WHOLE_WORSE;
-    if (dsv4_compare_at(&compare, 0) >= 0) {
-        explain(t, &judged, got);
-    } else if (!within) {
+    dsv4_arena_private(&raw, &t->v->c);
+    if (t->steps.dense) dsv4_arena_dense(&raw);
+    dsv4_arena_copy(&raw, got);
+    for (int64_t i = 0; dsv4_arena_stray(got, i, &stray); i = stray.offset + stray.bytes)
+        memcpy(raw.base + stray.offset, got->base + stray.offset, (size_t)stray.bytes);
+    dsv4_ceded_return(ceded, raw.base);
+    if (wrong) {
+        explain(t, got, &raw);
+    } else {
         set(t, DSV4_FAILED);
         dsv4_note_hints(&t->result->notes, &compare, &inquiry);
-    } else if (t->result->verdict == DSV4_PASS) {
-        t->result->grade = DSV4_CONFORMANT;
     }
-    if (t->stale != NULL) dsv4_arena_copy(got, &judged);
-    dsv4_arena_close(&before);
-    dsv4_arena_close(&judged);
+    dsv4_arena_close(&raw);
+}
+
+/* Other bits than the canon's from byte `at` on, where the kernel claims another arithmetic: elements within their bounds
+ * give way to the expected ones. The next step of a sequence starts from these; otherwise they are put back, for the arena
+ * may be compared with other runs'. */
+static void judge_bounds(struct trial *t, struct dsv4_arena *got, int64_t at) {
+    struct dsv4_arena filled = {.fd = -1};
+    struct dsv4_ceded ceded = {NULL};
+    const struct dsv4_arena *before = &t->want; /* has the same inputs */
+    const struct dsv4_comparison compare = {t->v, got, &t->want, NULL};
+    if (t->stale != NULL) {
+        before = t->stale;
+    } else if (is_in_place(t->v)) {
+        dsv4_arena_private(&filled, &t->v->c);
+        dsv4_arena_fill(&filled, t->v, t->judge->poison, DSV4_BEFORE);
+        before = &filled;
+    }
+    const struct dsv4_bounds bounds = {t->v, &t->arithmetic, before, got, &ceded, &t->want};
+    const bool within = dsv4_bounds_judge(&bounds, t->result) != DSV4_WHOLE_WORSE;
+    const bool wrong = dsv4_compare_at(&compare, at) >= 0;
+    if (wrong || !within)
+        explain_bounds(t, got, &ceded, wrong);
+    else if (t->result->verdict == DSV4_PASS)
+        t->result->grade = DSV4_CONFORMANT;
+    if (t->stale == NULL) dsv4_ceded_return(&ceded, got->base);
+    dsv4_ceded_free(&ceded);
+    dsv4_arena_close(&filled);
 }
 
 static void judge_arena(struct trial *t, struct dsv4_arena *got) {
     const struct dsv4_comparison compare = {t->v, got, &t->want, NULL};
     if (t->judge->take != NULL) t->judge->take(t->judge->context, got);
-    if (dsv4_compare_at(&compare, 0) < 0) return;
+    const int64_t at = dsv4_compare_at(&compare, 0);
+    if (at < 0) return;
     if (dsv4_bounds_apply(t->v, &t->arithmetic))
-        judge_bounds(t, got);
+        judge_bounds(t, got, at);
     else
         explain(t, got, got);
 }

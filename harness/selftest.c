@@ -55,7 +55,7 @@ struct trial {
 /* One case while mutants are tried on it. */
 struct scene {
     struct dsv4_vector v;
-    struct dsv4_arena want, got;
+    struct dsv4_arena want, got, before;
 };
 
 static int64_t count(const struct dsv4_comparison *compare) {
@@ -70,17 +70,14 @@ static int64_t count(const struct dsv4_comparison *compare) {
 static unsigned judge(struct trial *trial, struct scene *s) {
     const struct dsv4_comparison compare = {&s->v, &s->got, &s->want, NULL};
     struct dsv4_result result = {0};
-    struct dsv4_arena before;
-    dsv4_arena_private(&before, &s->v.c);
-    dsv4_arena_fill(&before, &s->v, POISON, DSV4_BEFORE);
-    const struct dsv4_bounds bounds = {&s->v, &trial->t->arithmetic, &before, &s->got, &s->want};
+    const struct dsv4_bounds bounds = {&s->v,   &trial->t->arithmetic, &s->before, &s->got, NULL,
+                                       &s->want};
     const enum dsv4_whole whole = dsv4_bounds_judge(&bounds, &result);
     if (result.verdict == DSV4_BROKEN) {
         fprintf(stderr, "%s/%s: %s\n", s->v.c.op->name, s->v.c.name, result.message);
         trial->t->broken = true;
     }
     dsv4_result_free(&result);
-    dsv4_arena_close(&before);
     if (whole != DSV4_WHOLE_UNKNOWN) trial->offered |= 1U << TENSOR;
     return (dsv4_compare_at(&compare, 0) >= 0 ? 1U << BOUND : 0) |
            (whole == DSV4_WHOLE_WORSE ? 1U << TENSOR : 0);
@@ -117,13 +114,16 @@ static unsigned verdict_of(const struct selftest *t, unsigned seen) {
 
 static int open_scene(struct trial *trial, struct scene *s, const struct dsv4_suite_case *from) {
     struct dsv4_err err = {0};
-    *s = (struct scene){.want = {.fd = -1}, .got = {.fd = -1}};
+    *s = (struct scene){.want = {.fd = -1}, .got = {.fd = -1}, .before = {.fd = -1}};
     if (dsv4_answers_get(&trial->t->answers, &s->v, from, &err) != 0 ||
         dsv4_arena_open(&s->got, &s->v.c, &err) != 0) {
         dsv4_err_print(&err);
         trial->t->broken = true;
         return -1;
     }
+    s->v.memo = dsv4_memo_open();
+    dsv4_arena_private(&s->before, &s->v.c);
+    dsv4_arena_fill(&s->before, &s->v, POISON, DSV4_BEFORE);
     dsv4_arena_private(&s->want, &s->v.c);
     dsv4_arena_fill(&s->want, &s->v, POISON, s->v.c.refused ? DSV4_BEFORE : DSV4_AFTER);
     return 0;
@@ -132,6 +132,7 @@ static int open_scene(struct trial *trial, struct scene *s, const struct dsv4_su
 static void close_scene(struct scene *s) {
     if (s->want.base != NULL) dsv4_arena_close(&s->want);
     if (s->got.base != NULL) dsv4_arena_close(&s->got);
+    if (s->before.base != NULL) dsv4_arena_close(&s->before);
     dsv4_vector_free(&s->v);
 }
 

@@ -28,6 +28,7 @@ void dsv4_vector_free(struct dsv4_vector *v) {
     if (v->c.op != NULL) dsv4_case_free(&v->c);
     for (size_t i = 0; i < v->n_tags; i++) dsv4_free(v->tags[i]);
     dsv4_free(v->tags);
+    dsv4_memo_close(v->memo);
     memset(v, 0, sizeof *v);
 }
 

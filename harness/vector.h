@@ -11,6 +11,7 @@
 #define DSV4_VECTOR_H
 
 #include "../reference/golden.h" /* struct dsv4_vector_tensor */
+#include "memo.h"
 #include "suite.h"
 
 #define DSV4_VECTOR_VERSION 1
@@ -21,6 +22,7 @@ struct dsv4_vector {
     enum dsv4_tier tier;
     char **tags; /* tag names */
     size_t n_tags;
+    struct dsv4_memo *memo; /* opened by who will judge it more than once; NULL: nothing is kept */
 };
 
 /* Runs recipe and reference. The reference runs twice over different poison: bytes that differ are

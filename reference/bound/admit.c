@@ -95,10 +95,21 @@ static void merge(struct dsv4_admitted *into, const struct dsv4_admitted *from) 
     for (int b = 0; b < DSV4_ADMIT_BINS; b++) into->bins[b] += from->bins[b];
 }
 
+/* The float, or bf16, next to x on the side of `own`. */
+static double neighbour(enum dsv4_form form, double x, double own) {
+    const uint32_t unit = form == DSV4_AS_BF16 ? 1U << 16 : 1, bits = dsv4_bits((float)x);
+    if (x == 0) return own > 0 ? (double)dsv4_from_bits(unit) : -(double)dsv4_from_bits(unit);
+    return (double)dsv4_from_bits((x > own) == (x > 0) ? bits - unit : bits + unit);
+}
+
 /* How far the value must at least have been from the centre, before it was rounded to `x`. */
 static double least_error(enum dsv4_form form, struct dsv4_ball ball, double x) {
     const double own = rounded(form, ball.v);
     if (x == own) return 0;
+    if (form == DSV4_AS_F32 || form == DSV4_AS_BF16) {
+        const double tie = (x + neighbour(form, x, own)) / 2;
+        return isfinite(tie) ? fmin(fabs(tie - ball.v), ball.r) : 0;
+    }
     double near = 0, far = ball.r; /* the first point of the ball, towards x, that rounds to x */
     for (int i = 0; i < 24; i++) {
         const double middle = (near + far) / 2;
@@ -113,10 +124,12 @@ static double least_error(enum dsv4_form form, struct dsv4_ball ball, double x) 
 
 static void note_error(struct dsv4_admitted *tally, double error, double radius) {
     const double ratio = radius > 0 ? error / radius : 0;
-    int bin = 0;
+    int exponent, last = DSV4_ADMIT_BINS - 1;
     if (ratio > tally->slack) tally->slack = ratio;
-    for (double limit = 0.5; bin + 1 < DSV4_ADMIT_BINS && ratio <= limit; limit /= 2) bin++;
-    tally->bins[bin]++;
+    const double half =
+        frexp(ratio, &exponent); /* ratio is in (2^-(b+1), 2^-b] where b is its bin */
+    const int bin = half == 0.5 ? 1 - exponent : -exponent;
+    tally->bins[ratio == 0 || bin > last ? last : bin < 0 ? 0 : bin]++;
 }
 
 struct element {
@@ -178,59 +191,163 @@ static void admit_one(struct dsv4_admission *a, struct dsv4_admitted *tally,
     accept(form, a->got + at, a->want + at, e->odd);
 }
 
+static void cede(const struct dsv4_admission *a, const struct dsv4_row *row) {
+    const int64_t units = row->form == DSV4_AS_E2M1 ? (row->n + 1) / 2 : row->n;
+    dsv4_ceded_add(a->ceded, a->got, a->c->tensors[row->slot].offset + row->offset, row->stride,
+                   bytes_of(row->form), units);
+}
+
 static void tell(struct dsv4_admission *a, size_t slot, const struct dsv4_admitted *tally) {
 #pragma omp critical
     merge(&a->at[slot], tally);
 }
 
-bool dsv4_admit_same(const struct dsv4_admission *a, const struct dsv4_row *row, int64_t first,
-                     int64_t n) {
-    const bool fours = row->form == DSV4_AS_E2M1;
-    const int64_t unit = bytes_of(row->form), units = fours ? (first + n + 1) / 2 - first / 2 : n;
-    const int64_t at =
-        a->c->tensors[row->slot].offset + row->offset + (fours ? first / 2 : first) * row->stride;
+static int64_t offset_of(const struct dsv4_row *row, int64_t i) {
+    return row->offset + (row->form == DSV4_AS_E2M1 ? i / 2 : i) * row->stride;
+}
+
+/* Whether element i has other bits than the canon's. */
+static bool is_other(const struct dsv4_admission *a, const struct dsv4_row *row, int64_t i) {
+    const int64_t at = a->c->tensors[row->slot].offset + offset_of(row, i);
+    return code_at(row->form, a->got + at, i % 2 != 0) !=
+           code_at(row->form, a->want + at, i % 2 != 0);
+}
+
+static bool is_same(const struct dsv4_admission *a, const struct dsv4_row *row) {
+    const int64_t unit = bytes_of(row->form);
+    const int64_t at = a->c->tensors[row->slot].offset + row->offset;
+    const int64_t units = row->form == DSV4_AS_E2M1 ? (row->n + 1) / 2 : row->n;
     if (row->stride == unit) return memcmp(a->got + at, a->want + at, (size_t)(units * unit)) == 0;
-    bool same = true;
-    for (int64_t i = at; i < at + units * row->stride && same; i += row->stride)
-        same = memcmp(a->got + i, a->want + i, (size_t)unit) == 0;
-    return same;
+    int64_t i = 0;
+    while (i < row->n && !is_other(a, row, i)) i++;
+    return i == row->n;
+}
+
+bool dsv4_admit_needs(const struct dsv4_admission *a, const struct dsv4_row *row, bool *each) {
+    bool any = false;
+    if (each != NULL) memset(each, 0, (size_t)row->n * sizeof *each);
+    if (is_same(a, row)) return false;
+    const struct dsv4_kept_row *const kept =
+        dsv4_kept_find(a->kept, row->slot, row->offset, row->n);
+    for (int64_t i = 0; i < row->n && (each != NULL || !any); i++) {
+        const bool needs =
+            is_other(a, row, i) && (kept == NULL || !dsv4_ball_known(kept->balls[i]));
+        if (each != NULL) each[i] = needs;
+        any |= needs;
+    }
+    return any;
+}
+
+bool dsv4_admit_settled(struct dsv4_admission *a, const struct dsv4_row *rows, int64_t n) {
+    for (int64_t i = 0; i < n; i++)
+        if (dsv4_admit_needs(a, &rows[i], NULL)) return false;
+    for (int64_t i = 0; i < n; i++) dsv4_admit(a, &rows[i], NULL, NULL);
+    return true;
+}
+
+/* Adds what was given to what is kept. NULL: nothing is. */
+static struct dsv4_kept_row *keep(const struct dsv4_admission *a, const struct dsv4_row *row,
+                                  const struct dsv4_ball *balls, const double *variances) {
+    struct dsv4_kept_row *kept = dsv4_kept_find(a->kept, row->slot, row->offset, row->n);
+    if (balls == NULL) return kept;
+    if (kept == NULL)
+        kept = dsv4_kept_add(a->kept, row->slot, row->offset, row->n, variances != NULL);
+    if (kept == NULL) return NULL;
+    for (int64_t i = 0; i < row->n; i++) {
+        const bool known = dsv4_ball_known(balls[i]);
+        if (variances != NULL && (known || !dsv4_ball_known(kept->balls[i])))
+            kept->variances[i] = variances[i];
+        if (known) kept->balls[i] = balls[i];
+    }
+    return kept;
+}
+
+/* Whether that is so of all bytes of a row, as far as it is quickly told. */
+static bool is_all_written(const struct dsv4_admission *a, const struct dsv4_row *row) {
+    const unsigned char *const keep = a->golden[row->slot].keep;
+    const struct dsv4_case_tensor *const t = &a->c->tensors[row->slot];
+    if (a->golden[row->slot].out == NULL || row->n == 0) return false;
+    if (keep == NULL) return true;
+    const int64_t bytes = offset_of(row, row->n - 1) - row->offset;
+    const int64_t first = dsv4_packed_offset(t, row->offset);
+    const int64_t last = dsv4_packed_offset(t, row->offset + bytes);
+    return first >= 0 && last == first + bytes && keep[first] == 0 &&
+           memcmp(keep + first, keep + first + 1, (size_t)bytes) == 0;
 }
 
 /* A row with the canon's bits. */
 static void admit_same_row(struct dsv4_admission *a, const struct dsv4_row *row,
                            const double *variances) {
-    const bool fours = row->form == DSV4_AS_E2M1;
     struct dsv4_admitted tally = {0};
-    const bool all = a->golden[row->slot].keep == NULL && variances == NULL;
-    if (all) tally.elements = row->n;
-    for (int64_t i = 0; i < row->n && !all; i++) {
-        if (!is_written(a, row->slot, row->offset + (fours ? i / 2 : i) * row->stride)) continue;
+    const bool all = is_all_written(a, row);
+    if (all && variances == NULL) tally.elements = row->n;
+    for (int64_t i = 0; i < row->n && tally.elements < row->n; i++) {
+        if (!all && !is_written(a, row->slot, offset_of(row, i))) continue;
         tally.elements++;
         tally.n_squares += variances != NULL && variances[i] > 0;
     }
     tell(a, row->slot, &tally);
 }
 
+/* An element of fp32 as they mostly are: neither a zero nor a NaN, inside. false: not such a one. */
+static bool admit_fp32(struct dsv4_admitted *tally, float *at, float want, struct dsv4_ball ball,
+                       double variance) {
+    const float got = *at, own = (float)ball.v;
+    const float low = (float)(ball.v - ball.r), high = (float)(ball.v + ball.r);
+    if (!(low <= got && got <= high && low <= want && want <= high && got != 0 && ball.r > 0))
+        return false;
+    const double tie = ((double)got + neighbour(DSV4_AS_F32, (double)got, (double)own)) / 2;
+    const double error = got == own ? 0 : fmin(fabs(tie - ball.v), ball.r);
+    tally->elements++;
+    tally->differ++;
+    note_error(tally, error, ball.r);
+    if (variance > 0) {
+        tally->n_squares++;
+        tally->squares += error * error / variance;
+    }
+    *at = want;
+    return true;
+}
+
+/* Rows of fp32 that are written, from element `i` on; where it ends they need another look. */
+static int64_t admit_fp32s(struct dsv4_admission *a, struct dsv4_admitted *tally,
+                           const struct dsv4_row *row, const struct dsv4_ball *balls,
+                           const double *variances, int64_t i) {
+    const int64_t at = a->c->tensors[row->slot].offset + row->offset;
+    float *const got = (float *)(void *)(a->got + at);
+    const float *const want = (const float *)(const void *)(a->want + at);
+    for (; i < row->n; i++) {
+        const double variance = variances != NULL ? variances[i] : 0;
+        if (dsv4_bits(got[i]) != dsv4_bits(want[i])) {
+            if (!admit_fp32(tally, &got[i], want[i], balls[i], variance)) break;
+        } else {
+            tally->elements++;
+            tally->n_squares += variance > 0;
+        }
+    }
+    return i;
+}
+
 /* How many are refused. */
 static int64_t admit_row(struct dsv4_admission *a, const struct dsv4_row *row,
                          const struct dsv4_ball *balls, const double *variances, bool rescaled) {
-    const bool fours = row->form == DSV4_AS_E2M1;
+    const double factor = row->factor;
+    const bool all = is_all_written(a, row);
+    const bool plain = row->form == DSV4_AS_F32 && row->stride == 4 && factor == 1 && !rescaled &&
+                       !a->of_mistake && all;
     struct dsv4_admitted tally = {0};
-    if (!rescaled && dsv4_admit_same(a, row, 0, row->n)) {
-        admit_same_row(a, row, variances);
-        return 0;
-    }
+    cede(a, row);
     for (int64_t i = 0; i < row->n; i++) {
-        const double factor = row->factor;
+        if (plain) i = admit_fp32s(a, &tally, row, balls, variances, i);
+        if (i == row->n) break;
+        const int64_t offset = offset_of(row, i);
+        const bool odd = row->form == DSV4_AS_E2M1 && i % 2 != 0;
+        const double variance = variances != NULL ? variances[i] * factor * factor : 0;
         const struct element e = {
-            row,
-            row->offset + (fours ? i / 2 : i) * row->stride,
-            fours && i % 2 != 0,
-            rescaled,
-            {balls[i].v * factor, balls[i].r * factor},
-            variances != NULL ? variances[i] * factor * factor : 0
+            row, offset, odd, rescaled, {balls[i].v * factor, balls[i].r * factor},
+                variance
         };
-        if (is_written(a, row->slot, e.offset)) admit_one(a, &tally, &e);
+        if (all || is_written(a, row->slot, offset)) admit_one(a, &tally, &e);
     }
     tell(a, row->slot, &tally);
     return tally.refused;
@@ -238,7 +355,15 @@ static int64_t admit_row(struct dsv4_admission *a, const struct dsv4_row *row,
 
 void dsv4_admit(struct dsv4_admission *a, const struct dsv4_row *row, const struct dsv4_ball *balls,
                 const double *variances) {
-    admit_row(a, row, balls, variances, false);
+    if (is_same(a, row)) {
+        admit_same_row(a, row, variances);
+        return;
+    }
+    const struct dsv4_kept_row *const kept = keep(a, row, balls, variances);
+    if (kept != NULL)
+        admit_row(a, row, kept->balls, kept->variances, false);
+    else
+        admit_row(a, row, balls, variances, false);
 }
 
 void dsv4_admit_other(struct dsv4_admission *a, const struct dsv4_row *row,
@@ -310,48 +435,102 @@ static void admit_group(struct dsv4_admission *a, struct dsv4_admitted *tally,
     const int64_t at = a->c->tensors[v->slot].offset + v->offset;
     struct dsv4_row row = *codes;
     row.factor *= v->factor;
-    const int64_t wrong = admit_row(a, &row, balls, NULL, v->right && !v->same);
+    const bool other = v->right && !v->same;
+    const int64_t wrong = admit_row(a, &row, balls, NULL, other);
     tally->elements = 1;
     tally->differ = !v->same;
     if (!v->right) refuse(tally, v->offset, v->low, v->high);
     if (v->right && !v->same) tally->bins[0] = 1;
+    if (!v->same) dsv4_ceded_add(a->ceded, a->got, at, 1, bytes_of(v->form), 1);
     if (v->right && wrong == 0) accept(v->form, a->got + at, a->want + at, false);
     tell(a, v->slot, tally);
 }
 
-void dsv4_admit_scale(struct dsv4_admission *a, const struct dsv4_scale *scale,
-                      struct dsv4_ball amax, const struct dsv4_row *codes,
-                      const struct dsv4_ball *balls) {
+static struct dsv4_row scale_row(const struct dsv4_scale *scale) {
+    return (struct dsv4_row){scale->slot, scale->offset, bytes_of(scale->form), scale->form, 1, 1};
+}
+
+static bool is_same_group(const struct dsv4_admission *a, const struct dsv4_scale *scale,
+                          const struct dsv4_row *codes) {
+    const struct dsv4_row one = scale_row(scale);
+    return is_same(a, &one) && is_same(a, codes);
+}
+
+bool dsv4_admit_scale_needs(const struct dsv4_admission *a, const struct dsv4_scale *scale,
+                            const struct dsv4_row *codes) {
+    return !is_same_group(a, scale, codes) &&
+           dsv4_kept_find(a->kept, codes->slot, codes->offset, codes->n) == NULL;
+}
+
+/* The group's balls, kept or given: from here on those that count. */
+static const struct dsv4_ball *keep_group(const struct dsv4_admission *a,
+                                          const struct dsv4_row *codes, struct dsv4_ball *from,
+                                          const struct dsv4_ball *balls) {
+    struct dsv4_kept_row *const kept = keep(a, codes, balls, NULL);
+    if (kept == NULL) return balls;
+    if (balls != NULL) kept->scale = *from;
+    *from = kept->scale;
+    return kept->balls;
+}
+
+/* A scale that follows from amax by bits. false: nothing is known of it. */
+static bool judge_power(const struct dsv4_admission *a, const struct dsv4_scale *scale,
+                        struct dsv4_ball amax, struct verdict *v, bool *contradicted) {
     const int64_t at = a->c->tensors[scale->slot].offset + scale->offset;
     const int got = byte_at(scale->form, a->got + at), want = byte_at(scale->form, a->want + at);
-    struct dsv4_admitted tally = {0};
     int low, high;
     dsv4_scale_bytes(a, scale, amax, &low, &high);
-    if (low > high || !is_written(a, scale->slot, scale->offset)) return;
-    const bool right = a->of_mistake ? got == want : low <= got && got <= high;
-    const struct verdict v = {
-        scale->slot, scale->offset, scale->form,    right,
-        got == want, power_of(low), power_of(high), power_of(254 - (right ? got : want)),
-    };
-    tally.contradicted = !(low <= want && want <= high);
+    v->right = a->of_mistake ? got == want : low <= got && got <= high;
+    v->same = got == want;
+    v->low = power_of(low);
+    v->high = power_of(high);
+    v->factor = power_of(254 - (v->right ? got : want));
+    *contradicted = !(low <= want && want <= high);
+    return low <= high;
+}
+
+static bool judge_float(const struct dsv4_admission *a, const struct dsv4_scale *scale,
+                        struct dsv4_ball s, struct verdict *v, bool *contradicted) {
+    const int64_t at = a->c->tensors[scale->slot].offset + scale->offset;
+    const uint32_t code = code_at(DSV4_AS_F32, a->want + at, false);
+    const double got = decode(DSV4_AS_F32, code_at(DSV4_AS_F32, a->got + at, false));
+    const double want = decode(DSV4_AS_F32, code);
+    if (a->of_mistake) s = ball_about(DSV4_AS_F32, code, s.r);
+    v->low = rounded(DSV4_AS_F32, s.v - s.r);
+    v->high = rounded(DSV4_AS_F32, s.v + s.r);
+    v->right = v->low <= got && got <= v->high;
+    v->same = got == want;
+    v->factor = 1 / (v->right ? got : want);
+    *contradicted = !(v->low <= want && want <= v->high);
+    return v->low <= v->high;
+}
+
+void dsv4_admit_scale(struct dsv4_admission *a, const struct dsv4_scale *scale,
+                      struct dsv4_ball from, const struct dsv4_row *codes,
+                      const struct dsv4_ball *balls) {
+    const struct dsv4_row one = scale_row(scale);
+    struct dsv4_admitted tally = {0};
+    struct verdict v = {.slot = scale->slot, .offset = scale->offset, .form = scale->form};
+    bool contradicted;
+    if (!is_written(a, scale->slot, scale->offset)) return;
+    if (is_same_group(a, scale, codes)) {
+        admit_same_row(a, &one, NULL);
+        admit_same_row(a, codes, NULL);
+        return;
+    }
+    balls = keep_group(a, codes, &from, balls);
+    if (!(scale->form == DSV4_AS_F32 ? judge_float : judge_power)(a, scale, from, &v,
+                                                                  &contradicted))
+        return;
+    tally.contradicted = contradicted;
     admit_group(a, &tally, &v, codes, balls);
 }
 
-void dsv4_admit_free_scale(struct dsv4_admission *a, size_t slot, int64_t offset,
-                           struct dsv4_ball s, const struct dsv4_row *codes,
-                           const struct dsv4_ball *balls) {
-    const int64_t at = a->c->tensors[slot].offset + offset;
-    if (a->of_mistake) s = ball_about(DSV4_AS_F32, code_at(DSV4_AS_F32, a->want + at, false), s.r);
-    const double got = decode(DSV4_AS_F32, code_at(DSV4_AS_F32, a->got + at, false));
-    const double want = decode(DSV4_AS_F32, code_at(DSV4_AS_F32, a->want + at, false));
-    const double low = rounded(DSV4_AS_F32, s.v - s.r), high = rounded(DSV4_AS_F32, s.v + s.r);
-    struct dsv4_admitted tally = {0};
-    if (!(low <= high) || !is_written(a, slot, offset)) return;
-    const bool right = low <= got && got <= high;
-    const struct verdict v = {slot,        offset, DSV4_AS_F32, right,
-                              got == want, low,    high,        1 / (right ? got : want)};
-    tally.contradicted = !(low <= want && want <= high);
-    admit_group(a, &tally, &v, codes, balls);
+bool dsv4_admit_scale_settled(struct dsv4_admission *a, const struct dsv4_scale *scale,
+                              const struct dsv4_row *codes) {
+    const bool needs = dsv4_admit_scale_needs(a, scale, codes);
+    if (!needs) dsv4_admit_scale(a, scale, DSV4_BALL_UNKNOWN, codes, NULL);
+    return !needs;
 }
 
 const void *dsv4_admit_got(const struct dsv4_admission *a, size_t slot, int64_t offset) {
@@ -366,6 +545,7 @@ void dsv4_admit_bytes(struct dsv4_admission *a, size_t slot, int64_t offset, int
     const int64_t at = a->c->tensors[slot].offset + offset;
     struct dsv4_admitted tally = {.elements = 1};
     if (a->of_mistake) return; /* they are the wrong reference's, or they are not */
+    dsv4_ceded_add(a->ceded, a->got, at, 1, 1, bytes);
     if (memcmp(a->want + at, a->got + at, (size_t)bytes) != 0) tally.differ = tally.bins[0] = 1;
     for (int64_t i = 0; i < bytes; i++)
         if (is_written(a, slot, offset + i)) a->got[at + i] = a->want[at + i];

@@ -10,7 +10,8 @@
 #define DSV4_BOUND_ADMIT_H
 
 #include "../golden.h"
-#include "ball.h"
+#include "ceded.h"
+#include "kept.h"
 
 enum { DSV4_ADMIT_BINS = 12 };
 
@@ -35,6 +36,10 @@ struct dsv4_admission {
     /* `want` is a wrong reference's: each ball goes where its value is, twice as large. What the arithmetic may have made
      * of the same mistake lies inside. */
     bool of_mistake;
+    struct dsv4_ceded
+        *ceded; /* what `got` held where elements were admitted; NULL: not asked for */
+    struct dsv4_kept
+        *kept; /* what earlier answers needed, and later ones may; NULL: nothing is kept */
     struct dsv4_admitted at[DSV4_MAX_TENSORS];
 };
 
@@ -66,10 +71,16 @@ struct dsv4_row {
 void dsv4_admit(struct dsv4_admission *a, const struct dsv4_row *row, const struct dsv4_ball *balls,
                 const double *variances);
 
-/* Whether `n` elements of a row, from the `first` on, have the canon's bits. They are admitted whatever their balls are,
- * which need not be worked out: most of an honest kernel's narrow outputs. Of a whole row not even be given. */
-bool dsv4_admit_same(const struct dsv4_admission *a, const struct dsv4_row *row, int64_t first,
-                     int64_t n);
+/*
+ * Whether balls of a row must be worked out: elements have other bits than the canon's, and no earlier answer has left
+ * their balls. `each`, or NULL: which elements. Of the others dsv4_admit() takes DSV4_BALL_UNKNOWN, and NULL for all where
+ * none needs any: most of an honest kernel's narrow outputs. Balls that follow from what the kernel left are not to be
+ * given to dsv4_admit(), which keeps them, but to dsv4_admit_other().
+ */
+bool dsv4_admit_needs(const struct dsv4_admission *a, const struct dsv4_row *row, bool *each);
+
+/* Of rows that are worked out together. true: none needs balls, and all have been judged. */
+bool dsv4_admit_settled(struct dsv4_admission *a, const struct dsv4_row *rows, int64_t n);
 
 /* The same where a kernel has chosen otherwise than the canon, rightly: what the canon has there is no measure. */
 void dsv4_admit_other(struct dsv4_admission *a, const struct dsv4_row *row,
@@ -80,7 +91,7 @@ void dsv4_admit_other(struct dsv4_admission *a, const struct dsv4_row *row,
  *
  * A power of two is that above s, by s's bits: s = max(amax, floor) / most, or times fl(1 / most), at least `least`. The
  * kernel's may be any that a point of amax's ball leads to, mostly one. No class loosens the quotient by a constant: what
- * is exact goes to the canon's scale, and at 448 * 2^k to that very power. Another scale may be any float of the ball `s`.
+ * is exact goes to the canon's scale, and at 448 * 2^k to that very power. A scale in fp32 may be any float of its ball.
  *
  * Codes are judged under the kernel's scale where that is right, else under the canon's: `codes` says where they lie, its
  * factor is what else the values are multiplied by; `balls` are values before the scale. Where a code is wrong the scale
@@ -89,18 +100,21 @@ void dsv4_admit_other(struct dsv4_admission *a, const struct dsv4_row *row,
 struct dsv4_scale {
     size_t slot;
     int64_t offset;
-    enum dsv4_form form; /* DSV4_AS_E8M0 or DSV4_AS_POWER */
+    enum dsv4_form
+        form; /* DSV4_AS_E8M0, DSV4_AS_POWER or DSV4_AS_F32, to which the others do not apply */
     double floor, least, most;
     bool zero_byte; /* byte 0, 2^-127, for all s up to it; by bits subnormal s have 1 */
     bool
         log2; /* kernels may take the exponent from log2f, which a few ulp above a power of two falls upon it */
 };
+/* from: the ball of amax, or of the fp32 scale. Where the group needs no balls, NULL, and whatever. */
 void dsv4_admit_scale(struct dsv4_admission *a, const struct dsv4_scale *scale,
-                      struct dsv4_ball amax, const struct dsv4_row *codes,
+                      struct dsv4_ball from, const struct dsv4_row *codes,
                       const struct dsv4_ball *balls);
-void dsv4_admit_free_scale(struct dsv4_admission *a, size_t slot, int64_t offset,
-                           struct dsv4_ball s, const struct dsv4_row *codes,
-                           const struct dsv4_ball *balls);
+bool dsv4_admit_scale_needs(const struct dsv4_admission *a, const struct dsv4_scale *scale,
+                            const struct dsv4_row *codes);
+bool dsv4_admit_scale_settled(struct dsv4_admission *a, const struct dsv4_scale *scale,
+                              const struct dsv4_row *codes);
 
 /* Least and greatest scale byte that the ball allows; 255 and below 0 where it allows none. For scales that are no output. */
 void dsv4_scale_bytes(const struct dsv4_admission *a, const struct dsv4_scale *scale,

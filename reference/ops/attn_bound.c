@@ -71,28 +71,17 @@ static void find_numerators(struct dsv4_ball *acc, const struct head *head,
 }
 
 static void admit_output(const struct head *head, const struct attn_bound *bound,
-                         const struct attn_token *token, int64_t offset, double sink) {
+                         const struct attn_token *token, const struct dsv4_row *row, double sink) {
     const dsv4_arithmetic *const a = &bound->a->arithmetic;
-    const struct dsv4_row row = {bound->o, offset, 2, DSV4_AS_BF16, KV_HEAD, 1};
     const struct dsv4_ball m = dsv4_ball_of(head->m), top = dsv4_ball_of(fmax(head->m, sink));
     const struct dsv4_ball share = dsv4_ball_exp(a, dsv4_ball_sub(m, top));
     struct dsv4_ball balls[KV_HEAD], den = dsv4_ball_mul(head->l, share);
     if (sink > -INFINITY)
         den = dsv4_ball_add(den, dsv4_ball_exp(a, dsv4_ball_sub(dsv4_ball_of(sink), top)));
-    const bool same = dsv4_admit_same(bound->a, &row, 0, KV_HEAD);
-    if (!same) find_numerators(balls, head, a, token);
-    for (int d = 0; d < KV_HEAD && !same; d++)
+    find_numerators(balls, head, a, token);
+    for (int d = 0; d < KV_HEAD; d++)
         balls[d] = dsv4_ball_div(a, dsv4_ball_mul(balls[d], share), den);
-    dsv4_admit(bound->a, &row, balls, NULL);
-}
-
-static void admit_number(const struct attn_bound *bound, size_t slot, int64_t t, int64_t h,
-                         struct dsv4_ball ball) {
-    const dsv4_tensor *const tensor = &bound->call->tensors[slot];
-    if (slot >= bound->call->n_tensors || attn_absent(tensor)) return;
-    const struct dsv4_row row = {
-        slot, t * tensor->stride[0] + h * tensor->stride[1], 4, DSV4_AS_F32, 1, 1};
-    dsv4_admit(bound->a, &row, &ball, NULL);
+    dsv4_admit(bound->a, row, balls, NULL);
 }
 
 /* The logarithm of the sum: in base 2 with a product and a constant, rounded, for either term. */
@@ -114,48 +103,89 @@ static struct dsv4_ball lse_ball(const struct head *head, const struct attn_boun
 
 /* ---- parts ---- */
 
-static void admit_part(const struct attn_bound *bound, size_t slot, int64_t t, int64_t i, int64_t h,
-                       const struct dsv4_ball *balls, int64_t n, bool other) {
-    const int64_t *const stride = bound->call->tensors[slot].stride;
-    const int64_t offset = t * stride[0] + i * stride[1] + h * stride[2];
-    const struct dsv4_row row = {slot, offset, 4, DSV4_AS_F32, n, 1};
-    if (other)
-        dsv4_admit_other(bound->a, &row, balls);
-    else
-        dsv4_admit(bound->a, &row, balls, NULL);
+enum { M, L, ACC, PARTS };
+
+/* What a head leaves of a split, in three slots. */
+static void part_rows(struct dsv4_row *rows, const struct attn_bound *bound, int64_t t, int64_t i,
+                      int64_t h, size_t m) {
+    for (size_t part = M; part < PARTS; part++) {
+        const int64_t *const stride = bound->call->tensors[m + part].stride;
+        rows[part] = (struct dsv4_row){m + part,
+                                       t * stride[0] + i * stride[1] + h * stride[2],
+                                       4,
+                                       DSV4_AS_F32,
+                                       part == ACC ? KV_HEAD : 1,
+                                       1};
+    }
+}
+
+static void read_maximum(const struct attn_bound *bound, const struct dsv4_row *m, float *got,
+                         float *want) {
+    memcpy(got, dsv4_admit_got(bound->a, m->slot, m->offset), sizeof *got);
+    memcpy(want, dsv4_admit_want(bound->a, m->slot, m->offset), sizeof *want);
 }
 
 /* The kernel's maximum where it is right, else the canon's; whether it is another than the canon's. */
-static bool find_maximum(struct head *head, const struct attn_bound *bound, size_t slot, int64_t t,
-                         int64_t i, int64_t h) {
-    const int64_t *const stride = bound->call->tensors[slot].stride;
-    const int64_t offset = t * stride[0] + i * stride[1] + h * stride[2];
+static bool find_maximum(struct head *head, const struct attn_bound *bound,
+                         const struct dsv4_row *m) {
     float got, want;
-    memcpy(&got, dsv4_admit_got(bound->a, slot, offset), sizeof got);
-    memcpy(&want, dsv4_admit_want(bound->a, slot, offset), sizeof want);
+    read_maximum(bound, m, &got, &want);
     const bool right = fabs((double)got - head->most.v) <= head->most.r;
     head->m = (double)(right ? got : want);
     return right && got != want;
 }
 
+/* Balls that are relative to the kernel's own maximum are of no use to another kernel. */
+static bool moves_maximum(const struct attn_bound *bound, const struct dsv4_row *m) {
+    float got, want;
+    read_maximum(bound, m, &got, &want);
+    return memcmp(&got, &want, sizeof got) != 0;
+}
+
+bool attn_part_settled(const struct attn_bound *bound, int64_t heads, int64_t t, int64_t i,
+                       size_t m) {
+    struct dsv4_row *const rows = dsv4_alloc((size_t)(heads * PARTS) * sizeof *rows);
+    bool settled = true;
+    for (int64_t h = 0; h < heads; h++) {
+        part_rows(rows + h * PARTS, bound, t, i, h, m);
+        settled &= !moves_maximum(bound, &rows[h * PARTS]);
+    }
+    settled = settled && dsv4_admit_settled(bound->a, rows, heads * PARTS);
+    dsv4_free(rows);
+    return settled;
+}
+
+static void part_head(struct head *head, const struct attn_bound *bound,
+                      const struct attn_token *token, const void *q, const struct dsv4_row *rows) {
+    const dsv4_arithmetic *const a = &bound->a->arithmetic;
+    struct dsv4_ball acc[KV_HEAD];
+    find_scores(head, bound, token, q);
+    if (head->m == -INFINITY) return;
+    const bool other = find_maximum(head, bound, &rows[M]);
+    dsv4_admit(bound->a, &rows[M], &head->most, NULL);
+    find_weights(head, a, token);
+    find_numerators(acc, head, a, token);
+    if (other) {
+        dsv4_admit_other(bound->a, &rows[L], &head->l);
+        dsv4_admit_other(bound->a, &rows[ACC], acc);
+    } else {
+        dsv4_admit(bound->a, &rows[L], &head->l, NULL);
+        dsv4_admit(bound->a, &rows[ACC], acc, NULL);
+    }
+}
+
 void attn_part_bound(const struct attn_bound *bound, const struct attn_token *token, int64_t t,
                      int64_t i, size_t m) {
-    const dsv4_arithmetic *const a = &bound->a->arithmetic;
     const dsv4_tensor *const q = &bound->call->tensors[bound->q];
     struct head head = {0};
     head.s = dsv4_alloc((size_t)(token->n + 1) * sizeof *head.s);
     head.p = dsv4_alloc((size_t)(token->n + 1) * sizeof *head.p);
     for (int64_t h = 0; h < token->heads; h++) {
-        struct dsv4_ball acc[KV_HEAD];
-        find_scores(&head, bound, token,
-                    (const void *)((const char *)q->data + t * q->stride[0] + h * q->stride[1]));
-        if (head.m == -INFINITY) continue;
-        const bool other = find_maximum(&head, bound, m, t, i, h);
-        admit_part(bound, m, t, i, h, &head.most, 1, false);
-        find_weights(&head, a, token);
-        find_numerators(acc, &head, a, token);
-        admit_part(bound, m + 1, t, i, h, &head.l, 1, other);
-        admit_part(bound, m + 2, t, i, h, acc, KV_HEAD, other);
+        struct dsv4_row rows[PARTS];
+        part_rows(rows, bound, t, i, h, m);
+        if (moves_maximum(bound, &rows[M]) || !dsv4_admit_settled(bound->a, rows, PARTS))
+            part_head(&head, bound, token,
+                      (const char *)q->data + t * q->stride[0] + h * q->stride[1], rows);
     }
     dsv4_free(head.p);
     dsv4_free(head.s);
@@ -163,26 +193,61 @@ void attn_part_bound(const struct attn_bound *bound, const struct attn_token *to
 
 /* ---- tokens ---- */
 
+enum { OUTPUT, LSE, MAX_LOGITS, OUTPUTS };
+
+/* What a head leaves of a token; an output that the call does not have is no element long. */
+static void token_rows(struct dsv4_row *rows, const struct attn_bound *bound, int64_t t,
+                       int64_t h) {
+    const size_t slots[] = {bound->o, bound->lse, bound->max_logits};
+    for (size_t i = OUTPUT; i < OUTPUTS; i++) {
+        const bool there =
+            slots[i] < bound->call->n_tensors && !attn_absent(&bound->call->tensors[slots[i]]);
+        const size_t slot = there ? slots[i] : bound->o;
+        const int64_t *const stride = bound->call->tensors[slot].stride;
+        rows[i] = (struct dsv4_row){slot, t * stride[0] + h * stride[1], 4, DSV4_AS_F32, there, 1};
+    }
+    rows[OUTPUT].stride = 2;
+    rows[OUTPUT].form = DSV4_AS_BF16;
+    rows[OUTPUT].n = KV_HEAD;
+}
+
+bool attn_token_settled(const struct attn_bound *bound, int64_t heads, int64_t t) {
+    struct dsv4_row *const rows = dsv4_alloc((size_t)(heads * OUTPUTS) * sizeof *rows);
+    for (int64_t h = 0; h < heads; h++) token_rows(rows + h * OUTPUTS, bound, t, h);
+    const bool settled = dsv4_admit_settled(bound->a, rows, heads * OUTPUTS);
+    dsv4_free(rows);
+    return settled;
+}
+
+static void token_head(struct head *head, const struct attn_bound *bound,
+                       const struct attn_token *token, const void *q, double sink,
+                       const struct dsv4_row *rows) {
+    find_scores(head, bound, token, q);
+    const bool none = head->m == -INFINITY;
+    if (!none) find_weights(head, &bound->a->arithmetic, token);
+    if (bound->log2_sink ? fabs(fmax(head->m, sink)) < INFINITY : !none) {
+        const struct dsv4_ball lse =
+            dsv4_ball_rounded(dsv4_ball_rounded(lse_ball(head, bound, sink)));
+        dsv4_admit(bound->a, &rows[LSE], &lse, NULL);
+    }
+    if (none) return;
+    if (sink < INFINITY && !dsv4_admit_settled(bound->a, &rows[OUTPUT], 1))
+        admit_output(head, bound, token, &rows[OUTPUT], sink);
+    dsv4_admit(bound->a, &rows[MAX_LOGITS], &head->most, NULL);
+}
+
 void attn_token_bound(const struct attn_bound *bound, const struct attn_token *token, int64_t t) {
-    const dsv4_arithmetic *const a = &bound->a->arithmetic;
     const dsv4_tensor *const q = &bound->call->tensors[bound->q];
-    const dsv4_tensor *const o = &bound->call->tensors[bound->o];
     struct head head = {0};
     head.s = dsv4_alloc((size_t)(token->n + 1) * sizeof *head.s);
     head.p = dsv4_alloc((size_t)(token->n + 1) * sizeof *head.p);
     for (int64_t h = 0; h < token->heads; h++) {
         const double sink = bound->sink != NULL ? (double)bound->sink[h] : -INFINITY;
-        find_scores(&head, bound, token,
-                    (const void *)((const char *)q->data + t * q->stride[0] + h * q->stride[1]));
-        const bool none = head.m == -INFINITY;
-        if (!none) find_weights(&head, a, token);
-        if (bound->log2_sink ? fabs(fmax(head.m, sink)) < INFINITY : !none)
-            admit_number(bound, bound->lse, t, h,
-                         dsv4_ball_rounded(dsv4_ball_rounded(lse_ball(&head, bound, sink))));
-        if (none) continue;
-        if (sink < INFINITY)
-            admit_output(&head, bound, token, t * o->stride[0] + h * o->stride[1], sink);
-        admit_number(bound, bound->max_logits, t, h, head.most);
+        struct dsv4_row rows[OUTPUTS];
+        token_rows(rows, bound, t, h);
+        if (!dsv4_admit_settled(bound->a, rows, OUTPUTS))
+            token_head(&head, bound, token,
+                       (const char *)q->data + t * q->stride[0] + h * q->stride[1], sink, rows);
     }
     dsv4_free(head.p);
     dsv4_free(head.s);

@@ -22,12 +22,16 @@ struct attn_bound {
 
 /*
  * What the first stage may give for split i of token t, whose rows have been appended: the maximum in slot `m`, the
- * denominator and the numerator, relative to the kernel's own maximum, in the two after it.
+ * denominator and the numerator, relative to the kernel's own maximum, in the two after it. Settled: without its rows,
+ * for no ball is needed.
  */
+bool attn_part_settled(const struct attn_bound *bound, int64_t heads, int64_t t, int64_t i,
+                       size_t m);
 void attn_part_bound(const struct attn_bound *bound, const struct attn_token *token, int64_t t,
                      int64_t i, size_t m);
 
-/* What attn_token_attend() and attn_token_store() may give for token t, whose rows have been appended. */
+/* What attn_token_attend() and attn_token_store() may give for token t, whose rows have been appended. Settled: as above. */
+bool attn_token_settled(const struct attn_bound *bound, int64_t heads, int64_t t);
 void attn_token_bound(const struct attn_bound *bound, const struct attn_token *token, int64_t t);
 
 #endif

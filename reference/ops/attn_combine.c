@@ -434,6 +434,7 @@ static void bound_head(struct head *head, struct dsv4_admission *a, enum form fo
     const struct dsv4_row one = {
         LSE, head->t * lse->stride[0] + head->h * lse->stride[1], 4, DSV4_AS_F32, 1, 1};
     struct dsv4_ball acc[KV_HEAD];
+    if (dsv4_admit_settled(a, (const struct dsv4_row[]){row, one}, 2)) return;
     open_head(head, form == ML);
     if (head->most == -INFINITY) return;
     const struct dsv4_ball sum = form == ML ? ml_balls(head, &a->arithmetic, acc)

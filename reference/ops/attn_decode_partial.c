@@ -276,6 +276,7 @@ static void bound(const dsv4_call *call, struct dsv4_admission *a) {
         attn_token_start(&token, heads, ATTN_RIGHT);
 #pragma omp for schedule(dynamic)
         for (int64_t part = 0; part < tensors[Q].shape[0] * n; part++) {
+            if (attn_part_settled(&how, heads, part / n, part % n, PART_M)) continue;
             append(&token, &stage, part / n, part % n);
             attn_part_bound(&how, &token, part / n, part % n, PART_M);
         }

@@ -166,6 +166,7 @@ static void bound(const dsv4_call *call, struct dsv4_admission *a) {
         attn_token_start(&token, dsv4_int(call, "heads", 1), ATTN_RIGHT);
 #pragma omp for schedule(dynamic)
         for (int64_t t = 0; t < tensors[Q].shape[0]; t++) {
+            if (attn_token_settled(&what, token.heads, t)) continue;
             attn_token_clear(&token);
             attn_token_append(&token, &main, attn_list_of(&main, t));
             attn_token_append(&token, &extra, attn_list_of(&extra, t));

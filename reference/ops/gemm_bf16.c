@@ -311,7 +311,7 @@ static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
  * of different outputs are independent, so that the whole tensor is checked too.
  */
 static void bound_row(const struct gemm *g, struct dsv4_admission *a, int64_t m, double *row,
-                      struct dsv4_ball *balls, double *variances) {
+                      struct dsv4_ball *balls, double *variances, bool *needs) {
     const char *const from = gemm_row(&g->a, m, g->group);
     const struct dsv4_row to = {OUT,
                                 gemm_row(&g->out, m, g->group) - (char *)g->out.data,
@@ -319,11 +319,13 @@ static void bound_row(const struct gemm *g, struct dsv4_admission *a, int64_t m,
                                 dsv4_form_of(a, OUT),
                                 g->n,
                                 1};
-    for (int64_t k = 0; k < g->k; k++) row[k] = (double)factor(g, &g->a, from, k);
+    const bool any = dsv4_admit_needs(a, &to, needs);
+    for (int64_t k = 0; k < g->k && any; k++) row[k] = (double)factor(g, &g->a, from, k);
     for (int64_t n = 0; n < g->n; n++) {
         const char *const weight = gemm_weight(&g->b, n, g->group);
         variances[n] = g->rounded ? 0 : 1;
-        if (dsv4_admit_same(a, &to, n, 1)) continue;
+        balls[n] = DSV4_BALL_UNKNOWN;
+        if (!needs[n]) continue;
         struct dsv4_terms terms = {0};
         for (int64_t k = 0; k < g->k; k++)
             dsv4_terms_add(&terms, row[k] * (double)factor(g, &g->b, weight, k), 0);
@@ -332,7 +334,7 @@ static void bound_row(const struct gemm *g, struct dsv4_admission *a, int64_t m,
         if (g->rounded) balls[n] = dsv4_ball_bf16(balls[n]);
         if (g->rounded) variances[n] = 0;
     }
-    dsv4_admit(a, &to, balls, variances);
+    dsv4_admit(a, &to, any ? balls : NULL, variances);
 }
 
 static void bound(const dsv4_call *call, struct dsv4_admission *a) {
@@ -344,8 +346,10 @@ static void bound(const dsv4_call *call, struct dsv4_admission *a) {
             double *const row = dsv4_alloc((size_t)(g.k + 1) * sizeof *row);
             double *const variances = dsv4_alloc((size_t)(g.n + 1) * sizeof *variances);
             struct dsv4_ball *const balls = dsv4_alloc((size_t)(g.n + 1) * sizeof *balls);
+            bool *const needs = dsv4_alloc((size_t)(g.n + 1) * sizeof *needs);
 #pragma omp for schedule(dynamic)
-            for (int64_t m = 0; m < g.m; m++) bound_row(&g, a, m, row, balls, variances);
+            for (int64_t m = 0; m < g.m; m++) bound_row(&g, a, m, row, balls, variances, needs);
+            dsv4_free(needs);
             dsv4_free(balls);
             dsv4_free(variances);
             dsv4_free(row);

@@ -334,15 +334,17 @@ static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
 
 /* gemm_bound.c; errors of different outputs are independent of each other, so the whole tensor is checked too. */
 static void bound_row(const struct gemm *g, struct dsv4_admission *a, int64_t m,
-                      struct dsv4_ball *balls, double *variances) {
+                      struct dsv4_ball *balls, double *variances, bool *needs) {
     const uint8_t *const row = (const uint8_t *)gemm_row(&g->a, m, g->group);
     const struct dsv4_row to = {
         OUT, gemm_row(&g->out, m, g->group) - (char *)g->out.data, 2, DSV4_AS_BF16, g->n, 1};
+    const bool any = dsv4_admit_needs(a, &to, needs);
     for (int64_t n = 0; n < g->n; n++) {
         const uint8_t *const weight = (const uint8_t *)gemm_weight(&g->b, n, g->group);
         struct gemm_dot dot = {0};
         variances[n] = 1;
-        if (dsv4_admit_same(a, &to, n, 1)) continue;
+        balls[n] = DSV4_BALL_UNKNOWN;
+        if (!needs[n]) continue;
         for (int64_t block = 0; block < g->blocks; block++) {
             const int64_t begin = block * GEMM_BLOCK, left = g->k - begin;
             const int64_t size = left < GEMM_BLOCK ? left : GEMM_BLOCK;
@@ -354,7 +356,7 @@ static void bound_row(const struct gemm *g, struct dsv4_admission *a, int64_t m,
         }
         balls[n] = gemm_dot_ball(&dot, &a->arithmetic, DSV4_SUM_FP8, &variances[n]);
     }
-    dsv4_admit(a, &to, balls, variances);
+    dsv4_admit(a, &to, any ? balls : NULL, variances);
 }
 
 static void bound(const dsv4_call *call, struct dsv4_admission *a) {
@@ -364,8 +366,10 @@ static void bound(const dsv4_call *call, struct dsv4_admission *a) {
         {
             double *const variances = dsv4_alloc((size_t)(g.n + 1) * sizeof *variances);
             struct dsv4_ball *const balls = dsv4_alloc((size_t)(g.n + 1) * sizeof *balls);
+            bool *const needs = dsv4_alloc((size_t)(g.n + 1) * sizeof *needs);
 #pragma omp for schedule(dynamic)
-            for (int64_t m = 0; m < g.m; m++) bound_row(&g, a, m, balls, variances);
+            for (int64_t m = 0; m < g.m; m++) bound_row(&g, a, m, balls, variances, needs);
+            dsv4_free(needs);
             dsv4_free(balls);
             dsv4_free(variances);
         }

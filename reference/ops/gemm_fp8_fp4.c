@@ -559,15 +559,17 @@ static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
 
 /* gemm_bound.c; errors of different outputs are independent of each other, so the whole tensor is checked too. */
 static void bound_row(const struct gemm *g, struct dsv4_admission *a, int64_t e, int64_t r,
-                      struct dsv4_ball *balls, double *variances) {
+                      struct dsv4_ball *balls, double *variances, bool *needs) {
     const enum dsv4_sum_kind kind = g->bf16 ? DSV4_SUM_DOT : DSV4_SUM_FP8;
     const char *const row = gemm_row(&g->a, r, 0);
     const struct dsv4_row to = {
         OUT, gemm_row(&g->out, r, 0) - (char *)g->out.data, 2, DSV4_AS_BF16, g->n, 1};
+    const bool any = dsv4_admit_needs(a, &to, needs);
     for (int64_t n = 0; n < g->n; n++) {
         struct gemm_dot dot = {0};
         variances[n] = 1;
-        if (dsv4_admit_same(a, &to, n, 1)) continue;
+        balls[n] = DSV4_BALL_UNKNOWN;
+        if (!needs[n]) continue;
         for (int64_t block = 0; block < g->k / GEMM_GROUP; block++) {
             double x[GEMM_GROUP], y[GEMM_GROUP];
             for (int64_t i = 0; i < GEMM_GROUP; i++) {
@@ -581,7 +583,7 @@ static void bound_row(const struct gemm *g, struct dsv4_admission *a, int64_t e,
         }
         balls[n] = gemm_dot_ball(&dot, &a->arithmetic, kind, &variances[n]);
     }
-    dsv4_admit(a, &to, balls, variances);
+    dsv4_admit(a, &to, any ? balls : NULL, variances);
 }
 
 static void bound(const dsv4_call *call, struct dsv4_admission *a) {
@@ -591,9 +593,11 @@ static void bound(const dsv4_call *call, struct dsv4_admission *a) {
         {
             double *const variances = dsv4_alloc((size_t)(g.n + 1) * sizeof *variances);
             struct dsv4_ball *const balls = dsv4_alloc((size_t)(g.n + 1) * sizeof *balls);
+            bool *const needs = dsv4_alloc((size_t)(g.n + 1) * sizeof *needs);
 #pragma omp for schedule(dynamic)
             for (int64_t r = g.offsets[e]; r < g.offsets[e + 1]; r++)
-                if (g.ids == NULL || g.ids[r] >= 0) bound_row(&g, a, e, r, balls, variances);
+                if (g.ids == NULL || g.ids[r] >= 0) bound_row(&g, a, e, r, balls, variances, needs);
+            dsv4_free(needs);
             dsv4_free(balls);
             dsv4_free(variances);
         }

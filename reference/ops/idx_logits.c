@@ -310,21 +310,32 @@ static struct dsv4_ball score_ball(const struct idx_logits *logits, const dsv4_a
 
 static void bound_row(const struct idx_logits *logits, const struct idx_logits_row *row, int64_t r,
                       struct dsv4_admission *a, size_t slot) {
+    const int64_t first = row->first > row->shift ? row->first : row->shift;
+    const int64_t left = row->shift + logits->columns, end = row->end < left ? row->end : left;
+    const struct dsv4_row to = {slot,
+                                r * logits->out->stride[0] + 4 * (first - row->shift),
+                                4,
+                                DSV4_AS_F32,
+                                end > first ? end - first : 0,
+                                1};
     double *const q = dsv4_alloc((size_t)(logits->heads * INDEXER_HEAD) * sizeof *q);
+    struct dsv4_ball *const balls = dsv4_alloc((size_t)(to.n + 1) * sizeof *balls);
+    bool *const needs = dsv4_alloc((size_t)(to.n + 1) * sizeof *needs);
     float w[IDX_HEADS], scale = 0.0f;
-    load_row(logits, q, w, r);
-    for (int64_t key = row->first; key < row->end; key++) {
+    const bool any = dsv4_admit_needs(a, &to, needs);
+    if (any) load_row(logits, q, w, r);
+    for (int64_t i = 0; i < to.n; i++) {
         uint8_t codes[INDEXER_HEAD] = {0};
         double k[INDEXER_HEAD];
-        const int64_t column = key - row->shift;
-        if (column < 0 || column >= logits->columns) continue;
-        logits->key(logits, row->group, key, codes, &scale);
+        balls[i] = DSV4_BALL_UNKNOWN;
+        if (!needs[i]) continue;
+        logits->key(logits, row->group, first + i, codes, &scale);
         for (int d = 0; d < INDEXER_HEAD; d++) k[d] = logits->values[codes[d]];
-        const struct dsv4_ball ball = score_ball(logits, &a->arithmetic, q, w, k, scale);
-        const struct dsv4_row to = {
-            slot, r * logits->out->stride[0] + 4 * column, 4, DSV4_AS_F32, 1, 1};
-        dsv4_admit(a, &to, &ball, NULL);
+        balls[i] = score_ball(logits, &a->arithmetic, q, w, k, scale);
     }
+    dsv4_admit(a, &to, any ? balls : NULL, NULL);
+    dsv4_free(needs);
+    dsv4_free(balls);
     dsv4_free(q);
 }
 

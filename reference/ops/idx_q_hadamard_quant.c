@@ -92,16 +92,20 @@ static void bound_row(struct dsv4_admission *a, const dsv4_call *call,
     const struct dsv4_row row = {
         Q_OUT, t * out->stride[0] + h * out->stride[1], 1, fp8, INDEXER_HEAD, 1};
     struct dsv4_ball x[INDEXER_HEAD];
-    idx_query_balls(query, &a->arithmetic, x, t, h);
+    const struct dsv4_scale one = {.slot = SCALES,
+                                   .offset = t * scales->stride[0] + h * scales->stride[1],
+                                   .form = DSV4_AS_F32};
     if (query->mxfp4) {
-        idx_query_bound_fours(a, call, Q_OUT, SCALES, t, h, x);
+        idx_query_bound_fours(a, query, call, Q_OUT, SCALES, t, h);
         return;
     }
+    if (dsv4_admit_scale_settled(a, &one, &row)) return;
+    idx_query_balls(query, &a->arithmetic, x, t, h);
     const struct dsv4_ball amax =
         dsv4_ball_max(dsv4_ball_amax(x, INDEXER_HEAD), dsv4_ball_of((double)1e-10f));
     const struct dsv4_ball scale = dsv4_ball_within(amax.v / most, amax.r / most, 1);
     for (int i = 0; i < INDEXER_HEAD; i++) x[i] = dsv4_ball_within(x[i].v, x[i].r, 1);
-    dsv4_admit_free_scale(a, SCALES, t * scales->stride[0] + h * scales->stride[1], scale, &row, x);
+    dsv4_admit_scale(a, &one, scale, &row, x);
 }
 
 static void bound(const dsv4_call *call, struct dsv4_admission *a) {

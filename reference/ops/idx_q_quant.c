@@ -168,13 +168,18 @@ static bool holds(struct dsv4_ball ball, const void *got) {
     return fabs((double)x - ball.v) <= ball.r;
 }
 
+static bool same_codes(const struct dsv4_admission *a, const struct dsv4_row *row) {
+    return memcmp(dsv4_admit_got(a, row->slot, row->offset),
+                  dsv4_admit_want(a, row->slot, row->offset), (size_t)row->n) == 0;
+}
+
 /*
  * fp8: the scale is no output, but the weight tells which it was, where the errors of amax leave a choice. Codes and the
- * weight are judged under that scale.
+ * weight are judged under that scale, which is found anew for every kernel.
  */
 static void bound_codes(struct dsv4_admission *a, const dsv4_call *call,
                         const struct idx_query *query, int64_t t, int64_t h,
-                        const struct dsv4_ball *x, const struct dsv4_row *weight, double w) {
+                        const struct dsv4_row *weight, double w) {
     const int64_t *const stride = call->tensors[Q_OUT].stride;
     const enum dsv4_form fp8 = (enum dsv4_form)(DSV4_AS_OCP + (int)query->fp8);
     const struct dsv4_scale scale = {.floor = query->v32 ? (double)1e-10f : (double)1e-4f,
@@ -182,7 +187,14 @@ static void bound_codes(struct dsv4_admission *a, const dsv4_call *call,
     struct dsv4_row row = {Q_OUT, t * stride[0] + h * stride[1], 1, fp8, INDEXER_HEAD, 1};
     const void *const want = dsv4_admit_want(a, WEIGHTS_OUT, weight->offset);
     const void *const got = dsv4_admit_got(a, WEIGHTS_OUT, weight->offset);
+    struct dsv4_ball x[INDEXER_HEAD];
     int low, high, byte, canon;
+    if (memcmp(got, want, 4) == 0 && same_codes(a, &row)) {
+        dsv4_admit(a, &row, NULL, NULL);
+        dsv4_admit(a, weight, NULL, NULL);
+        return;
+    }
+    idx_query_balls(query, &a->arithmetic, x, t, h);
     dsv4_scale_bytes(a, &scale, dsv4_ball_amax(x, INDEXER_HEAD), &low, &high);
     for (canon = low; canon < high; canon++)
         if (holds(weight_ball(call, w, ldexp(1, canon - 127)), want)) break;
@@ -210,14 +222,12 @@ static void bound(const dsv4_call *call, struct dsv4_admission *a) {
             const int64_t at = t * call->tensors[WEIGHTS_OUT].stride[0] + 4 * h;
             const struct dsv4_row row = {WEIGHTS_OUT, at, 4, DSV4_AS_F32, 1, 1};
             const double w = (double)weight_at(weights, t, h);
-            struct dsv4_ball x[INDEXER_HEAD];
-            idx_query_balls(&query, &a->arithmetic, x, t, h);
             if (query.mxfp4) {
                 const struct dsv4_ball y = weight_ball(call, w, 1);
-                idx_query_bound_fours(a, call, Q_OUT, SCALES, t, h, x);
+                idx_query_bound_fours(a, &query, call, Q_OUT, SCALES, t, h);
                 dsv4_admit(a, &row, &y, NULL);
             } else {
-                bound_codes(a, call, &query, t, h, x, &row, w);
+                bound_codes(a, call, &query, t, h, &row, w);
             }
         }
 }

@@ -27,8 +27,11 @@ void idx_query_balls(const struct idx_query *query, const dsv4_arithmetic *a, st
     round_all(x);
 }
 
-void idx_query_bound_fours(struct dsv4_admission *a, const dsv4_call *call, size_t codes,
-                           size_t scales, int64_t t, int64_t head, const struct dsv4_ball *x) {
+void idx_query_bound_fours(struct dsv4_admission *a, const struct idx_query *query,
+                           const dsv4_call *call, size_t codes, size_t scales, int64_t t,
+                           int64_t head) {
+    struct dsv4_ball x[INDEXER_HEAD];
+    bool found = false;
     const int64_t *const to = call->tensors[codes].stride, *const by = call->tensors[scales].stride;
     for (int64_t g = 0; g < INDEXER_MXFP4_GROUPS; g++) {
         const struct dsv4_ball *const group = x + g * INDEXER_MXFP4_GROUP;
@@ -43,6 +46,9 @@ void idx_query_bound_fours(struct dsv4_admission *a, const dsv4_call *call, size
                                          .form = DSV4_AS_E8M0,
                                          .floor = 6 * 0x1p-126,
                                          .most = 6};
+        if (dsv4_admit_scale_settled(a, &scale, &row)) continue;
+        if (!found) idx_query_balls(query, &a->arithmetic, x, t, head);
+        found = true;
         dsv4_admit_scale(a, &scale, dsv4_ball_amax(group, INDEXER_MXFP4_GROUP), &row, group);
     }
 }

@@ -11,7 +11,8 @@ void idx_query_balls(const struct idx_query *query, const dsv4_arithmetic *a, st
                      int64_t t, int64_t head);
 
 /* mxfp4: four groups, codes of row (t, head) in slot `codes` and their bytes in slot `scales`. */
-void idx_query_bound_fours(struct dsv4_admission *a, const dsv4_call *call, size_t codes,
-                           size_t scales, int64_t t, int64_t head, const struct dsv4_ball *x);
+void idx_query_bound_fours(struct dsv4_admission *a, const struct idx_query *query,
+                           const dsv4_call *call, size_t codes, size_t scales, int64_t t,
+                           int64_t head);
 
 #endif

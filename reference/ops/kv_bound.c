@@ -52,91 +52,122 @@ void kv_rope_balls(struct dsv4_ball *x, const float *angle, bool back) {
 
 /* ---- stores ---- */
 
-/* A row being stored. */
-struct stored {
-    struct dsv4_admission *a;
-    const struct kv_store *store;
-    size_t output;
-    int64_t page, j; /* offset of the page, token in it */
-    struct dsv4_ball x[KV_HEAD], rounded[KV_HEAD];
+/* What lies together in a cache: codes and their scale, or values as they are. */
+struct part {
+    struct dsv4_row row;
+    bool scaled;
+    struct dsv4_scale scale;
 };
 
-/* FP8 codes of one group at `codes`, its scale at `scale`. */
-static void store_group(const struct stored *s, int64_t codes, int64_t scale, enum dsv4_form form,
-                        const struct dsv4_ball *x, int64_t n) {
-    const bool on_scale = s->store->floor_on_scale;
-    const enum dsv4_form fp8 = (enum dsv4_form)(DSV4_AS_OCP + (int)s->store->fp8);
-    const struct dsv4_row row = {s->output, codes, 1, fp8, n, 1};
-    const struct dsv4_scale rule = {.slot = s->output,
+enum { MOST_PARTS = KV_GROUPS + 1 };
+
+static struct part group_of(const struct kv_store *store, size_t output, int64_t codes,
+                            int64_t scale, enum dsv4_form form, int64_t n) {
+    const bool on_scale = store->floor_on_scale;
+    const enum dsv4_form fp8 = (enum dsv4_form)(DSV4_AS_OCP + (int)store->fp8);
+    const struct dsv4_scale rule = {.slot = output,
                                     .offset = scale,
                                     .form = form,
                                     .floor = on_scale ? 0 : (double)1e-4f,
                                     .least = on_scale ? (double)1e-4f : 0,
-                                    .most = (double)dsv4_fp8_max(s->store->fp8)};
-    dsv4_admit_scale(s->a, &rule, dsv4_ball_amax(x, n), &row, x);
+                                    .most = (double)dsv4_fp8_max(store->fp8)};
+    return (struct part){
+        {output, codes, 1, fp8, n, 1},
+        true, rule
+    };
 }
 
-static void store_fours(const struct stored *s, int64_t codes, int64_t scale,
-                        const struct dsv4_ball *x) {
-    const struct dsv4_row row = {s->output, codes, 1, DSV4_AS_E2M1, INDEXER_MXFP4_GROUP, 1};
+static struct part fours_of(size_t output, int64_t codes, int64_t scale) {
     const struct dsv4_scale rule = {
-        .slot = s->output, .offset = scale, .form = DSV4_AS_E8M0, .floor = 6 * 0x1p-126, .most = 6};
-    dsv4_admit_scale(s->a, &rule, dsv4_ball_amax(x, INDEXER_MXFP4_GROUP), &row, x);
+        .slot = output, .offset = scale, .form = DSV4_AS_E8M0, .floor = 6 * 0x1p-126, .most = 6};
+    return (struct part){
+        {output, codes, 1, DSV4_AS_E2M1, INDEXER_MXFP4_GROUP, 1},
+        true, rule
+    };
 }
 
-static void store_ds_mla(const struct stored *s) {
-    const bool interleaved = s->store->interleaved;
-    const int64_t data = s->page + kv_data_offset(interleaved, s->j);
-    const int64_t scales = s->page + kv_scale_offset(interleaved, s->store->block_size, s->j);
-    const struct dsv4_ball *const x = s->store->nope_is_bf16 ? s->x : s->rounded;
-    const struct dsv4_row rope = {s->output, data + KV_NOPE, 2, DSV4_AS_BF16, KV_ROPE, 1};
-    for (int64_t g = 0; g < KV_GROUPS; g++)
-        store_group(s, data + g * KV_GROUP, scales + g, DSV4_AS_E8M0, x + g * KV_GROUP, KV_GROUP);
-    dsv4_admit(s->a, &rope, s->x + KV_NOPE, NULL);
+static struct part plain_of(size_t output, int64_t at, enum dsv4_form form, int64_t n) {
+    return (struct part){
+        .row = {output, at, form == DSV4_AS_BF16 ? 2 : 1, form, n, 1}
+    };
 }
 
-static void store_mxfp4(const struct stored *s) {
-    const int64_t data = s->page + s->j * INDEXER_MXFP4_DATA_BYTES;
-    const int64_t scales =
-        s->page + s->store->block_size * INDEXER_MXFP4_DATA_BYTES + s->j * INDEXER_MXFP4_GROUPS;
-    for (int64_t g = 0; g < INDEXER_MXFP4_GROUPS; g++)
-        store_fours(s, data + g * INDEXER_MXFP4_GROUP / 2, scales + g,
-                    s->rounded + g * INDEXER_MXFP4_GROUP);
+/* The parts of the row at `slot`, in the order of its channels. */
+static int parts_of(struct part *parts, const struct kv_store *store, size_t output, int64_t slot) {
+    const enum dsv4_form fp8 = (enum dsv4_form)(DSV4_AS_OCP + (int)store->fp8);
+    const dsv4_tensor *const cache = store->cache;
+    const int64_t j = slot % store->block_size, page = slot / store->block_size * cache->stride[0];
+    const int64_t row = cache->ndim == 3 ? page + j * cache->stride[1] : 0;
+    const int64_t data = page + kv_data_offset(store->interleaved, j);
+    const int64_t scales = page + kv_scale_offset(store->interleaved, store->block_size, j);
+    const int64_t fours = page + j * INDEXER_MXFP4_DATA_BYTES;
+    const int64_t powers =
+        page + store->block_size * INDEXER_MXFP4_DATA_BYTES + j * INDEXER_MXFP4_GROUPS;
+    switch (store->form) {
+    case KV_DS_MLA:
+        for (int g = 0; g < KV_GROUPS; g++)
+            parts[g] =
+                group_of(store, output, data + g * KV_GROUP, scales + g, DSV4_AS_E8M0, KV_GROUP);
+        parts[KV_GROUPS] = plain_of(output, data + KV_NOPE, DSV4_AS_BF16, KV_ROPE);
+        return KV_GROUPS + 1;
+    case KV_INDEXER_FP8:
+        parts[0] =
+            group_of(store, output, page + j * INDEXER_HEAD,
+                     page + store->block_size * INDEXER_HEAD + 4 * j, DSV4_AS_POWER, INDEXER_HEAD);
+        return 1;
+    case KV_INDEXER_MXFP4:
+        for (int g = 0; g < INDEXER_MXFP4_GROUPS; g++)
+            parts[g] = fours_of(output, fours + g * INDEXER_MXFP4_GROUP / 2, powers + g);
+        return INDEXER_MXFP4_GROUPS;
+    case KV_FULL_BF16: parts[0] = plain_of(output, row, DSV4_AS_BF16, KV_HEAD); return 1;
+    case KV_FULL_FP8: parts[0] = plain_of(output, row, fp8, KV_HEAD); return 1;
+    }
+    return 0;
 }
 
-static void store_full_fp8(struct stored *s, int64_t at) {
-    const enum dsv4_form fp8 = (enum dsv4_form)(DSV4_AS_OCP + (int)s->store->fp8);
-    const struct dsv4_row row = {s->output, at, 1, fp8, KV_HEAD, 1};
-    const struct dsv4_ball inverse = dsv4_ball_of((double)(1.0f / s->store->scale));
-    for (int i = 0; i < KV_HEAD; i++)
-        s->x[i] = dsv4_ball_f32(
-            dsv4_ball_times(s->store->round_before_scale ? s->rounded[i] : s->x[i], inverse));
-    dsv4_admit(s->a, &row, s->x, NULL);
+/* What is stored of the value of channel i, before a scale. */
+static struct dsv4_ball stored_ball(const struct kv_store *store, struct dsv4_ball x, int64_t i) {
+    const struct dsv4_ball rounded = dsv4_ball_bf16(x);
+    switch (store->form) {
+    case KV_DS_MLA: return i >= KV_NOPE || store->nope_is_bf16 ? x : rounded;
+    case KV_FULL_BF16: return x;
+    case KV_FULL_FP8:
+        return dsv4_ball_f32(dsv4_ball_times(store->round_before_scale ? rounded : x,
+                                             dsv4_ball_of((double)(1.0f / store->scale))));
+    default: return rounded;
+    }
+}
+
+bool kv_store_settled(struct dsv4_admission *a, const struct kv_store *store, size_t output,
+                      int64_t slot) {
+    struct part parts[MOST_PARTS];
+    const int n = parts_of(parts, store, output, slot);
+    for (int p = 0; p < n; p++)
+        if (parts[p].scaled ? dsv4_admit_scale_needs(a, &parts[p].scale, &parts[p].row)
+                            : dsv4_admit_needs(a, &parts[p].row, NULL))
+            return false;
+    for (int p = 0; p < n; p++)
+        if (parts[p].scaled)
+            dsv4_admit_scale(a, &parts[p].scale, DSV4_BALL_UNKNOWN, &parts[p].row, NULL);
+        else
+            dsv4_admit(a, &parts[p].row, NULL, NULL);
+    return true;
 }
 
 void kv_store_bound(struct dsv4_admission *a, const struct kv_store *store, size_t output,
                     const struct dsv4_ball *values, int64_t slot) {
-    const dsv4_tensor *const cache = store->cache;
-    const int64_t head = kv_store_head(store->form), j = slot % store->block_size;
-    struct stored s = {a, store,    output,  slot / store->block_size * cache->stride[0],
-                       j, {{0, 0}}, {{0, 0}}};
-    const int64_t row = cache->ndim == 3 ? s.page + j * cache->stride[1] : 0;
-    const struct dsv4_row full = {output, row, 2, DSV4_AS_BF16, KV_HEAD, 1};
-    for (int64_t i = 0; i < head; i++) {
-        s.x[i] = values[i];
-        s.rounded[i] = dsv4_ball_bf16(values[i]);
-    }
-    switch (store->form) {
-    case KV_DS_MLA: store_ds_mla(&s); break;
-    case KV_INDEXER_FP8:
-        store_group(&s, s.page + j * INDEXER_HEAD,
-                    s.page + store->block_size * INDEXER_HEAD + 4 * j, DSV4_AS_POWER, s.rounded,
-                    INDEXER_HEAD);
-        break;
-    case KV_INDEXER_MXFP4: store_mxfp4(&s); break;
-    case KV_FULL_BF16: dsv4_admit(a, &full, s.x, NULL); break;
-    case KV_FULL_FP8: store_full_fp8(&s, row); break;
-    }
+    struct part parts[MOST_PARTS];
+    struct dsv4_ball balls[KV_HEAD];
+    const int n = parts_of(parts, store, output, slot);
+    const struct dsv4_ball *x = balls;
+    for (int64_t i = 0; i < kv_store_head(store->form); i++)
+        balls[i] = stored_ball(store, values[i], i);
+    for (int p = 0; p < n; x += parts[p++].row.n)
+        if (parts[p].scaled)
+            dsv4_admit_scale(a, &parts[p].scale, dsv4_ball_amax(x, parts[p].row.n), &parts[p].row,
+                             x);
+        else
+            dsv4_admit(a, &parts[p].row, x, NULL);
 }
 
 void kv_finish_bound(struct dsv4_admission *a, const struct kv_finish *finish, size_t output,

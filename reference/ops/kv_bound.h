@@ -28,7 +28,9 @@ struct dsv4_ball kv_rotated_ball(struct dsv4_ball e, double c, struct dsv4_ball 
 void kv_pool_balls(const struct kv_state *state, const dsv4_arithmetic *a, struct dsv4_ball *values,
                    int64_t request, int64_t position);
 
-/* What kv_store_row() may leave at `slot` of the cache, which is output `output`. */
+/* What kv_store_row() may leave at `slot` of the cache, which is output `output`. Settled: no value is needed. */
+bool kv_store_settled(struct dsv4_admission *a, const struct kv_store *store, size_t output,
+                      int64_t slot);
 void kv_store_bound(struct dsv4_admission *a, const struct kv_store *store, size_t output,
                     const struct dsv4_ball *values, int64_t slot);
 

@@ -77,6 +77,7 @@ static void bound(const dsv4_call *call, struct dsv4_admission *a) {
         struct dsv4_ball values[KV_MAX_HEAD];
         if (!kv_boundary(kv_i64(&tensors[SLOT_MAPPING], t), position, state.ratio, KV_RIGHT))
             continue;
+        if (dsv4_admit_settled(a, &row, 1)) continue;
         kv_pool_balls(&state, &a->arithmetic, values, kv_i32(&tensors[TOKEN_TO_REQ], t), position);
         dsv4_admit(a, &row, values, NULL);
     }

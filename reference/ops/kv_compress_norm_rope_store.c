@@ -85,6 +85,7 @@ static void bound(const dsv4_call *call, struct dsv4_admission *a) {
         const int64_t position = kv_i64(&tensors[POSITIONS], t);
         if (!kv_finishes(&finish, kv_i64(&tensors[SLOT_MAPPING], t), t, position)) continue;
         struct dsv4_ball values[KV_MAX_HEAD];
+        if (kv_store_settled(a, &finish.store, CACHE, kv_i64(finish.kv_slots, t))) continue;
         kv_pool_balls(&state, &a->arithmetic, values, kv_i32(&tensors[TOKEN_TO_REQ], t), position);
         kv_finish_bound(a, &finish, CACHE, values, t, position);
     }

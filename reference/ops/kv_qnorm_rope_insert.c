@@ -223,8 +223,10 @@ static void bound_head(const struct insert *in, struct dsv4_admission *a, int64_
     const enum dsv4_form fp8 = (enum dsv4_form)(DSV4_AS_OCP + (int)in->store.fp8);
     const struct dsv4_row halves = {slot, at, 2, DSV4_AS_BF16, KV_HEAD, 1};
     const struct dsv4_row codes = {slot, at, 1, fp8, KV_HEAD, 1};
+    const struct dsv4_row *const row = form == KV_FULL_FP8 ? &codes : &halves;
     float x[KV_HEAD];
     struct dsv4_ball balls[KV_HEAD];
+    if (dsv4_admit_settled(a, row, 1)) return;
     kv_load_bf16(x, (const char *)q->data + t * q->stride[0] + head * q->stride[1], KV_HEAD);
     kv_balls_of(balls, x, KV_HEAD);
     if (in->q_norm) kv_norm_balls(&a->arithmetic, balls, KV_HEAD, in->eps, NULL);
@@ -233,13 +235,14 @@ static void bound_head(const struct insert *in, struct dsv4_admission *a, int64_
     const struct dsv4_ball inverse = dsv4_ball_of((double)in->q_scale_inverse);
     for (int i = 0; form == KV_FULL_FP8 && i < KV_HEAD; i++)
         balls[i] = dsv4_ball_f32(dsv4_ball_times(balls[i], inverse));
-    dsv4_admit(a, form == KV_FULL_FP8 ? &codes : &halves, balls, NULL);
+    dsv4_admit(a, row, balls, NULL);
 }
 
 static void bound_row(const struct insert *in, struct dsv4_admission *a, int64_t t, int64_t slot) {
     const dsv4_tensor *const tensors = in->call->tensors, *const kv = &tensors[KV];
     float x[KV_HEAD];
     struct dsv4_ball y[KV_HEAD];
+    if (kv_store_settled(a, &in->store, CACHE, slot)) return;
     kv_load_bf16(x, (const char *)kv->data + t * kv->stride[0], KV_HEAD);
     kv_balls_of(y, x, KV_HEAD);
     if (in->kv_norm) kv_norm_balls(&a->arithmetic, y, KV_HEAD, in->eps, in->weight);

@@ -198,37 +198,49 @@ void mhc_collapse_balls(const dsv4_arithmetic *a, struct dsv4_ball *o, const str
     }
 }
 
-void mhc_post_balls(const dsv4_arithmetic *a, struct dsv4_ball *out, const uint16_t *x,
-                    const dsv4_tensor *residual, int64_t t, const float *post, const float *comb) {
-    const int64_t n = residual->shape[2];
+void mhc_post_part(const dsv4_arithmetic *a, struct dsv4_ball *out, const uint16_t *x,
+                   const dsv4_tensor *residual, int64_t t, const float *post, const float *comb,
+                   int64_t k, int64_t first, int64_t n) {
     const uint16_t *streams[MHC_STREAMS];
     for (int64_t j = 0; j < MHC_STREAMS; j++)
         streams[j] = (const void *)mhc_at(residual, t, j, MHC_RIGHT);
-    for (int k = 0; k < MHC_STREAMS; k++)
-        for (int64_t h = 0; h < n; h++) {
-            struct dsv4_terms terms = {0};
-            dsv4_terms_add(&terms, (double)post[k] * (double)dsv4_bf16_to_f32(x[h]), 0);
-            for (int j = 0; j < MHC_STREAMS; j++)
-                dsv4_terms_add(
-                    &terms, (double)comb[4 * j + k] * (double)dsv4_bf16_to_f32(streams[j][h]), 0);
-            out[k * n + h] = dsv4_ball_sum(a, DSV4_SUM_ROW, &terms);
-        }
+    for (int64_t h = first; h < first + n; h++) {
+        struct dsv4_terms terms = {0};
+        dsv4_terms_add(&terms, (double)post[k] * (double)dsv4_bf16_to_f32(x[h]), 0);
+        for (int j = 0; j < MHC_STREAMS; j++)
+            dsv4_terms_add(&terms,
+                           (double)comb[4 * j + k] * (double)dsv4_bf16_to_f32(streams[j][h]), 0);
+        out[h - first] = dsv4_ball_sum(a, DSV4_SUM_ROW, &terms);
+    }
+}
+
+void mhc_post_balls(const dsv4_arithmetic *a, struct dsv4_ball *out, const uint16_t *x,
+                    const dsv4_tensor *residual, int64_t t, const float *post, const float *comb) {
+    const int64_t n = residual->shape[2];
+    for (int64_t k = 0; k < MHC_STREAMS; k++)
+        mhc_post_part(a, out + k * n, x, residual, t, post, comb, k, 0, n);
+}
+
+struct dsv4_row mhc_stream(size_t slot, const dsv4_call *call, int64_t t, int64_t j, int64_t n) {
+    const dsv4_tensor *const out = &call->tensors[slot];
+    return (struct dsv4_row){
+        slot, mhc_at(out, t, j, MHC_RIGHT) - (char *)out->data, 2, DSV4_AS_BF16, n, 1};
+}
+
+struct dsv4_row mhc_mixed(size_t slot, const dsv4_call *call, int64_t t, int64_t n) {
+    return (struct dsv4_row){slot, t * call->tensors[slot].stride[0], 4, DSV4_AS_F32, n, 1};
 }
 
 void mhc_admit_row(struct dsv4_admission *a, size_t slot, const dsv4_call *call, int64_t t,
                    int64_t j, const struct dsv4_ball *x, int64_t n) {
-    const dsv4_tensor *const out = &call->tensors[slot];
-    const struct dsv4_row row = {
-        slot, mhc_at(out, t, j, MHC_RIGHT) - (char *)out->data, 2, DSV4_AS_BF16, n, 1};
+    const struct dsv4_row row = mhc_stream(slot, call, t, j, n);
     dsv4_admit(a, &row, x, NULL);
 }
 
 void mhc_admit_mixes(struct dsv4_admission *a, size_t post, size_t comb, const dsv4_call *call,
                      int64_t t, const struct mhc_balls *balls) {
-    const struct dsv4_row four = {
-        post, t * call->tensors[post].stride[0], 4, DSV4_AS_F32, MHC_STREAMS, 1};
-    const struct dsv4_row all = {comb, t * call->tensors[comb].stride[0], 4, DSV4_AS_F32, ENTRIES,
-                                 1};
+    const struct dsv4_row four = mhc_mixed(post, call, t, MHC_STREAMS);
+    const struct dsv4_row all = mhc_mixed(comb, call, t, ENTRIES);
     dsv4_admit(a, &four, balls->post, NULL);
     dsv4_admit(a, &all, balls->comb, NULL);
 }

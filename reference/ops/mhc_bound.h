@@ -40,12 +40,18 @@ void mhc_collapse_balls(const dsv4_arithmetic *a, struct dsv4_ball *o, const str
                         int64_t n, const struct dsv4_ball *pre);
 void mhc_post_balls(const dsv4_arithmetic *a, struct dsv4_ball *out, const uint16_t *x,
                     const dsv4_tensor *residual, int64_t t, const float *post, const float *comb);
+/* Of stream k, channels from `first` on. */
+void mhc_post_part(const dsv4_arithmetic *a, struct dsv4_ball *out, const uint16_t *x,
+                   const dsv4_tensor *residual, int64_t t, const float *post, const float *comb,
+                   int64_t k, int64_t first, int64_t n);
 
 /* What mhc_finish() stores of `o`, which is overwritten, in row t of output `slot`. */
 void mhc_finish_bound(struct dsv4_admission *a, size_t slot, const dsv4_call *call, int64_t t,
                       struct dsv4_ball *o, enum mhc_norm norm, const uint16_t *weight);
 
-/* Stream j of row t of a bf16 output; post and comb of a token. */
+/* Stream j of row t of a bf16 output; post and comb of a token. The rows, and what is in them. */
+struct dsv4_row mhc_stream(size_t slot, const dsv4_call *call, int64_t t, int64_t j, int64_t n);
+struct dsv4_row mhc_mixed(size_t slot, const dsv4_call *call, int64_t t, int64_t n);
 void mhc_admit_row(struct dsv4_admission *a, size_t slot, const dsv4_call *call, int64_t t,
                    int64_t j, const struct dsv4_ball *x, int64_t n);
 void mhc_admit_mixes(struct dsv4_admission *a, size_t post, size_t comb, const dsv4_call *call,

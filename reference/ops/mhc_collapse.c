@@ -71,11 +71,13 @@ static void bound(const dsv4_call *call, struct dsv4_admission *a) {
 #pragma omp parallel for schedule(static)
     for (int64_t t = 0; t < mhc_tokens(call, residual, MHC_RIGHT); t++) {
         struct dsv4_ball x[MHC_STREAMS * MHC_HIDDEN], o[MHC_HIDDEN], weights[MHC_STREAMS];
+        const struct dsv4_row row = mhc_stream(LAYER_INPUT, call, t, 0, hidden);
         const float *const pre = (const void *)mhc_at(&call->tensors[PRE], t, 0, MHC_RIGHT);
+        if (dsv4_admit_settled(a, &row, 1)) continue;
         for (int j = 0; j < MHC_STREAMS; j++) weights[j] = dsv4_ball_of((double)pre[j]);
         mhc_row_balls(x, residual, t);
         mhc_collapse_balls(&a->arithmetic, o, x, hidden, weights);
-        mhc_admit_row(a, LAYER_INPUT, call, t, 0, o, hidden);
+        dsv4_admit(a, &row, o, NULL);
     }
 }
 

@@ -188,6 +188,12 @@ static void bound_row(const dsv4_call *call, struct dsv4_admission *a, const str
     const bool unrounded = dsv4_is(call, "residual", "unrounded");
     struct dsv4_ball x[MHC_STREAMS * MHC_HIDDEN], o[MHC_HIDDEN], sums[MHC_MIXES], square;
     struct mhc_balls balls;
+    struct dsv4_row rows[3 + MHC_STREAMS] = {mhc_mixed(POST, call, t, MHC_STREAMS),
+                                             mhc_mixed(COMB, call, t, MHC_STREAMS * MHC_STREAMS),
+                                             mhc_stream(LAYER_INPUT, call, t, 0, hidden)};
+    for (int64_t k = 0; k < MHC_STREAMS; k++)
+        rows[3 + k] = mhc_stream(RESIDUAL_OUT, call, t, k, hidden);
+    if (dsv4_admit_settled(a, rows, 3 + MHC_STREAMS)) return;
     mhc_post_balls(&a->arithmetic, x, (const void *)mhc_at(&tensors[X], t, 0, MHC_RIGHT),
                    &tensors[RESIDUAL], t, (const void *)mhc_at(&tensors[POST_IN], t, 0, MHC_RIGHT),
                    (const void *)mhc_at(&tensors[COMB_IN], t, 0, MHC_RIGHT));

@@ -131,7 +131,9 @@ static void bound_row(const dsv4_call *call, struct dsv4_admission *a, const str
     const dsv4_tensor *const residual = &call->tensors[RESIDUAL];
     const int64_t hidden = residual->shape[2], width = MHC_STREAMS * hidden;
     const bool after = dsv4_is(call, "rounding", "scale_after");
+    const struct dsv4_row row = mhc_stream(Y, call, t, 0, hidden);
     struct dsv4_ball x[MHC_STREAMS * MHC_HIDDEN], o[MHC_HIDDEN], pre[MHC_MIXES], square;
+    if (dsv4_admit_settled(a, &row, 1)) return;
     mhc_row_balls(x, residual, t);
     mhc_dot_balls(&a->arithmetic, dots, x, 0, width, pre, &square);
     const struct dsv4_ball r = mhc_rms_ball(&a->arithmetic, mix, square);
@@ -146,7 +148,7 @@ static void bound_row(const dsv4_call *call, struct dsv4_admission *a, const str
                                dsv4_ball_of((double)mix->hc_eps));
     }
     mhc_collapse_balls(&a->arithmetic, o, x, hidden, pre);
-    mhc_admit_row(a, Y, call, t, 0, o, hidden);
+    dsv4_admit(a, &row, o, NULL);
 }
 
 static void bound(const dsv4_call *call, struct dsv4_admission *a) {

@@ -67,16 +67,22 @@ static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
 
 static void bound(const dsv4_call *call, struct dsv4_admission *a) {
     const dsv4_tensor *const tensors = call->tensors;
-    const int64_t hidden = tensors[X].shape[1];
-#pragma omp parallel for schedule(static)
-    for (int64_t t = 0; t < mhc_tokens(call, &tensors[X], MHC_RIGHT); t++) {
-        struct dsv4_ball out[MHC_STREAMS * MHC_HIDDEN];
-        mhc_post_balls(&a->arithmetic, out, (const void *)mhc_at(&tensors[X], t, 0, MHC_RIGHT),
-                       &tensors[RESIDUAL], t, (const void *)mhc_at(&tensors[POST], t, 0, MHC_RIGHT),
-                       (const void *)mhc_at(&tensors[COMB], t, 0, MHC_RIGHT));
+    const int64_t hidden = tensors[X].shape[1], tokens = mhc_tokens(call, &tensors[X], MHC_RIGHT);
+#pragma omp parallel for schedule(static) collapse(2)
+    for (int64_t t = 0; t < tokens; t++)
         for (int64_t k = 0; k < MHC_STREAMS; k++)
-            mhc_admit_row(a, OUT, call, t, k, out + k * hidden, hidden);
-    }
+            for (int64_t first = 0; first < hidden; first += MHC_BLOCK) {
+                const int64_t left = hidden - first, n = left < MHC_BLOCK ? left : MHC_BLOCK;
+                struct dsv4_row row = mhc_stream(OUT, call, t, k, n);
+                struct dsv4_ball out[MHC_BLOCK];
+                row.offset += 2 * first;
+                if (dsv4_admit_settled(a, &row, 1)) continue;
+                mhc_post_part(
+                    &a->arithmetic, out, (const void *)mhc_at(&tensors[X], t, 0, MHC_RIGHT),
+                    &tensors[RESIDUAL], t, (const void *)mhc_at(&tensors[POST], t, 0, MHC_RIGHT),
+                    (const void *)mhc_at(&tensors[COMB], t, 0, MHC_RIGHT), k, first, n);
+                dsv4_admit(a, &row, out, NULL);
+            }
 }
 
 static void trace(const struct dsv4_case *c, size_t slot, int64_t offset, char *line, size_t size) {

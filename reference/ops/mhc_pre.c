@@ -96,6 +96,10 @@ static void bound_row(const dsv4_call *call, struct dsv4_admission *a, const str
     const dsv4_tensor *const tensors = call->tensors, *const residual = &tensors[RESIDUAL];
     struct dsv4_ball x[MHC_STREAMS * MHC_HIDDEN], o[MHC_HIDDEN], sums[MHC_MIXES], square;
     struct mhc_balls balls;
+    const struct dsv4_row rows[] = {mhc_mixed(POST, call, t, MHC_STREAMS),
+                                    mhc_mixed(COMB, call, t, MHC_STREAMS * MHC_STREAMS),
+                                    mhc_stream(LAYER_INPUT, call, t, 0, residual->shape[2])};
+    if (dsv4_admit_settled(a, rows, 3)) return;
     mhc_raw_balls(&a->arithmetic, &tensors[MIXES], &tensors[SQUARES], t, sums, &square);
     mhc_mix_balls(&a->arithmetic, mix, sums, square, &balls);
     mhc_admit_mixes(a, POST, COMB, call, t, &balls);

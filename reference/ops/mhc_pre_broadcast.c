@@ -130,6 +130,10 @@ static void bound_row(const dsv4_call *call, struct dsv4_admission *a, const str
     const uint16_t *const row = (const void *)mhc_at(&tensors[EMBED], t, 0, MHC_RIGHT);
     struct dsv4_ball x[MHC_STREAMS * MHC_HIDDEN], o[MHC_HIDDEN], sums[MHC_MIXES], square;
     struct mhc_balls balls;
+    const struct dsv4_row rows[] = {mhc_mixed(POST, call, t, MHC_STREAMS),
+                                    mhc_mixed(COMB, call, t, MHC_STREAMS * MHC_STREAMS),
+                                    mhc_stream(LAYER_INPUT, call, t, 0, hidden)};
+    if (dsv4_admit_settled(a, rows, 3)) return;
     for (int64_t k = 0; k < MHC_STREAMS * hidden; k++)
         x[k] = dsv4_ball_of((double)dsv4_bf16_to_f32(row[k % hidden]));
     mhc_dot_balls(&a->arithmetic, dots, x, 0, hidden, sums, &square);

@@ -110,12 +110,15 @@ static void bound_row(struct dsv4_admission *a, const struct mhc_dots *d,
                       const struct source *source, int64_t t) {
     const int64_t part = d->width / d->splits;
     struct dsv4_ball x[MHC_STREAMS * MHC_HIDDEN], mixes[MHC_MIXES], square;
-    mhc_row_balls(x, source->residual, t);
+    bool loaded = false;
     for (int64_t s = 0; s < d->splits; s++) {
         const struct dsv4_row row = {
             MIXES, s * d->mixes_split + t * d->mixes_token, 4, DSV4_AS_F32, MHC_MIXES, 1};
         const struct dsv4_row one = {
             SQUARES, s * d->squares_split + t * d->squares_token, 4, DSV4_AS_F32, 1, 1};
+        if (dsv4_admit_settled(a, (const struct dsv4_row[]){row, one}, 2)) continue;
+        if (!loaded) mhc_row_balls(x, source->residual, t);
+        loaded = true;
         mhc_dot_balls(&a->arithmetic, d, x, s * part, (s + 1) * part, mixes, &square);
         dsv4_admit(a, &row, mixes, NULL);
         dsv4_admit(a, &one, &square, NULL);

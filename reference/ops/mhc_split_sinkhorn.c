@@ -84,14 +84,16 @@ static void bound(const dsv4_call *call, struct dsv4_admission *a) {
                                           MHC_STREAMS * dsv4_int(call, "hidden", 0), MHC_RIGHT);
 #pragma omp parallel for schedule(static)
     for (int64_t t = 0; t < dsv4_int(call, "tokens", 0); t++) {
-        const struct dsv4_row four = {PRE, t * tensors[PRE].stride[0], 4, DSV4_AS_F32, MHC_STREAMS,
-                                      1};
+        const struct dsv4_row rows[] = {mhc_mixed(PRE, call, t, MHC_STREAMS),
+                                        mhc_mixed(POST, call, t, MHC_STREAMS),
+                                        mhc_mixed(COMB, call, t, MHC_STREAMS * MHC_STREAMS)};
         struct dsv4_ball sums[MHC_MIXES], square;
         struct mhc_balls balls;
+        if (dsv4_admit_settled(a, rows, 3)) continue;
         mhc_raw_balls(&a->arithmetic, mixes, &tensors[SQUARES], t, sums, &square);
         mhc_mix_balls(&a->arithmetic, &mix, sums, square, &balls);
         mhc_admit_mixes(a, POST, COMB, call, t, &balls);
-        dsv4_admit(a, &four, balls.pre, NULL);
+        dsv4_admit(a, &rows[0], balls.pre, NULL);
     }
 }
 

@@ -249,8 +249,8 @@ static void bound_part(const dsv4_call *call, struct dsv4_admission *a, int64_t 
     const float *const weights = (const float *)call->tensors[WEIGHTS].data + t * topk;
     const uint16_t *const other =
         (const void *)((const char *)shared->data + (shared->ndim > 0 ? t * shared->stride[0] : 0));
-    const bool same = dsv4_admit_same(a, &part, 0, n);
-    for (int64_t i = first; i < first + n && !same; i++) {
+    if (dsv4_admit_settled(a, &part, 1)) return;
+    for (int64_t i = first; i < first + n; i++) {
         struct dsv4_terms terms = {0};
         for (int64_t k = 0; k < topk; k++) {
             if (ids[k] < 0) continue;

@@ -188,6 +188,12 @@ static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
 }
 
 /* What moe_swiglu's bound allows before its last rounding, in bf16 where the recipe rounds; a scale from the amax of that. */
+static void find_part(struct dsv4_ball *x, const struct quant *q, const dsv4_arithmetic *a,
+                      int64_t t, int64_t first) {
+    moe_activate_ball(&q->activation, a, x, t, first, 128);
+    for (int i = 0; q->rounded && i < 128; i++) x[i] = dsv4_ball_bf16(x[i]);
+}
+
 static void bound_row(struct dsv4_admission *a, const struct quant *q, const dsv4_call *call,
                       int64_t t) {
     const dsv4_tensor *const codes = &call->tensors[CODES], *const scales = &call->tensors[SCALES];
@@ -195,8 +201,7 @@ static void bound_row(struct dsv4_admission *a, const struct quant *q, const dsv
     const bool powers = q->recipe == DSPARK;
     struct dsv4_ball x[128];
     for (int64_t first = 0; first < q->activation.width; first += 128) {
-        moe_activate_ball(&q->activation, &a->arithmetic, x, t, first, 128);
-        for (int i = 0; q->rounded && i < 128; i++) x[i] = dsv4_ball_bf16(x[i]);
+        bool found = false;
         for (int64_t i = 0; i < 128; i += q->group) {
             const int64_t g = (first + i) / q->group;
             const struct dsv4_row row = {CODES, t * codes->stride[0] + first + i, 1, fp8, q->group,
@@ -206,6 +211,9 @@ static void bound_row(struct dsv4_admission *a, const struct quant *q, const dsv
                                              .form = powers ? DSV4_AS_POWER : DSV4_AS_E8M0,
                                              .floor = (double)q->least,
                                              .most = (double)q->most};
+            if (dsv4_admit_scale_settled(a, &scale, &row)) continue;
+            if (!found) find_part(x, q, &a->arithmetic, t, first);
+            found = true;
             dsv4_admit_scale(a, &scale, dsv4_ball_amax(x + i, q->group), &row, x + i);
         }
     }

@@ -249,9 +249,9 @@ static void bound_part(const struct unpermute *u, struct dsv4_admission *a, int6
                        int64_t first) {
     const int64_t left = u->hidden - first, n = left < CHUNK ? left : CHUNK;
     const struct dsv4_row part = {Y, t * u->y->stride[0] + 2 * first, 2, DSV4_AS_BF16, n, 1};
-    const bool same = dsv4_admit_same(a, &part, 0, n);
+    if (dsv4_admit_settled(a, &part, 1)) return;
     struct dsv4_ball balls[CHUNK];
-    for (int64_t i = first; i < first + n && !same; i++) {
+    for (int64_t i = first; i < first + n; i++) {
         struct dsv4_terms terms = {0};
         for (int64_t k = 0; k < u->topk; k++) {
             const uint16_t *const row = row_of(u, t, k);

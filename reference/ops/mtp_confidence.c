@@ -202,6 +202,7 @@ static void bound(const dsv4_call *call, struct dsv4_admission *a) {
     for (int64_t t = 0; t < hidden->shape[0]; t++) {
         const struct dsv4_row row = {OUT, 4 * t, 4, DSV4_AS_F32, 1, 1};
         struct dsv4_terms terms = {0};
+        if (dsv4_admit_settled(a, &row, 1)) continue;
         kv_load_bf16(x, (const char *)hidden->data + t * hidden->stride[0], (int)width);
         kv_load_bf16(x + width, (const char *)embed->data + t * embed->stride[0], (int)(n - width));
         for (int64_t i = 0; i < n; i++) dsv4_terms_add(&terms, (double)x[i] * (double)weight[i], 0);

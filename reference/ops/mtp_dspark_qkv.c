@@ -121,6 +121,7 @@ static void bound_row(struct dsv4_admission *a, const dsv4_call *call, int64_t t
         slot, t * out->stride[0] + (is_kv ? 0 : h * out->stride[1]), 2, DSV4_AS_BF16, KV_HEAD, 1};
     struct dsv4_ball y[KV_HEAD];
     float x[KV_HEAD];
+    if (dsv4_admit_settled(a, &row, 1)) return;
     kv_load_bf16(x, (const char *)in->data + from, KV_HEAD);
     kv_balls_of(y, x, KV_HEAD);
     if (!is_kv) {

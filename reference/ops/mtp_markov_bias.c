@@ -264,18 +264,25 @@ static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
 static void bound_row(const struct bias *b, struct dsv4_admission *a, int64_t t) {
     const float *const e = b->embed + t * b->rank;
     const float *const base = (const void *)((const char *)b->base->data + t * b->base->stride[0]);
+    const struct dsv4_row row = {OUT, t * b->out->stride[0], 4, DSV4_AS_F32, b->vocab, 1};
+    struct dsv4_ball *const y = dsv4_alloc((size_t)(b->vocab + 1) * sizeof *y);
+    bool *const needs = dsv4_alloc((size_t)(b->vocab + 1) * sizeof *needs);
     float w[MAX_RANK];
     w[0] = 0.0f;
+    const bool any = dsv4_admit_needs(a, &row, needs);
     for (int64_t v = 0; v < b->vocab; v++) {
-        const struct dsv4_row row = {OUT, t * b->out->stride[0] + 4 * v, 4, DSV4_AS_F32, 1, 1};
         struct dsv4_terms terms = {0};
+        y[v] = DSV4_BALL_UNKNOWN;
+        if (!needs[v]) continue;
         load(w, b->w2, v, b->rank);
         for (int64_t k = 0; k < b->rank; k++)
             dsv4_terms_add(&terms, (double)w[k] * (double)e[k], 0);
         dsv4_terms_add(&terms, (double)base[v], 0);
-        const struct dsv4_ball y = dsv4_ball_sum(&a->arithmetic, DSV4_SUM_DOT, &terms);
-        dsv4_admit(a, &row, &y, NULL);
+        y[v] = dsv4_ball_sum(&a->arithmetic, DSV4_SUM_DOT, &terms);
     }
+    dsv4_admit(a, &row, any ? y : NULL, NULL);
+    dsv4_free(needs);
+    dsv4_free(y);
 }
 
 static void bound(const dsv4_call *call, struct dsv4_admission *a) {

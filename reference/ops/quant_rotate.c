@@ -311,7 +311,7 @@ static void bound_row(const dsv4_call *call, struct dsv4_admission *a, int64_t t
     const int64_t at = t * scales->stride[0] + h * scales->stride[1];
     const enum dsv4_fp8 fp8 = quant_fp8_of(call);
     struct dsv4_ball x[MOST];
-    row_balls(call, &a->arithmetic, x, t, h);
+    bool found = false;
     if (dsv4_is(call, "format", "fp4")) {
         for (int64_t g = 0; g < dim / group; g++) {
             const struct dsv4_row row = {Q, codes + g * group / 2, 1, DSV4_AS_E2M1, group, 1};
@@ -320,17 +320,23 @@ static void bound_row(const dsv4_call *call, struct dsv4_admission *a, int64_t t
                                              .form = DSV4_AS_E8M0,
                                              .floor = 6 * 0x1p-126,
                                              .most = 6};
+            if (dsv4_admit_scale_settled(a, &scale, &row)) continue;
+            if (!found) row_balls(call, &a->arithmetic, x, t, h);
+            found = true;
             dsv4_admit_scale(a, &scale, dsv4_ball_amax(x + g * group, group), &row, x + g * group);
         }
         return;
     }
     const struct dsv4_row row = {Q, codes, 1, (enum dsv4_form)(DSV4_AS_OCP + (int)fp8), dim, 1};
+    const struct dsv4_scale one = {.slot = SCALES, .offset = at, .form = DSV4_AS_F32};
+    if (dsv4_admit_scale_settled(a, &one, &row)) return;
+    row_balls(call, &a->arithmetic, x, t, h);
     const struct dsv4_ball amax =
         dsv4_ball_max(dsv4_ball_amax(x, dim), dsv4_ball_of((double)1e-10f));
     const double most = (double)dsv4_fp8_max(fp8);
     const struct dsv4_ball scale = dsv4_ball_within(amax.v / most, amax.r / most, 1);
     for (int64_t i = 0; i < dim; i++) x[i] = dsv4_ball_within(x[i].v, x[i].r, 1);
-    dsv4_admit_free_scale(a, SCALES, at, scale, &row, x);
+    dsv4_admit_scale(a, &one, scale, &row, x);
 }
 
 static void bound(const dsv4_call *call, struct dsv4_admission *a) {

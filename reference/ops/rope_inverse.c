@@ -149,14 +149,12 @@ static void bound(const dsv4_call *call, struct dsv4_admission *a) {
             const struct dsv4_row row = {slot, at, 2, DSV4_AS_BF16, KV_ROPE, 1};
             struct dsv4_ball y[KV_ROPE];
             float x[KV_ROPE];
-            if (!dsv4_admit_same(a, &row, 0, KV_ROPE)) {
-                kv_load_bf16(x, from + 2 * KV_NOPE, KV_ROPE);
-                kv_balls_of(y, x, KV_ROPE);
-                kv_rope_balls(y,
-                              rope_angle(&call->tensors[ROPE_TABLE], &call->tensors[POSITIONS], t,
-                                         ROPE_RIGHT),
-                              true);
-            }
+            if (dsv4_admit_settled(a, &row, 1)) continue;
+            kv_load_bf16(x, from + 2 * KV_NOPE, KV_ROPE);
+            kv_balls_of(y, x, KV_ROPE);
+            kv_rope_balls(
+                y, rope_angle(&call->tensors[ROPE_TABLE], &call->tensors[POSITIONS], t, ROPE_RIGHT),
+                true);
             dsv4_admit(a, &row, y, NULL);
         }
 }

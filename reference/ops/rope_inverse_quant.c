@@ -325,14 +325,18 @@ static int64_t scale_offset(const struct quant *q, int64_t t, int64_t h, int64_t
  * Channels 0..447 are exact; the others are what kv_bound.c makes of a rotation, rounded to bf16 or not. A group's scale
  * from the amax of those, its exponent by bits or by a log2f of the declared error; codes under the kernel's scale.
  */
-static void bound_head(struct dsv4_admission *a, const struct quant *q, int64_t t, int64_t h) {
-    const int n = q->mx ? MX_GROUP : GROUP;
-    struct dsv4_ball x[KV_HEAD];
+static void find_head(struct dsv4_ball *x, const struct quant *q, int64_t t, int64_t h) {
     float values[KV_HEAD];
     kv_load_bf16(values, head_of(q->o, t, h), KV_HEAD);
     kv_balls_of(x, values, KV_HEAD);
     kv_rope_balls(x + KV_NOPE, rope_angle(q->table, q->positions, t, ROPE_RIGHT), true);
     for (int i = KV_NOPE; q->rounded && i < KV_HEAD; i++) x[i] = dsv4_ball_bf16(x[i]);
+}
+
+static void bound_head(struct dsv4_admission *a, const struct quant *q, int64_t t, int64_t h) {
+    const int n = q->mx ? MX_GROUP : GROUP;
+    struct dsv4_ball x[KV_HEAD];
+    bool found = false;
     for (int64_t g = 0; g < KV_HEAD / n; g++) {
         const struct dsv4_row row = {CODES, codes_at(q, t, h) + g * n, 1, DSV4_AS_OCP, n, 1};
         const struct dsv4_scale scale = {.slot = SCALES,
@@ -342,6 +346,9 @@ static void bound_head(struct dsv4_admission *a, const struct quant *q, int64_t 
                                          .most = 448,
                                          .zero_byte = q->mx,
                                          .log2 = true};
+        if (dsv4_admit_scale_settled(a, &scale, &row)) continue;
+        if (!found) find_head(x, q, t, h);
+        found = true;
         dsv4_admit_scale(a, &scale, dsv4_ball_amax(x + g * n, n), &row, x + g * n);
     }
 }
