@@ -16,6 +16,7 @@
 #include "options.h"
 #include "plugin.h"
 #include "sequence.h"
+#include "session.h"
 #include "travel.h"
 #include "verbs.h"
 
@@ -53,9 +54,10 @@ struct check {
     struct dsv4_runner suspects;
     size_t n_impls;
     struct plan plan;
-    size_t done;  /* units that have come back from other processes */
-    time_t saved; /* when reports were last written, on the monotonic clock */
-    FILE *log;    /* text for people: standard output, or standard error beside JSON and JUnit */
+    size_t done;    /* units that have come back from other processes */
+    double started; /* when the first case was begun */
+    time_t saved;   /* when reports were last written, on the monotonic clock */
+    FILE *log;      /* text for people: standard output, or standard error beside JSON and JUnit */
 };
 
 /* What no option says by itself. */
@@ -322,6 +324,7 @@ static void save_now_and_then(struct check *k) {
         struct dsv4_report *const report = &k->impls[i].report;
         if (k->impls[i].start != DSV4_OK) continue;
         report->parts[0].results = (int64_t)report->n_results;
+        report->parts[0].seconds = dsv4_session_now() - k->started;
         dsv4_report_save(report, k->directory, &err); /* the last one tells of errors */
     }
 }
@@ -708,13 +711,18 @@ static int finish(struct check *k, bool complete) {
     size_t n = 0;
     for (size_t i = 0; i < k->n_impls; i++) {
         struct impl *const impl = &k->impls[i];
-        char summary[256];
+        char summary[256], spent[64];
         code = worse(code, impl->start == DSV4_OK            ? dsv4_report_exit(&impl->report)
                            : impl->start == DSV4_UNSUPPORTED ? DSV4_EXIT_NOTHING
                                                              : DSV4_EXIT_ERROR);
         if (impl->start != DSV4_OK) continue;
         impl->report.parts[0].results = (int64_t)impl->report.n_results;
         impl->report.parts[0].complete = true;
+        impl->report.parts[0].seconds = dsv4_session_now() - k->started;
+        dsv4_report_time(&impl->report, spent, sizeof spent);
+        if (k->verbose)
+            fprintf(k->log, "%stime     %s\n", impl->report.info.emulated ? "emulated " : "",
+                    spent);
         reports[n++] = impl->report;
         dsv4_report_summary(&impl->report, summary, sizeof summary);
         fprintf(k->log, "%s%s: %s\n", impl->report.info.emulated ? "emulated " : "",
@@ -760,6 +768,7 @@ int dsv4_verb_check(int argc, char **argv) {
     for (; k.n_impls < k.names.n; k.n_impls++)
         started += start_impl(&k, &k.impls[k.n_impls], k.names.at[k.n_impls], (int)k.device) == 0;
     make_plan(&k);
+    k.started = dsv4_session_now();
     if (started > 0) failed = run_all(&k);
     dsv4_runner_stop(&k.suspects);
     /* Known failures of cases are not tried by layers. */

@@ -117,6 +117,13 @@ int dsv4_report_exit(const struct dsv4_report *report) {
     return n[DSV4_PASS] + n[DSV4_XFAIL] > 0 ? DSV4_EXIT_PASS : DSV4_EXIT_NOTHING;
 }
 
+void dsv4_report_time(const struct dsv4_report *report, char *text, size_t size) {
+    double all = 0, calls = 0;
+    for (size_t i = 0; i < report->n_parts; i++) all += report->parts[i].seconds;
+    for (size_t i = 0; i < report->n_results; i++) calls += report->results[i].seconds;
+    snprintf(text, size, "%.1f s, %.1f s of them in calls", all, calls);
+}
+
 void dsv4_report_summary(const struct dsv4_report *report, char *text, size_t size) {
     static const char *const words[DSV4_N_VERDICTS] = {"passed",
                                                        "failed",

@@ -64,6 +64,7 @@ struct dsv4_part {
     int64_t shard;            /* from 1 */
     int64_t planned, results; /* that it was to have, and has */
     bool complete;            /* it came to its end */
+    double seconds;           /* from its first case to its last, calls and all else */
 };
 
 /* A row of `bench --format json`. */
@@ -120,6 +121,9 @@ int dsv4_report_exit(const struct dsv4_report *report);
 
 /* "41 passed, 2 failed, 1 unsupported" */
 void dsv4_report_summary(const struct dsv4_report *report, char *text, size_t size);
+
+/* "6.1 s, 5.0 s of them in calls": of all parts, and of all calls. */
+void dsv4_report_time(const struct dsv4_report *report, char *text, size_t size);
 
 /* The largest |error| / bound among the outputs of a result. */
 double dsv4_result_slack(const struct dsv4_result *result);

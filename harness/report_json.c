@@ -8,7 +8,7 @@
 #include "options.h"
 #include "report.h"
 
-#define FORMAT "dsv4cts-report-2"
+#define FORMAT "dsv4cts-report-3"
 
 enum { LIMIT = 1 << 30, MOST_SHARDS = 1000000 }; /* LIMIT: bytes of a report */
 
@@ -35,10 +35,9 @@ static const struct dsv4_field root_fields[] = {
 
 #define FIELD(kind, key, member) DSV4_FIELD(dsv4_part, kind, key, member)
 static const struct dsv4_field part_fields[] = {
-    FIELD(INT64, "shard", shard),
-    FIELD(INT64, "planned", planned),
-    FIELD(INT64, "results", results),
-    FIELD(BOOL, "complete", complete),
+    FIELD(INT64, "shard", shard),     FIELD(INT64, "planned", planned),
+    FIELD(INT64, "results", results), FIELD(BOOL, "complete", complete),
+    FIELD(REAL, "seconds", seconds),
 };
 #undef FIELD
 

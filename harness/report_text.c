@@ -97,12 +97,14 @@ void dsv4_result_text(const struct dsv4_report *report, const struct dsv4_result
 }
 
 void dsv4_report_text(const struct dsv4_report *report, FILE *out) {
-    char summary[256], gaps[1024];
+    char summary[256], gaps[1024], spent[64];
     dsv4_report_head(report, out);
     for (size_t i = 0; i < report->n_results; i++)
         dsv4_result_text(report, &report->results[i], out);
     if (dsv4_report_gaps(report, gaps, sizeof gaps))
         fprintf(out, "%sINCOMPLETE  %s\n", emulated(report), gaps);
+    dsv4_report_time(report, spent, sizeof spent);
+    fprintf(out, "%stime     %s\n", emulated(report), spent);
     dsv4_report_summary(report, summary, sizeof summary);
     fprintf(out, "%s%s: %s\n", emulated(report), report->impl, summary);
 }

@@ -18,7 +18,8 @@ static void make_report(struct dsv4_report *report) {
     report->info.has_canary = true;
     strcpy(report->info.canary_line, "contraction off");
     dsv4_report_part(report, 1, 1);
-    report->parts[0] = (struct dsv4_part){.shard = 1, .planned = 3, .results = 3, .complete = true};
+    report->parts[0] = (struct dsv4_part){
+        .shard = 1, .planned = 3, .results = 3, .complete = true, .seconds = 1.5};
     struct dsv4_result *const good = dsv4_report_add(report, DSV4_PASS, "op_a", "first");
     good->seconds = 0.25;
     good->grade = DSV4_CONFORMANT;
@@ -83,7 +84,7 @@ Test(report, exit_codes) {
 Test(report, json_reads_back_what_it_wrote) {
     struct dsv4_report report, again;
     struct dsv4_err err = {{0}, {0}, 0};
-    char directory[64], path[200];
+    char directory[64], path[200], spent[64];
     make_report(&report);
     support_directory(directory);
     cr_assert_eq(dsv4_report_save(&report, directory, &err), 0, "%s", err.text);
@@ -103,6 +104,9 @@ Test(report, json_reads_back_what_it_wrote) {
     cr_assert_eq(again.results[0].outputs[0].bins[11], 4);
     cr_assert_float_eq(again.results[0].outputs[0].slack, 0.5, 1e-12);
     cr_assert(again.parts[0].complete);
+    cr_assert_eq(again.parts[0].seconds, 1.5);
+    dsv4_report_time(&again, spent, sizeof spent);
+    cr_assert_str_eq(spent, "1.5 s, 0.2 s of them in calls");
     cr_assert_eq(dsv4_report_exit(&again), DSV4_EXIT_DIFFERENT);
     dsv4_report_free(&report);
     dsv4_report_free(&again);
@@ -181,8 +185,8 @@ Test(report, damaged_json_is_one_sentence) {
     } rows[] = {
         {"{\n \"format\"",            "\"format\"",                  "not a report"                       },
         {"\"results\": [",            "\"results\": [[",             "not a report"                       },
-        {"dsv4cts-report-2",          "dsv4cts-report-1",
-         "the format is 'dsv4cts-report-1', not dsv4cts-report-2"                                         },
+        {"dsv4cts-report-3",          "dsv4cts-report-1",
+         "the format is 'dsv4cts-report-1', not dsv4cts-report-3"                                         },
         {"\"version\"",               "\"vrsion\"",                  "'version' is missing"               },
         {"\"impl\": \"acme\"",        "\"impl\": 3",                 "'impl' is missing or not a text"    },
         {"\"bench\": []",             "\"bench\": [], \"more\": 1",  "keys where"                         },
