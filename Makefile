@@ -147,10 +147,16 @@ VARIANT_SUMS_tc25 := units -DUNIT=TC25
 VARIANT_SUMS_tc13 := units -DUNIT=TC13
 VARIANT_SUMS_floor24 := units -DUNIT=FLOOR24
 # Wrong twins of them, which the bounds must refuse for each of these ops.
-TWINS := unscaled tc25-short tc13-unpromoted floor24-short
+TWINS := unscaled lost-partial lost-tail tc25-short tc13-unpromoted floor24-short
 VARIANT_CLASS_unscaled := F32-ANY
 VARIANT_SUMS_unscaled := fma -DWITHOUT_RESCALING
-VARIANT_OPS_unscaled := attn_sparse_decode attn_sparse_prefill attn_decode_partial
+VARIANT_OPS_unscaled := attn_sparse_decode attn_sparse_prefill attn_decode_partial gemm_fp8_block
+VARIANT_CLASS_lost-partial := F32-ANY
+VARIANT_SUMS_lost-partial := fma -DLOST_PARTIAL
+VARIANT_OPS_lost-partial := gemm_bf16 gemm_fp8_block gemm_fp8_fp4 idx_mqa_logits idx_paged_mqa_logits idx_q_hadamard_quant mhc_prenorm_gemm mhc_pre_broadcast mhc_fused_post_pre mhc_head mtp_markov_bias mtp_confidence attn_sparse_decode attn_sparse_prefill attn_decode_partial
+VARIANT_CLASS_lost-tail := F32-ANY
+VARIANT_SUMS_lost-tail := fma -DLOST_TAIL=16
+VARIANT_OPS_lost-tail := gemm_bf16 mhc_prenorm_gemm attn_sparse_decode attn_sparse_prefill attn_decode_partial
 VARIANT_CLASS_tc25-short := TC25-RZ
 VARIANT_SUMS_tc25-short := units -DUNIT=TC25 -DFRACTION=13
 VARIANT_OPS_tc25-short := gemm_bf16 gemm_fp8_block gemm_fp8_fp4 idx_mqa_logits idx_paged_mqa_logits idx_q_hadamard_quant mhc_prenorm_gemm attn_sparse_prefill attn_decode_partial

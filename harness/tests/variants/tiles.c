@@ -25,9 +25,12 @@ void gemm_exact(double *restrict sum, const double *restrict a, const double *re
     }
 }
 
-/* The sum so far and a block's under its scale. Without promotion the unit goes on from the one to the other. */
+/* The sum so far and a block's under its scale. Without promotion the unit goes on from the one to the other; the twin
+ * without rescaling forgets to bring the sum so far under the block's scale. */
 static float promoted(float sum, const double *x, const double *y, int64_t n, float scale) {
-#ifdef WITHOUT_PROMOTION
+#if defined WITHOUT_RESCALING
+    return variant_chain(sum, x, y, n, FACTORS_FP8) * scale;
+#elif defined WITHOUT_PROMOTION
     return variant_chain(sum / scale, x, y, n, FACTORS_FP8) * scale;
 #else
     return sum + variant_chain(0.0f, x, y, n, FACTORS_FP8) * scale;
