@@ -128,7 +128,7 @@ $(B)/tests/unit: $(call obj,$(UNIT_SRC) $(ORACLE_SRC)) $(O)/libharness.a $(O)/li
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS_ALL) -o $@ $^ $(LIBS) -lcriterion -lmpfr -lgmp
 
-$(B)/tests/planted/%.so: harness/tests/planted/%.c harness/tests/planted/insert.h harness/tests/planted/wrap.h harness/tests/planted/bounds.h harness/include/dsv4_plugin.h $(O)/flags
+$(B)/tests/planted/%.so: harness/tests/planted/%.c harness/tests/planted/insert.h harness/tests/planted/wrap.h harness/tests/planted/bounds.h harness/tests/planted/nudge.h harness/include/dsv4_plugin.h $(O)/flags
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS_ALL) -shared -o $@ $< -ldl

@@ -25,8 +25,9 @@ struct search {
     bool found, stopped;
     const struct dsv4_mutant *best; /* covers every wrong byte, and `least` right ones besides */
     int64_t least, extra;
-    char class[64]; /* " within F32-ANY"; as bits: "" */
-    const char *verb, *degree;
+    char class[64];            /* " within F32-ANY"; as bits: "" */
+    const char *verb, *degree; /* "output VERB mutant m DEGREE" */
+    char whole[96];            /* "output WHOLE what is right where ..." */
 };
 
 static double now(void) {
@@ -143,6 +144,10 @@ static bool likeness(struct search *search) {
     const bool equals = search->extra == 0;
     search->verb = equals ? "equals" : "agrees with";
     search->degree = equals ? " bit for bit" : search->class;
+    if (equals)
+        snprintf(search->whole, sizeof search->whole, "equals bit for bit");
+    else
+        snprintf(search->whole, sizeof search->whole, "agrees%s with", search->class);
     return equals || is_alike(search);
 }
 
@@ -223,9 +228,9 @@ static void try_arrangement(struct search *search, size_t slot, const struct dsv
         likeness(search)) {
         search->found = true;
         dsv4_notes_add(search->notes, "hint",
-                       "output %s%s what is right where the pages of `%s` are read %s; they have "
+                       "output %s what is right where the pages of `%s` are read %s; they have "
                        "them %s",
-                       search->verb, search->degree, v->c.tensors[slot].t.name,
+                       search->whole, v->c.tensors[slot].t.name,
                        dsv4_arrangement_names[arrangement],
                        dsv4_arrangement_names[pages->arrangement]);
     }
@@ -260,8 +265,8 @@ static void try_stale(struct search *search, size_t slot, size_t step) {
     if (!run_suspect(search, NULL, 0, slot, old_in) || !likeness(search)) return;
     search->found = true;
     dsv4_notes_add(search->notes, "hint",
-                   "output %s%s what is right where `%s` is still that of step %zu, %s",
-                   search->verb, search->degree, tensor->t.name, step + 1, old->c.name);
+                   "output %s what is right where `%s` is still that of step %zu, %s",
+                   search->whole, tensor->t.name, step + 1, old->c.name);
 }
 
 /* One input of an earlier step: of that before, or of the first, which is what a graph was captured with. */

@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Reads pages as if each token's scales followed its data. */
-#include "wrap.h"
+/* Reads pages as if each token's scales followed its data. Scores are summed in an order of its own. */
+#include <stdbool.h>
+
+#include "nudge.h"
 
 static int run(const dsv4_call *call, char *why, size_t why_size) {
-    enum { DATA = 576, SCALES = 8 };
     dsv4_tensor tensors[16];
     dsv4_call other = *call;
     const dsv4_tensor *const cache = dsv4_find(call, "cache");
+    const bool indexer = strncmp(call->op, "idx_", 4) == 0;
+    const int64_t data_bytes = indexer ? 128 : 576, scale_bytes = indexer ? 4 : 8;
     const int64_t block_size = dsv4_int(call, "block_size", 64), page = cache->stride[0];
     unsigned char *const copy = malloc((size_t)(cache->shape[0] * page));
     if (copy == NULL || call->n_tensors > 16) return DSV4_ERROR;
@@ -16,13 +19,16 @@ static int run(const dsv4_call *call, char *why, size_t why_size) {
         for (int64_t j = 0; j < block_size; j++) {
             unsigned char *const to = copy + b * page;
             const unsigned char *const token =
-                (const unsigned char *)cache->data + b * page + j * (DATA + SCALES);
-            memcpy(to + j * DATA, token, DATA);
-            memcpy(to + block_size * DATA + j * SCALES, token + DATA, SCALES);
+                (const unsigned char *)cache->data + b * page + j * (data_bytes + scale_bytes);
+            memcpy(to + j * data_bytes, token, (size_t)data_bytes);
+            memcpy(to + block_size * data_bytes + j * scale_bytes, token + data_bytes,
+                   (size_t)scale_bytes);
         }
     for (int64_t t = 0; t < (int64_t)call->n_tensors; t++)
         if (strcmp(tensors[t].name, "cache") == 0) tensors[t].data = copy;
-    const int status = planted_run(&other, why, why_size);
+    const dsv4_tensor *const o = indexer ? dsv4_find(call, "out") : NULL;
+    const int status =
+        o != NULL ? planted_nudged(&other, o, why, why_size) : planted_run(&other, why, why_size);
     free(copy);
     return status;
 }
