@@ -617,7 +617,8 @@ $(B)/emu/speed.co: harness/emu/tests/levels/speed.hip
 	@mkdir -p $(@D)
 	$(Q)$(HIP_CLANG) $(call HIP_FLAGS,gfx942) --cuda-device-only -o $@ $<
 
-JUDGED := kv_quantize_insert/host-prefill norm_rms/host-flash moe_swiglu/host-ref gemm_bf16/host-compressor
+JUDGED := kv_quantize_insert/host-prefill norm_rms/host-flash moe_swiglu/host-ref mhc_post/host-prefill rope_inverse/host-prefill \
+	attn_combine/host-ml kv_compress/host-prefill-c4 gemm_bf16/host-compressor
 bench-judging: $(B)/tools/judging ## measure what judging costs beside reading the tensors
 	$(Q)$< $(or $(CASE),$(JUDGED))
 
