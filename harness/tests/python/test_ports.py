@@ -50,6 +50,10 @@ BAD_CALLS = {
     "wrong-values": (RIGHT + "; out[1, 2] ^= 1", r"FAIL .*\n +tensor +out +bf16"),
     "changes-input": (RIGHT + "; first[0, 0] ^= 1", r"FAIL .*\n +outside +changed 1 byte of the input `first`, first at first\[0, 0\]"),
     "writes-beyond": (RIGHT + "; ctypes.memset(out.ctypes.data - 8, 0, 8)", r"FAIL .*\n(?:.*\n)*? +outside"),
+    "wrong-dtype": ("rows = np.concatenate([first, second, third], axis=1).astype(np.uint32) << 16; "
+                    "out.view(np.float16)[:] = rows.view(np.float32)", r"FAIL .*\n +tensor +out +bf16"),
+    "wrong-stride": ("rows = np.lib.stride_tricks.as_strided(out, out.shape, (out.strides[0] + 2, 2)); "
+                     "rows[:] = np.concatenate([first, second, third], axis=1)", r"FAIL .*\n(?:.*\n)*? +tensor +out +bf16"),
     "wrong-shape": ("out[:] = np.concatenate([first, second], axis=1)", r"port.py:8: ValueError: could not broadcast"),
 }
 
