@@ -212,12 +212,19 @@ def attn_decode_partial(call):
                 parts.append((read, entries_of(call, prefix, t)[begin:end]))
             lists.append(parts)
     m, l, acc = attend(query(call, np.repeat(tokens, n)), Keys(lists), call.float("scale"))
-    m = np.where(np.isneginf(m), -np.finfo(F32).max, m).astype(F32)
-    padded = call.outputs["part_m"].shape[2]
+    padded = call.outputs["part_acc"].shape[2]
     row, part = np.repeat(tokens, n), np.tile(np.arange(n), len(tokens)) * padded * 4
-    call.outputs["part_m"].put(row, part, m.astype("<f4"))
-    call.outputs["part_l"].put(row, part, l.astype("<f4"))
-    call.outputs["part_acc"].put(row, part * HEAD, acc.astype("<f4"))
+    lonely = np.isneginf(m)
+    if call.params["parts"] == "lse_log2":
+        safe = np.where(lonely, F32(1), l)
+        lse = (np.where(lonely, F32(0), m) + log(safe.ravel()).reshape(m.shape)) * LOG2E
+        acc = acc / safe[:, :, None]
+        call.outputs["part_lse"].put(row, part, np.where(lonely, -INF, lse).astype("<f4"))
+    else:
+        call.outputs["part_m"].put(row, part, np.where(lonely, -np.finfo(F32).max, m).astype("<f4"))
+        call.outputs["part_l"].put(row, part, l.astype("<f4"))
+    for i, h in np.argwhere(~(lonely & (call.params["empty"] == "untouched"))):
+        call.outputs["part_acc"].put(row[i:i + 1], (part[i] + 4 * h) * HEAD, acc[i:i + 1, h].astype("<f4"))
     return True
 
 
