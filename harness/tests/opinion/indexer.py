@@ -59,7 +59,14 @@ def put_mxfp4(call, x):
     byte = scale_byte(np.maximum(amax, np.ldexp(F32(6), -126)) * (F32(1) / F32(6)))
     code = e2m1_encode(np.ldexp(groups.astype(np.float64), 127 - byte[..., None])).reshape(x.shape)
     put_heads(call.outputs["q_out"], (code[..., 0::2] | code[..., 1::2] << 4).astype(np.uint8))
-    put_heads(call.outputs["scales"], byte.astype(np.uint8))
+    if call.params.get("scale_layout") != "shuffled":
+        put_heads(call.outputs["scales"], byte.astype(np.uint8))
+        return
+    tokens, heads = byte.shape[:2]
+    image = np.zeros((tokens, 4, 16, -(-heads // 64) * 4), np.uint8)
+    for h in range(heads):
+        image[:, :, h % 16, h // 16] = byte[:, h]
+    call.outputs["scales"].put(np.arange(tokens), 0, image.reshape(tokens, -1))
 
 
 def idx_q_quant(call):
@@ -84,6 +91,8 @@ def idx_q_quant(call):
 
 
 def idx_q_hadamard_quant(call):
+    if len(call.outputs["scales"].shape) == 4 and call["q"].shape[1] % 16:
+        return False
     x = transformed(rotated(call))
     if call.params["format"] == "mxfp4":
         put_mxfp4(call, x)
