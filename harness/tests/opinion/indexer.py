@@ -7,7 +7,7 @@ Where a text leaves a choice, this is how it is read:
 """
 import numpy as np
 
-from .formats import (F32, LARGEST, bf16_round, bf16_value, e2m1_encode, e4m3_decode, e4m3_encode, fma,
+from .formats import (F32, LARGEST, bf16_bits, bf16_round, bf16_value, e2m1_encode, e4m3_decode, e4m3_encode, fma,
                       scale_byte)
 
 ROPE = 64
@@ -195,10 +195,13 @@ def score(q, w, k, scale):
 def put_row(call, row, column, values, first, end):
     """The scores, and -inf outside of columns [first, end) where rows are cleaned."""
     out = call.outputs["out"]
-    out.put([row], column * 4, values.astype("<f4")[None])
+    bf16 = call.params["logits"] == "bf16"
+    size, values = (2, bf16_bits(values).astype("<u2")) if bf16 else (4, values.astype("<f4"))
+    out.put([row], column * size, values[None])
     if call.int("clean"):
         for begin, stop in ((0, first), (end, out.shape[1])):
-            out.put([row], begin * 4, np.full((1, max(stop - begin, 0)), -np.inf, "<f4"))
+            none = np.full((1, max(stop - begin, 0)), 0xFF80 if bf16 else -np.inf, values.dtype)
+            out.put([row], begin * size, none)
 
 
 def idx_mqa_logits(call):
