@@ -59,6 +59,18 @@ static inline enum rope_wrong rope_wrong_of(const struct dsv4_op *op, int mutant
  * `fused` even = fma(e, c, o*s), odd = fma(o, c, -(e*s)). */
 void rope_back(float *values, const float *angle, bool fused, enum rope_wrong wrong);
 
+/*
+ * A head of 512 values to OCP codes, n (128 or 32) under a power of two each.
+ *   byte   that of max(amax, 1e-10) * fl(1/448), or with `mx` of max(amax, 2^-126) / 448, rounded up
+ *   code   e4m3(x * 2^(127 - byte))
+ */
+struct rope_rule {
+    bool mx;
+    int n;
+    enum rope_wrong wrong;
+};
+void rope_quantise(const struct rope_rule *rule, uint8_t *codes, uint8_t *bytes, const float *x);
+
 /* Position t of an i32 or i64 vector, and the table's row for it. */
 int64_t rope_position(const dsv4_tensor *positions, int64_t t);
 const float *rope_angle(const dsv4_tensor *table, const dsv4_tensor *positions, int64_t t,

@@ -178,57 +178,11 @@ static void fill(struct dsv4_case *c) {
 
 struct quant {
     const dsv4_tensor *o, *positions, *table, *codes, *scales;
-    bool mx, packed, rounded;
+    bool packed, rounded;
     int64_t groups, per; /* heads per group */
-    int n;               /* channels under one scale */
+    struct rope_rule rule;
     enum rope_wrong wrong;
 };
-
-static uint8_t exponent_of(const struct quant *q, float s) {
-    const uint32_t bits = dsv4_bits(s);
-    if (q->wrong == ROPE_SCALE_FLOOR) return (uint8_t)(bits >> 23);
-    if (q->wrong == ROPE_SCALE_LOG2 && (bits & 0x7FFFFFu) <= 8) return (uint8_t)(bits >> 23);
-    /* Up to 2^-127 a byte of 0 will do, which the bit rule does not know. */
-    if (q->mx && bits <= 0x00400000u) return 0;
-    return dsv4_e8m0_ceil(s);
-}
-
-static uint8_t byte_of(const struct quant *q, const float *x, int n, bool last) {
-    const float least = q->wrong == ROPE_FLOOR_RAISED ? 1e-4f : q->mx ? 0x1p-126f : 1e-10f;
-    const int seen = q->wrong == ROPE_GROUP_APART && last ? n / 2 : n;
-    float amax = 0.0f;
-#pragma omp simd reduction(max : amax)
-    for (int i = 0; i < seen; i++) amax = fabsf(x[i]) > amax ? fabsf(x[i]) : amax;
-    amax = amax > least ? amax : least;
-    return exponent_of(q, q->mx ? amax / 448.0f : amax * (1.0f / 448.0f));
-}
-
-/* Wrong on purpose: a code with its ties away from zero, or without subnormals. */
-static uint8_t code_wrong(const struct quant *q, float x) {
-    const uint8_t code = dsv4_e4m3fn_from_f32(x);
-    if (q->wrong == ROPE_SUBNORMALS_FLUSHED) return (code & 0x7F) < 8 ? code & 0x80 : code;
-    return q->wrong == ROPE_TIES_AWAY ? dsv4_e4m3fn_from_f32(x * 1.0000002f) : code;
-}
-
-/* A head in groups of n channels; each step for all of them, so that no group waits for another's scale. */
-static void quantise(const struct quant *q, uint8_t *codes, uint8_t *bytes, const float *x) {
-    const int n = q->n, seen = q->wrong == ROPE_GROUP_OF_128 ? GROUP : n;
-    float scaled[KV_HEAD];
-    for (int g = 0; g < KV_HEAD / n; g++)
-        bytes[g] = byte_of(q, x + g * n / seen * seen, seen, g == KV_HEAD / n - 1);
-    for (int g = 0; g < KV_HEAD / n; g++) {
-        const bool flushed = q->wrong == ROPE_DIVISOR_FLUSHED && bytes[g] == 0;
-        const float factor = flushed ? INFINITY : dsv4_from_bits((254u - bytes[g]) << 23);
-#pragma omp simd
-        for (int i = g * n; i < (g + 1) * n; i++) scaled[i] = x[i] * factor;
-    }
-    if (q->wrong == ROPE_RIGHT) {
-#pragma omp simd
-        for (int i = 0; i < KV_HEAD; i++) codes[i] = dsv4_e4m3fn_from_f32(scaled[i]);
-    } else {
-        for (int i = 0; i < KV_HEAD; i++) codes[i] = code_wrong(q, scaled[i]);
-    }
-}
 
 static void turn(const struct quant *q, float *x, int64_t t, int64_t h) {
     float *const turned = x + KV_HEAD - KV_ROPE;
@@ -246,7 +200,7 @@ static void mx_head(const struct quant *q, const float *x, int64_t t, int64_t h)
                            rope_offset(q->codes, t, q->wrong == ROPE_OUT_WRAPS) + h * KV_HEAD;
     uint8_t *const bytes =
         (uint8_t *)q->scales->data + t * q->scales->stride[0] + h * (KV_HEAD / MX_GROUP);
-    quantise(q, codes, bytes, x);
+    rope_quantise(&q->rule, codes, bytes, x);
 }
 
 /* Where a scale or word of one group, k-th of its row, lies for token t. */
@@ -262,10 +216,10 @@ static void head(const struct quant *q, const float *x, int64_t t, int64_t h) {
     int64_t at = rope_offset(q->codes, group, q->wrong == ROPE_OUT_WRAPS) + t * width;
     uint32_t word = 0;
     uint8_t bytes[MOST_GROUPS];
-    const int n = KV_HEAD / q->n;
+    const int n = KV_HEAD / q->rule.n;
     if (q->wrong == ROPE_TOKENS_FIRST) at = (t * q->groups + group) * width;
     uint8_t *const codes = (uint8_t *)q->codes->data + at + k * KV_HEAD;
-    quantise(q, codes, bytes, x);
+    rope_quantise(&q->rule, codes, bytes, x);
     for (int g = 0; g < n; g++) {
         const float s = dsv4_e8m0_to_f32(bytes[g]);
         const int place = q->wrong == ROPE_BYTES_REVERSED ? 3 - g % 4 : g % 4;
@@ -280,7 +234,7 @@ static void head(const struct quant *q, const float *x, int64_t t, int64_t h) {
 /* Columns beyond the last token. */
 static void pad(const struct quant *q) {
     const dsv4_tensor *const s = q->scales;
-    if (q->mx || q->wrong == ROPE_PADDING_KEPT) return;
+    if (q->rule.mx || q->wrong == ROPE_PADDING_KEPT) return;
     for (int64_t g = 0; g < s->shape[0]; g++)
         for (int64_t k = 0; k < s->shape[1]; k++)
             for (int64_t t = q->o->shape[0]; t < s->shape[2]; t++)
@@ -296,13 +250,14 @@ static struct quant open_quant(const dsv4_call *call, enum rope_wrong wrong) {
                       .table = &tensors[ROPE_TABLE],
                       .codes = &tensors[CODES],
                       .scales = &tensors[SCALES],
-                      .mx = dsv4_is(call, "scales", "mxfp8"),
                       .packed = dsv4_is(call, "scales", "packed"),
                       .rounded = dsv4_is(call, "rounding", "bf16"),
                       .groups = dsv4_int(call, "groups", 8),
                       .per = tensors[O].shape[1] / dsv4_int(call, "groups", 8),
                       .wrong = wrong};
-    q.n = q.mx ? MX_GROUP : (int)dsv4_int(call, "quant_group", GROUP);
+    q.rule.wrong = wrong;
+    q.rule.mx = dsv4_is(call, "scales", "mxfp8");
+    q.rule.n = q.rule.mx ? MX_GROUP : (int)dsv4_int(call, "quant_group", GROUP);
     return q;
 }
 
@@ -314,7 +269,7 @@ static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
         for (int64_t h = 0; h < q.o->shape[1]; h++) {
             float x[KV_HEAD];
             turn(&q, x, t, h);
-            if (q.mx)
+            if (q.rule.mx)
                 mx_head(&q, x, t, h);
             else
                 head(&q, x, t, h);
@@ -325,16 +280,16 @@ static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
 
 /* Offset of the code of channel 0 of a head. */
 static int64_t codes_at(const struct quant *q, int64_t t, int64_t h) {
-    if (q->mx) return t * q->codes->stride[0] + h * KV_HEAD;
+    if (q->rule.mx) return t * q->codes->stride[0] + h * KV_HEAD;
     const int64_t group = h / q->per, k = h % q->per;
     return group * q->codes->stride[0] + t * q->per * KV_HEAD + k * KV_HEAD;
 }
 
 /* Offset of the scale of group g of a head: a byte, a float, or a byte of an i32. */
 static int64_t scale_offset(const struct quant *q, int64_t t, int64_t h, int64_t g) {
-    if (q->mx) return t * q->scales->stride[0] + h * (KV_HEAD / MX_GROUP) + g;
+    if (q->rule.mx) return t * q->scales->stride[0] + h * (KV_HEAD / MX_GROUP) + g;
     const int64_t group = h / q->per, k = h % q->per, base = group * q->scales->stride[0];
-    const int64_t i = k * (KV_HEAD / q->n) + g;
+    const int64_t i = k * (KV_HEAD / q->rule.n) + g;
     if (q->packed) return base + (i / 4 * q->scales->shape[2] + t) * 4 + i % 4;
     return base + (i * q->scales->shape[2] + t) * 4;
 }
@@ -344,7 +299,7 @@ static int64_t scale_offset(const struct quant *q, int64_t t, int64_t h, int64_t
  * from the amax of those, its exponent by bits or by a log2f of the declared error; codes under the kernel's scale.
  */
 static void bound_head(struct dsv4_admission *a, const struct quant *q, int64_t t, int64_t h) {
-    const int n = q->n;
+    const int n = q->rule.n;
     struct dsv4_ball x[KV_HEAD];
     float values[KV_HEAD];
     kv_load_bf16(values, head_of(q->o, t, h), KV_HEAD);
@@ -355,10 +310,11 @@ static void bound_head(struct dsv4_admission *a, const struct quant *q, int64_t 
         const struct dsv4_row row = {CODES, codes_at(q, t, h) + g * n, 1, DSV4_AS_OCP, n, 1};
         const struct dsv4_scale scale = {.slot = SCALES,
                                          .offset = scale_offset(q, t, h, g),
-                                         .form = q->mx || q->packed ? DSV4_AS_E8M0 : DSV4_AS_POWER,
-                                         .floor = q->mx ? 0x1p-126 : (double)1e-10f,
+                                         .form =
+                                             q->rule.mx || q->packed ? DSV4_AS_E8M0 : DSV4_AS_POWER,
+                                         .floor = q->rule.mx ? 0x1p-126 : (double)1e-10f,
                                          .most = 448,
-                                         .zero_byte = q->mx,
+                                         .zero_byte = q->rule.mx,
                                          .log2 = true};
         dsv4_admit_scale(a, &scale, dsv4_ball_amax(x + g * n, n), &row, x + g * n);
     }

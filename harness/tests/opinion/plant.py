@@ -25,7 +25,7 @@ INPUTS = {
                            "extra_indptr", "sink"),
     "attn_decode_partial": ("q", "cache", "indices", "lens", "indptr", "extra_cache", "extra_indices", "extra_lens",
                             "extra_indptr", "splits", "extra_splits"),
-    "attn_combine": ("part_m", "part_l", "part_lse", "part_o", "counts", "sink"),
+    "attn_combine": ("part_m", "part_l", "part_lse", "part_o", "counts", "sink", "positions", "rope_table"),
     "attn_sched_metadata": ("lens", "extra_lens"),
     "attn_sparse_prefill": ("q", "kv", "indices", "lens", "indptr", "sink"),
     "idx_swa": ("query_start_loc", "seq_lens", "token_to_req", "is_valid", "block_table"),
