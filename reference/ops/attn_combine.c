@@ -108,6 +108,8 @@ static const struct dsv4_mutant mutants[] = {
       ATTN_LEN_UNCLAMPED                                                                                                 },
     {"token-wraps",          "byte offset of a token of part_o computed in 32 bits",               ATTN_TOKEN_WRAPS     },
     {"out-wraps",            "byte offset of a token of o computed in 32 bits",                    ATTN_OUT_WRAPS       },
+    {"lse-wraps",            "byte offset of a token's marks or of its lse computed in 32 bits",
+      ATTN_LSE_WRAPS                                                                                                     },
     {"epilogue-rounded",     "o rounded to bf16 before it is turned back",                         ATTN_EPILOGUE_ROUNDED},
     {"epilogue-forward",     "o turned by +position",                                              ATTN_EPILOGUE_FORWARD},
     {"epilogue-by-row",      "o turned by another token's position",                               ATTN_EPILOGUE_BY_ROW },
@@ -151,6 +153,7 @@ static int shape(struct dsv4_case *c, struct dsv4_err *err) {
     for (size_t slot = PART_M; slot <= PART_LSE; slot++) {
         DSV4_SHAPE(c, slot, DSV4_F32, tokens, n, heads);
         attn_widen(c, slot, 1, 16);
+        attn_spread(c, slot);
         if (is_ml(c) == (slot == PART_LSE)) dsv4_absent(c, slot);
     }
     DSV4_SHAPE(c, PART_O, DSV4_F32, tokens, n, heads, KV_HEAD);
@@ -164,6 +167,7 @@ static int shape(struct dsv4_case *c, struct dsv4_err *err) {
     attn_spread(c, O);
     DSV4_SHAPE(c, LSE, DSV4_F32, tokens, heads);
     attn_widen(c, LSE, 0, 16);
+    attn_spread(c, LSE);
     shape_epilogue(c, plan, tokens);
     if (dsv4_case_is(c, "counts", "none")) return 0;
     plan->counts = attn_lengths(c, "counts", tokens, 3, err);
@@ -251,9 +255,11 @@ struct head {
     enum attn_wrong wrong;
 };
 
-static float float_at(const dsv4_tensor *tensor, int64_t t, int64_t i, int64_t h) {
+static float float_at(const struct head *head, size_t slot, int64_t i) {
+    const dsv4_tensor *const t = &head->tensors[slot];
+    const int64_t offset = attn_token_offset(t, head->t, head->wrong == ATTN_LSE_WRAPS);
     float value;
-    memcpy(&value, at(tensor, t, i, h), sizeof value);
+    memcpy(&value, (char *)at(t, 0, i, head->h) + offset, sizeof value);
     return value;
 }
 
@@ -261,9 +267,8 @@ static void open_head(struct head *head, bool ml) {
     const bool all = head->wrong == ATTN_EMPTY_WEIGHED;
     head->most = -INFINITY;
     for (int64_t i = 0; i < head->n; i++) {
-        const dsv4_tensor *const m = &head->tensors[ml ? PART_M : PART_LSE];
-        head->m[i] = float_at(m, head->t, i, head->h);
-        head->l[i] = ml ? float_at(&head->tensors[PART_L], head->t, i, head->h) : 0.0f;
+        head->m[i] = float_at(head, ml ? PART_M : PART_LSE, i);
+        head->l[i] = ml ? float_at(head, PART_L, i) : 0.0f;
         const bool empty = ml ? head->m[i] == -FLT_MAX : head->m[i] == -INFINITY;
         head->used[i] = !empty || all;
         if (!empty && !(head->m[i] <= head->most)) head->most = head->m[i];
@@ -345,7 +350,8 @@ static void turn_back(const struct head *head, float *acc, const float *angle) {
 static void put(const struct head *head, float *acc, float lse) {
     const dsv4_tensor *const o = &head->tensors[O], *const out = &head->tensors[LSE];
     const float *const angle = angle_of(head);
-    memcpy(at(out, head->t, head->h, 0), &lse, sizeof lse);
+    const int64_t offset = attn_token_offset(out, head->t, head->wrong == ATTN_LSE_WRAPS);
+    memcpy((char *)at(out, 0, head->h, 0) + offset, &lse, sizeof lse);
     if (angle != NULL) turn_back(head, acc, angle);
     if (attn_absent(o)) {
         const bool floor = head->wrong == ATTN_EPILOGUE_FLOOR;

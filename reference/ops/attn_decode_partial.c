@@ -121,6 +121,7 @@ static void shape_parts(struct dsv4_case *c) {
     for (size_t slot = PART_M; slot <= PART_LSE; slot++) {
         DSV4_SHAPE(c, slot, DSV4_F32, tokens, n, attn_padded_heads(c));
         attn_widen(c, slot, 1, 16);
+        attn_spread(c, slot);
         if (dsv4_case_is(c, "parts", "ml") == (slot == PART_LSE)) dsv4_absent(c, slot);
     }
     DSV4_SHAPE(c, PART_ACC, DSV4_F32, tokens, n, attn_padded_heads(c), KV_HEAD);
@@ -206,8 +207,11 @@ struct stage {
     bool empty_untouched;
 };
 
-static void put(const dsv4_tensor *tensor, int64_t t, int64_t i, int64_t h, float value) {
-    if (!attn_absent(tensor)) memcpy(at(tensor, t, i, h), &value, sizeof value);
+static void put(const struct attn_token *token, const dsv4_tensor *tensor, int64_t t, int64_t i,
+                int64_t h, float value) {
+    if (attn_absent(tensor)) return;
+    const int64_t offset = attn_token_offset(tensor, t, token->wrong == ATTN_LSE_WRAPS);
+    memcpy((char *)at(tensor, 0, i, h) + offset, &value, sizeof value);
 }
 
 static float lse_of(float m, float l, enum attn_wrong wrong) {
@@ -225,9 +229,10 @@ static void store_head(const struct attn_token *token, const struct stage *stage
     const bool empty = !real || token->m[h] == -INFINITY;
     const float m = real ? token->m[h] : -INFINITY, l = real ? token->l[h] : 0.0f;
     if (empty && wrong == ATTN_EMPTY_UNWRITTEN) return;
-    put(&tensors[PART_M], t, i, h, empty ? other ? -INFINITY : -FLT_MAX : m);
-    put(&tensors[PART_L], t, i, h, l);
-    put(&tensors[PART_LSE], t, i, h, empty ? other ? -FLT_MAX : -INFINITY : lse_of(m, l, wrong));
+    put(token, &tensors[PART_M], t, i, h, empty ? other ? -INFINITY : -FLT_MAX : m);
+    put(token, &tensors[PART_L], t, i, h, l);
+    put(token, &tensors[PART_LSE], t, i, h,
+        empty ? other ? -FLT_MAX : -INFINITY : lse_of(m, l, wrong));
     if (empty && stage->empty_untouched != (wrong == ATTN_EMPTY_ACC_OTHER)) return;
     float *const acc =
         (void *)((char *)at(parts, 0, i, h) + attn_token_offset(parts, t, wrong == ATTN_OUT_WRAPS));

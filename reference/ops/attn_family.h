@@ -106,6 +106,8 @@ enum attn_wrong {
     ATTN_LEN_UNCLAMPED,
     ATTN_TOKEN_WRAPS,
     ATTN_OUT_WRAPS,
+    ATTN_LSE_WRAPS,
+    ATTN_INDEX_WRAPS,
 };
 
 /* Bytes before a token, as kernels with 32-bit offsets have them where `wraps`. */
@@ -288,6 +290,8 @@ void attn_finish(uint16_t *o, const float *acc, float m, float l, float sink,
          ATTN_PV_ONE_CHAIN},                                                                       \
         {"token-wraps", "byte offset of a token of q computed in 32 bits", ATTN_TOKEN_WRAPS},      \
         {"out-wraps", "byte offset of a token's output computed in 32 bits", ATTN_OUT_WRAPS},      \
+        {"lse-wraps", "byte offset of a token's maxima or logarithms computed in 32 bits",         \
+         ATTN_LSE_WRAPS},                                                                          \
         {"q-dense", "q taken as contiguous; its tokens and heads have strides", ATTN_Q_DENSE}, {   \
         "padded-heads-written", "heads beyond `heads` written; they are not computed",             \
             ATTN_PADDED_HEADS_WRITTEN                                                              \
@@ -311,6 +315,7 @@ void attn_finish(uint16_t *o, const float *acc, float m, float l, float sink,
          ATTN_RANGE_CLAMPED},                                                                      \
         {"duplicates-dropped", "a row that is listed twice attended once; it counts twice",        \
          ATTN_DUPLICATES_DROPPED},                                                                 \
+        {"index-row-wraps", "byte offset of an index row computed in 32 bits", ATTN_INDEX_WRAPS},  \
         {"index-row-dense", "index rows taken as contiguous; they have a stride",                  \
          ATTN_INDEX_ROW_DENSE},                                                                    \
     {                                                                                              \
