@@ -77,17 +77,17 @@ GPU_DEVICE void quant_store_scales(const struct quant_args &a, const uint32_t *b
         *(float *)(at + ROWS / 2 * a.scale_row) = num_e8m0_value(byte[1]);
         return;
     }
-    if (GROUP == 128) {
+    if constexpr (GROUP == 128) {
         const uint32_t mine = byte[0] | byte[1] << 16, other = team_xor_u32(mine, 16);
         if (lane == 0) *(uint32_t *)(scales + k * a.scale_row) = mine | other << 8;
-        return;
-    }
-    GPU_UNROLL for (int v = 0; v < 2; v++) { /* the groups of half a team make a word */
-        uint32_t word = byte[v] << 8 * (lane / LANES % 4);
-        word |= team_xor_u32(word, LANES);
-        word |= team_xor_u32(word, 2 * LANES);
-        if (lane % 16 == 0)
-            *(uint32_t *)(scales + (ROWS * k + 2 * v + lane / 16) * a.scale_row) = word;
+    } else {
+        GPU_UNROLL for (int v = 0; v < 2; v++) { /* the groups of half a team make a word */
+            uint32_t word = byte[v] << 8 * (lane / LANES % 4);
+            word |= team_xor_u32(word, LANES);
+            word |= team_xor_u32(word, 2 * LANES);
+            if (lane % 16 == 0)
+                *(uint32_t *)(scales + (ROWS * k + 2 * v + lane / 16) * a.scale_row) = word;
+        }
     }
 }
 
