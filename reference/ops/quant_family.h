@@ -78,6 +78,10 @@ enum quant_wrong {
     QUANT_HADAMARD_UNSCALED,
     QUANT_HADAMARD_OF_128,
     QUANT_DIVIDES,
+    QUANT_OUT_TRUNCATED,
+    QUANT_SLOT_WRAPS,
+    QUANT_TILES_LINEAR,
+    QUANT_SCALES_IN_ORDER,
 };
 
 #define QUANT_MUTANTS_OF_SCALE                                                                     \

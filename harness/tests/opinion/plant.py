@@ -96,7 +96,7 @@ INPUTS = {
     "quant_scale_layout": ("scales",),
     "quant_mega_weights": ("w", "scales"),
     "quant_preshuffle": ("w",),
-    "quant_rotate": ("x", "positions", "rope_table", "weight"),
+    "quant_rotate": ("x", "positions", "rope_table", "weight", "slots"),
     "gemm_fp8_block": ("a", "a_scale", "b", "b_scale"),
     "gemm_bf16": ("a", "b"),
     "gemm_fp8_fp4": ("a", "a_scale", "b", "b_scale", "offsets"),
