@@ -51,6 +51,7 @@ INPUTS = {
     "idx_prefill_chunks": ("seq_lens", "gather_lens"),
     "idx_topk_buffer": ("decode_topk", "prefill_topk", "chunks"),
     "mhc_expand": ("embed",),
+    "mhc_fn_broadcast": ("fn",),
     "mhc_prenorm_gemm": ("residual", "fn"),
     "mhc_split_sinkhorn": ("mixes_raw", "sqrsum", "scale", "base"),
     "mhc_collapse": ("pre", "residual"),
