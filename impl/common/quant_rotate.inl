@@ -14,7 +14,7 @@ struct quant_rotate_args {
     int64_t x_token, x_head, q_token, q_head, s_token, s_head, table_row, rows;
     int64_t q_chunk, s_group; /* bytes from 16 bytes of fp4 codes, and from a scale, to the next */
     struct gpu_divisor heads, block;
-    int norm, rope, hadamard, lanes, format;
+    int norm, rope, hadamard, lanes, format, per_row;
     float eps;
     struct quant_rule rule;
 };
@@ -133,15 +133,16 @@ GPU_DEVICE void quant_rotate_fp8(const struct quant_rotate_args &a, float (*x)[8
     float amax = 0.0f;
     GPU_UNROLL for (int s = 0; s < STEPS; s++) amax = gpu_max(amax, quant_amax_floats(x[s]));
     amax = DIM == 128 ? quant_amax_group(amax, 16) : gpu_float(team_max_u32(gpu_bits(amax)));
-    if (!there) return;
-    const float scale = gpu_max(amax, 1e-10f) * a.rule.inverse_most;
-    const float factor = gpu_divide_float(1.0f, scale);
     GPU_UNROLL for (int s = 0; s < STEPS; s++) {
         const int lane = quant_rotate_lane<DIM>() + s * TEAM;
+        if (!a.per_row) amax = quant_amax_group(quant_amax_floats(x[s]), 16);
+        if (!there) continue;
+        const float scale = gpu_max(amax, 1e-10f) * a.rule.inverse_most;
+        const float factor = gpu_divide_float(1.0f, scale);
+        if (lane == 0 || (!a.per_row && lane % 16 == 0)) ((float *)scales)[lane / 16] = scale;
         *(uint32_t *)(q + 8 * lane) = quant_fp8_four<QUANT_FNUZ>(x[s], factor, a.rule.fp8);
         *(uint32_t *)(q + 8 * lane + 4) = quant_fp8_four<QUANT_FNUZ>(x[s] + 4, factor, a.rule.fp8);
     }
-    if (quant_rotate_lane<DIM>() == 0) *(float *)scales = scale;
 }
 
 template <int DIM> GPU_DEVICE void quant_rotate_bf16(float (*x)[8], char *q, bool there) {
@@ -268,6 +269,7 @@ static void quant_rotate_open(const dsv4_call *call, struct quant_rotate_args &a
     a.rope = (int)dsv4_int(call, "rope", 1);
     a.hadamard = (int)dsv4_int(call, "hadamard", 1);
     a.lanes = (int)dsv4_int(call, "group", 32) / 8;
+    a.per_row = (int)dsv4_int(call, "per_row", 1);
     a.eps = dsv4_float(call, "eps", 1e-6f);
     a.rule.fp8 = quant_fp8_of(call);
     a.rule.most = a.format == ROTATE_FP4 ? 6.0f : num_fp8_max(a.rule.fp8);

@@ -9,7 +9,7 @@
  *               product with fl(D^-0.5)
  * 4. fp4        per group: byte of max(amax, 6 * 2^-126) * fl(1/6), rounded up; code = e2m1(x * 2^(127 - byte)), ties to
  *               even; the even column is the low nibble
- *    fp8        per row: scale = max(amax, 1e-10) * fl(1/M), no power of two; code = e4m3(x * fl(1/scale)), saturating
+ *    fp8        per row, or per 128 columns (per_row 0): scale = max(amax, 1e-10) * fl(1/M), no power of two; code = e4m3(x * fl(1/scale)), saturating
  *    bf16       x rounded, no scale
  * dialect `layout`: linear, codes and scales by token and head; tiled, into pages of a cache, fp4 by 32 and one head:
  * the 16 bytes of group g of slot s = slots[t] are at page s / B, group g, place j = s % B; its scale byte at place
@@ -45,6 +45,7 @@ static const struct dsv4_param_def params[] = {
     DSV4_PARAM_INT("rope", CALL, 1, 0, 1, "1: rotate the last 64 columns"),
     DSV4_PARAM_INT("hadamard", CALL, 1, 0, 1, "1: Walsh-Hadamard transform"),
     DSV4_PARAM_INT("group", CALL, 32, 32, 128, "columns of an fp4 scale: 32, 64 or 128"),
+    DSV4_PARAM_INT("per_row", CALL, 1, 0, 1, "fp8: a scale per row; 0: per 128 columns"),
     DSV4_PARAM_INT("block_size", CALL, 64, 16, 1024, "tiled: slots of a page, a multiple of 16"),
     DSV4_PARAM_FLOAT("eps", CALL, 1e-6, 0, 1, "of the norm"),
     DSV4_PARAM_INT("tokens", INPUT, 3, 0, 1 << 24, "T"),
@@ -63,8 +64,8 @@ static const struct dsv4_slot slots[] = {
     {"slots",      DSV4_IN,  "[T] i64; absent unless tiled",                                                 "places in the cache"},
     {"q",          DSV4_OUT, "[T, H, D / 2] u8, [T, H, D] e4m3 or bf16, strided; [pages, D / 32, B, 16] u8",
      "codes"                                                                                                                      },
-    {"scales",     DSV4_OUT, "[T, H, D / group] e8m0, [T, H, 1] f32 or absent; [pages, D / 32, B] e8m0",
-     "their scales"                                                                                                               },
+    {"scales",     DSV4_OUT,
+     "[T, H, D / group] e8m0, [T, H, 1 or D / 128] f32 or absent; [pages, D / 32, B] e8m0",                  "their scales"       },
 };
 
 static const struct dsv4_mutant mutants[] = {
@@ -90,6 +91,7 @@ static const struct dsv4_mutant mutants[] = {
     {"floor-raised",        "1e-4 is the least amax of fp8; here it is 1e-10",                    QUANT_FLOOR_RAISED     },
     {"group-of-128",        "a scale byte per 128 columns, whatever the call says",               QUANT_GROUP_OF_128     },
     {"nibbles-swapped",     "even column in the high nibble; it is the low one",                  QUANT_NIBBLES_SWAPPED  },
+    {"row-scaled",          "amax of the row where it is of 128 columns, or the reverse",         QUANT_ROW_SCALED       },
     {"out-truncated",       "bf16 cut off; it is rounded",                                        QUANT_OUT_TRUNCATED    },
     {"slot-wraps",          "a negative slot counted from the cache's end; it stores nothing",
      QUANT_SLOT_WRAPS                                                                                                    },
@@ -115,6 +117,8 @@ static int check(const struct dsv4_case *c, struct dsv4_err *err) {
     return 0;
 }
 
+static int64_t fp8_group(int64_t per_row, int64_t dim) { return per_row != 0 ? dim : 128; }
+
 static void shape_outputs(struct dsv4_case *c) {
     const int64_t tokens = dsv4_case_int(c, "tokens"), heads = dsv4_case_int(c, "heads");
     const int64_t dim = dsv4_case_int(c, "dim"), group = dsv4_case_int(c, "group");
@@ -129,7 +133,8 @@ static void shape_outputs(struct dsv4_case *c) {
         DSV4_SHAPE(c, SCALES, DSV4_E8M0, tokens, heads, dim / group);
     } else if (dsv4_case_is(c, "format", "fp8")) {
         DSV4_SHAPE(c, Q, ocp ? DSV4_E4M3FN : DSV4_E4M3FNUZ, tokens, heads, dim);
-        DSV4_SHAPE(c, SCALES, DSV4_F32, tokens, heads, 1);
+        DSV4_SHAPE(c, SCALES, DSV4_F32, tokens, heads,
+                   dim / fp8_group(dsv4_case_int(c, "per_row"), dim));
     } else {
         DSV4_SHAPE(c, Q, DSV4_BF16, tokens, heads, dim);
         DSV4_SHAPE(c, SCALES, DSV4_F32, tokens, heads, 1);
@@ -329,19 +334,21 @@ static void make_bf16(const float *x, int64_t dim, uint8_t *to, enum quant_wrong
                                             : dsv4_bf16_from_f32(x[i]);
 }
 
-static float make_fp8(const dsv4_call *call, float *x, int64_t dim, uint8_t *codes,
-                      enum quant_wrong wrong) {
+/* Group g of n columns. */
+static void make_fp8(const dsv4_call *call, const float *x, int64_t n, float amax,
+                     const struct place *place, int64_t g, enum quant_wrong wrong) {
     const struct quant_rule rule = {.fp8 = quant_fp8_of(call), .wrong = wrong};
     const float most = wrong == QUANT_SCALE_OF_OCP ? 448.0f : dsv4_fp8_max(rule.fp8);
     const float floor = wrong == QUANT_FLOOR_RAISED ? 1e-4f : 1e-10f;
-    const float amax = quant_amax(x, dim, QUANT_RIGHT), held = amax > floor ? amax : floor;
+    const float held = amax > floor ? amax : floor;
     float scale = wrong == QUANT_DIVIDES ? held / most : held * (1.0f / most);
     if (wrong == QUANT_SCALE_POW2) scale = dsv4_e8m0_to_f32(dsv4_e8m0_ceil(scale));
     const float factor = 1.0f / scale;
+    float scaled[MOST];
 #pragma omp simd
-    for (int64_t i = 0; i < dim; i++) x[i] *= factor;
-    quant_codes(&rule, codes, x, dim);
-    return scale;
+    for (int64_t i = 0; i < n; i++) scaled[i] = x[i] * factor;
+    quant_codes(&rule, place->codes + g * n, scaled, n);
+    memcpy(place->scales + g * (int64_t)sizeof scale, &scale, sizeof scale);
 }
 
 const struct dsv4_op dsv4_op_quant_rotate;
@@ -370,8 +377,14 @@ static void make_row(const dsv4_call *call, int64_t t, int64_t h, enum quant_wro
     if (dsv4_is(call, "format", "fp4")) {
         make_fp4(call, x, dim, &place, wrong);
     } else if (dsv4_is(call, "format", "fp8")) {
-        const float one = make_fp8(call, x, dim, place.codes, wrong);
-        memcpy(place.scales, &one, sizeof one);
+        const bool per_row = (dsv4_int(call, "per_row", 1) != 0) != (wrong == QUANT_ROW_SCALED);
+        const int64_t group = fp8_group(dsv4_int(call, "per_row", 1), dim);
+        for (int64_t g = 0; g < dim / group; g++) {
+            const float amax =
+                per_row ? quant_amax(x, dim, QUANT_RIGHT)
+                        : quant_amax(x + g * group, group < 128 ? group : 128, QUANT_RIGHT);
+            make_fp8(call, x + g * group, group, amax, &place, g, wrong);
+        }
     } else {
         make_bf16(x, dim, place.codes, wrong);
     }
@@ -421,6 +434,16 @@ static void bound_fp4(const dsv4_call *call, struct dsv4_admission *a, const str
     }
 }
 
+static void bound_fp8(struct dsv4_admission *a, enum dsv4_fp8 fp8, int64_t codes, int64_t scales,
+                      struct dsv4_ball *x, int64_t n) {
+    const struct dsv4_row row = {Q, codes, 1, (enum dsv4_form)(DSV4_AS_OCP + (int)fp8), n, 1};
+    const struct dsv4_ball amax = dsv4_ball_max(dsv4_ball_amax(x, n), dsv4_ball_of((double)1e-10f));
+    const double most = (double)dsv4_fp8_max(fp8);
+    const struct dsv4_ball scale = dsv4_ball_within(amax.v / most, amax.r / most, 1);
+    for (int64_t i = 0; i < n; i++) x[i] = dsv4_ball_within(x[i].v, x[i].r, 1);
+    dsv4_admit_free_scale(a, SCALES, scales, scale, &row, x);
+}
+
 /*
  * Norm and RoPE as norm_bound.c and kv_bound.c have them, the transform as bound/hadamard.h. The scale of fp8 within two
  * roundings of amax / M, and codes under it within two of x / scale.
@@ -442,14 +465,11 @@ static void bound_row(const dsv4_call *call, struct dsv4_admission *a, int64_t t
         dsv4_admit(a, &row, x, NULL);
         return;
     }
-    const struct dsv4_row row = {Q, codes, 1, (enum dsv4_form)(DSV4_AS_OCP + (int)fp8), dim, 1};
-    const struct dsv4_ball amax =
-        dsv4_ball_max(dsv4_ball_amax(x, dim), dsv4_ball_of((double)1e-10f));
-    const double most = (double)dsv4_fp8_max(fp8);
-    const struct dsv4_ball scale = dsv4_ball_within(amax.v / most, amax.r / most, 1);
-    for (int64_t i = 0; i < dim; i++) x[i] = dsv4_ball_within(x[i].v, x[i].r, 1);
-    dsv4_admit_free_scale(a, SCALES, place.scales - (uint8_t *)call->tensors[SCALES].data, scale,
-                          &row, x);
+    const int64_t group = fp8_group(dsv4_int(call, "per_row", 1), dim);
+    for (int64_t g = 0; g < dim / group; g++)
+        bound_fp8(a, fp8, codes + g * group,
+                  place.scales - (uint8_t *)call->tensors[SCALES].data + 4 * g, x + g * group,
+                  group);
 }
 
 static void bound(const dsv4_call *call, struct dsv4_admission *a) {
@@ -487,7 +507,9 @@ static void work(const struct dsv4_case *c, struct dsv4_work *work) {
     const dsv4_tensor *const x = &c->tensors[X].t;
     const double rows = (double)(x->shape[0] * x->shape[1]), dim = (double)x->shape[2];
     const bool fp4 = dsv4_case_is(c, "format", "fp4"), fp8 = dsv4_case_is(c, "format", "fp8");
-    const double of_scales = fp4 ? dim / (double)dsv4_case_int(c, "group") : fp8 ? 4 : 0;
+    const double of_scales = fp4   ? dim / (double)dsv4_case_int(c, "group")
+                             : fp8 ? 4 * (double)c->tensors[SCALES].t.shape[2]
+                                   : 0;
     work->bytes_read = rows * dim * 2;
     work->bytes_written = rows * (dim * (fp4 ? 0.5 : fp8 ? 1 : 2) + of_scales);
 }

@@ -272,10 +272,11 @@ def quant_rotate(call):
         call.outputs["q"].put(t, h * dim * 2, bf16_bits(x).astype("<u2"))
     else:
         limit = F32(LARGEST[call.params["fp8"]])
-        scale = np.maximum(np.abs(x).max(axis=1, keepdims=True), F32(1e-10)) * (F32(1) / limit)
-        code = e4m3_encode(np.clip(x * (F32(1) / scale), -limit, limit), call.params["fp8"])
-        call.outputs["q"].put(t, h * dim, code)
-        call.outputs["scales"].put(t, h * 4, scale.astype("<f4"))
+        parts = grouped(x, dim if call.int("per_row") else 128)
+        scale = np.maximum(np.abs(parts).max(axis=2), F32(1e-10)) * (F32(1) / limit)
+        code = e4m3_encode(np.clip(parts * (F32(1) / scale)[..., None], -limit, limit), call.params["fp8"])
+        call.outputs["q"].put(t, h * dim, code.reshape(x.shape))
+        call.outputs["scales"].put(t, h * 4 * scale.shape[1], scale.astype("<f4"))
     return True
 
 
