@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* moe_swiglu_quant: see moe_activation.inl; a group is 4 lanes (mega) or 16. */
+/* moe_swiglu_quant: see moe_activation.inl; a group is 4 lanes (mega, aiter) or 16. */
 #include "moe_activation.inl"
 
-enum { SWIGLU_REF, SWIGLU_MEGA, SWIGLU_AITER, SWIGLU_DSPARK };
+enum { SWIGLU_REF, SWIGLU_MEGA, SWIGLU_AITER, SWIGLU_AITER_F32, SWIGLU_DSPARK };
 
 struct swiglu_quant_args {
     struct activation_args x;
@@ -45,7 +45,7 @@ GPU_DEVICE uint32_t swiglu_four(const float *values, float inverse, int fp8) {
 template <int RECIPE>
 __global__ void __launch_bounds__(CALL_THREADS)
     swiglu_quant_kernel(const struct swiglu_quant_args a) {
-    constexpr int lanes = RECIPE == SWIGLU_MEGA ? 4 : 16;
+    constexpr int lanes = RECIPE == SWIGLU_MEGA || RECIPE == SWIGLU_AITER ? 4 : 16;
     const int64_t task = gpu_block() * CALL_TEAMS + gpu_team();
     if (task >= a.x.tasks) return;
     const struct activation_place place = activation_open(a.x, task);
@@ -58,9 +58,14 @@ __global__ void __launch_bounds__(CALL_THREADS)
             values[i + 1] = num_bf16_high(codes);
         }
     }
-    const uint32_t byte = swiglu_byte<RECIPE>(swiglu_amax<lanes>(values), a.fp8);
+    const float amax = swiglu_amax<lanes>(values);
     if (!place.stored) return;
-    const float inverse = num_e8m0_inverse(byte);
+    const uint32_t byte = RECIPE == SWIGLU_AITER_F32 ? 0 : swiglu_byte<RECIPE>(amax, a.fp8);
+    float inverse = num_e8m0_inverse(byte), scale = num_e8m0_value(byte);
+    if (RECIPE == SWIGLU_AITER_F32) {
+        scale = gpu_divide_float(gpu_max(amax, 1e-10f), num_fp8_max(a.fp8));
+        inverse = gpu_divide_float(1.0f, scale);
+    }
     gpu_u2 codes;
     codes.x = swiglu_four(values, inverse, a.fp8);
     codes.y = swiglu_four(values + 4, inverse, a.fp8);
@@ -68,16 +73,17 @@ __global__ void __launch_bounds__(CALL_THREADS)
     if (gpu_lane() % lanes != 0) return;
     char *const scales = a.scales + place.row * a.scales_row;
     const int group = place.column / (8 * lanes);
-    if (RECIPE == SWIGLU_DSPARK)
-        ((float *)scales)[group] = num_e8m0_value(byte);
+    if (RECIPE == SWIGLU_DSPARK || RECIPE == SWIGLU_AITER_F32)
+        ((float *)scales)[group] = scale;
     else
         scales[group] = (char)byte;
 }
 
 static int supports(const dsv4_call *call, struct call_why why) {
-    const bool dspark = dsv4_is(call, "recipe", "dspark"), ocp = dsv4_is(call, "fp8", "ocp");
+    const bool f32 = dsv4_is(call, "recipe", "dspark") || dsv4_is(call, "recipe", "aiter_f32");
+    const bool ocp = dsv4_is(call, "fp8", "ocp");
     CALL_NEED(call, "codes", ocp ? DSV4_E4M3FN : DSV4_E4M3FNUZ, 2, why);
-    CALL_NEED(call, "scales", dspark ? DSV4_F32 : DSV4_E8M0, 2, why);
+    CALL_NEED(call, "scales", f32 ? DSV4_F32 : DSV4_E8M0, 2, why);
     CALL_NEED_ALIGNED(call, "gate_up", 16, why);
     CALL_NEED_ALIGNED(call, "codes", 8, why);
     if (dsv4_find(call, "codes")->shape[1] % 128 != 0)
@@ -108,6 +114,8 @@ static int run(const dsv4_call *call, struct call_why why) {
         GPU_LAUNCH(swiglu_quant_kernel<SWIGLU_MEGA>, grid, CALL_THREADS, stream, a);
     else if (dspark)
         GPU_LAUNCH(swiglu_quant_kernel<SWIGLU_DSPARK>, grid, CALL_THREADS, stream, a);
+    else if (dsv4_is(call, "recipe", "aiter_f32"))
+        GPU_LAUNCH(swiglu_quant_kernel<SWIGLU_AITER_F32>, grid, CALL_THREADS, stream, a);
     else if (dsv4_is(call, "recipe", "aiter"))
         GPU_LAUNCH(swiglu_quant_kernel<SWIGLU_AITER>, grid, CALL_THREADS, stream, a);
     else
