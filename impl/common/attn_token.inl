@@ -58,10 +58,10 @@ struct attn_lists {
     int extra_at, positions; /* where the extra list begins, and the end, in blocks of 128 */
 };
 
-/* A row: data NULL for none. */
+/* A row. Where there is none, something that can be read, and a mask that leaves nothing of it. */
 struct attn_place {
     const char *data, *scales;
-    int fp8;
+    uint32_t mask;
 };
 
 /* What a block keeps in shared memory besides scores and slices. */
@@ -150,10 +150,13 @@ GPU_DEVICE int attn_entry(const struct attn_lists &lists, int position) {
     return extra < lists.extra.n ? lists.extra.entries[extra] : -1;
 }
 
+/* `otherwise`: 1,024 bytes that can be read. */
 template <bool PAGED>
-GPU_DEVICE struct attn_place attn_find(const struct attn_rows &rows, int entry) {
-    struct attn_place place = {NULL, NULL, rows.fp8};
+GPU_DEVICE struct attn_place attn_find(const struct attn_rows &rows, int entry,
+                                       const char *otherwise) {
+    struct attn_place place = {otherwise, otherwise, 0};
     if (entry < 0 || entry >= rows.n_rows) return place;
+    place.mask = ~0u;
     if (!PAGED) {
         place.data = rows.data + entry * rows.row_stride;
         return place;
@@ -169,37 +172,43 @@ GPU_DEVICE struct attn_place attn_find(const struct attn_rows &rows, int entry) 
 template <bool PAGED>
 GPU_DEVICE struct attn_place
 attn_place_of(const struct attn_args &a, const struct attn_lists &lists, int position, int entry) {
-    return position < lists.extra_at ? attn_find<PAGED>(a.main, entry)
-                                     : attn_find<PAGED>(a.extra, entry);
+    return position < lists.extra_at ? attn_find<PAGED>(a.main, entry, a.q)
+                                     : attn_find<PAGED>(a.extra, entry, a.q);
+}
+
+/* The codes of the block of 128 positions around one. */
+GPU_DEVICE int attn_fp8_at(const struct attn_args &a, const struct attn_lists &lists,
+                           int position) {
+    return position < lists.extra_at ? a.main.fp8 : a.extra.fp8;
 }
 
 /* ---- eight channels ---- */
 
-/* As loaded: 8 codes in x and y, or 8 bf16. */
-template <bool PAGED> GPU_DEVICE gpu_u4 attn_load(const char *data, int channel) {
+/* As loaded: 8 codes in x and y, and what follows, or 8 bf16. */
+template <bool PAGED> GPU_DEVICE gpu_u4 attn_load(const char *data, int channel, bool codes) {
+    const char *const at =
+        data + (codes ? channel : PAGED ? 2 * channel - KV_NOPE : 2 * channel);
+    const gpu_u2 low = *(const gpu_u2 *)at, high = *(const gpu_u2 *)(at + 8);
     gpu_u4 raw;
-    raw.x = raw.y = raw.z = raw.w = 0;
-    if (data == NULL) return raw;
-    const bool codes = PAGED && channel < KV_NOPE;
-    const int at = codes ? channel : PAGED ? KV_NOPE + 2 * (channel - KV_NOPE) : 2 * channel;
-    const gpu_u2 low = *(const gpu_u2 *)(data + at);
     raw.x = low.x;
     raw.y = low.y;
-    if (!codes) {
-        const gpu_u2 high = *(const gpu_u2 *)(data + at + 8);
-        raw.z = high.x;
-        raw.w = high.y;
-    }
+    raw.z = high.x;
+    raw.w = high.y;
     return raw;
 }
 
 template <bool PAGED> GPU_DEVICE gpu_u2 attn_load_scales(struct attn_place place) {
     gpu_u2 scales;
     scales.x = scales.y = 0;
-    if (PAGED && place.data != NULL) scales = *(const gpu_u2 *)place.scales;
+    if (PAGED) scales = *(const gpu_u2 *)place.scales;
     return scales;
 }
 
+GPU_DEVICE float attn_scale_of(gpu_u2 scales, int group) {
+    return num_e8m0_value((group < 4 ? scales.x : scales.y) >> 8 * (group % 4) & 0xFFu);
+}
+
+/* Four significant bits times a power of two need no rounding to bf16. */
 GPU_DEVICE void attn_decode(float *x, gpu_u4 raw, float scale, int fp8) {
     const uint32_t codes[4] = {raw.x & 0xFFFFu, raw.x >> 16, raw.y & 0xFFFFu, raw.y >> 16};
     GPU_UNROLL for (int i = 0; i < 4; i++) {
@@ -209,23 +218,25 @@ GPU_DEVICE void attn_decode(float *x, gpu_u4 raw, float scale, int fp8) {
     }
 }
 
-/* Four significant bits times a power of two need no rounding to bf16. A row that is not there has codes of zero. */
-template <bool PAGED>
-GPU_DEVICE void attn_values(float *x, gpu_u4 raw, uint32_t byte, int channel, int fp8, int scrub) {
-    if (PAGED && channel < KV_NOPE) {
-        const float scale = num_e8m0_value(byte);
-        if (fp8 == NUM_OCP)
+/* PLAIN: codes are OCP and NaNs stay. */
+template <bool PLAIN>
+GPU_DEVICE void attn_values(float *x, gpu_u4 raw, uint32_t mask, bool codes, float scale, int fp8,
+                            int scrub) {
+    raw.x &= mask;
+    raw.y &= mask;
+    if (codes) {
+        if (PLAIN || fp8 == NUM_OCP)
             attn_decode(x, raw, scale, NUM_OCP);
         else
             attn_decode(x, raw, scale, NUM_FNUZ240);
     } else {
-        const uint32_t words[4] = {raw.x, raw.y, raw.z, raw.w};
+        const uint32_t words[4] = {raw.x, raw.y, raw.z & mask, raw.w & mask};
         GPU_UNROLL for (int i = 0; i < 4; i++) {
             x[2 * i] = num_bf16_low(words[i]);
             x[2 * i + 1] = num_bf16_high(words[i]);
         }
     }
-    if (scrub) {
+    if (!PLAIN && scrub) {
         GPU_UNROLL for (int i = 0; i < 8; i++) x[i] = x[i] != x[i] ? 0.0f : x[i];
     }
 }
@@ -264,15 +275,6 @@ struct attn_query {
     int first, heads; /* of this block, and of the token */
 };
 
-/* Four channels of one head. */
-GPU_DEVICE gpu_u2 attn_load_query(const struct attn_query &q, int head, int channel) {
-    gpu_u2 raw;
-    raw.x = raw.y = 0;
-    if (q.first + head < q.heads)
-        raw = *(const gpu_u2 *)(q.data + (q.first + head) * q.head_stride + 2 * channel);
-    return raw;
-}
-
 /*
  * What a lane loads of a slice of D channels for W * 64 positions. A team loads the COLUMNS * W rows that it computes
  * with, D / 8 lanes to a row, P rows to a lane; and the block loads four channels of q per lane.
@@ -282,66 +284,78 @@ GPU_DEVICE gpu_u2 attn_load_query(const struct attn_query &q, int head, int chan
  */
 template <typename F, int D, int W> struct attn_slice {
     enum { OWN = F::COLUMNS * W, LANES = D / 8, AT_ONCE = TEAM / LANES, P = OWN / AT_ONCE };
+    /* Channels of q that a lane loads, and whether all lanes have some. */
+    enum { Q = F::HEADS * D / F::THREADS < 2 ? 2 : F::HEADS * D / F::THREADS };
+    enum { ALL_LOAD_Q = F::HEADS * D == F::THREADS * Q };
     static_assert(P > 0, "a team loads whole rows at once");
-    int q_head, q_channel, fp8;
-    const char *data[P];
-    gpu_u2 scales, q; /* scales: of this lane's own row */
+    const char *data[P], *q_data;
+    gpu_u2 scales; /* of this lane's own row */
     gpu_u4 raw[P];
-    uint32_t bytes[P];
+    uint32_t mask[P], q[Q / 2];
+    float scale[P];
+    int put, q_put, q_channel;
 };
 
 template <int D> GPU_DEVICE int attn_swizzle(int channel) {
     return TEAM / (D / 8) * (channel / 8 % (D / 8));
 }
 
-/* Lane i has looked up row i of the team. */
+/* Lane i has looked up row i of the team. Of heads beyond the last any values do: nobody stores what becomes of them. */
 template <typename F, int D, int W, bool PAGED>
-GPU_DEVICE void attn_slice_start(struct attn_slice<F, D, W> &slice, struct attn_place own) {
+GPU_DEVICE void attn_slice_start(struct attn_slice<F, D, W> &slice, const struct attn_query &q,
+                                 struct attn_place own) {
     typedef struct attn_slice<F, D, W> S;
-    const int thread = (int)gpu_thread();
+    const int row = gpu_lane() / S::LANES, first = 8 * (gpu_lane() % S::LANES);
+    const int head = (int)gpu_thread() % F::HEADS, last = q.heads - 1 - q.first;
+    const int64_t data = (int64_t)(uintptr_t)own.data;
     GPU_UNROLL for (int p = 0; p < S::P; p++) {
-        const int row = p * S::AT_ONCE + gpu_lane() / S::LANES;
-        slice.data[p] = (const char *)(uintptr_t)team_read_i64((int64_t)(uintptr_t)own.data, row);
-        slice.bytes[p] = 0;
+        slice.data[p] = (const char *)(uintptr_t)team_read_i64(data, p * S::AT_ONCE + row);
+        slice.mask[p] = team_read_u32(own.mask, p * S::AT_ONCE + row);
     }
-    slice.q_head = thread % F::HEADS;
-    slice.q_channel = thread / F::HEADS * 4;
-    slice.fp8 = own.fp8;
+    slice.put = first * 64 * W + ((gpu_team() * S::OWN + row) ^ attn_swizzle<D>(first));
+    slice.q_channel = (int)gpu_thread() / F::HEADS * S::Q;
+    slice.q_put = slice.q_channel * F::HEADS + head;
+    slice.q_data = q.data + (q.first + (head < last ? head : last)) * q.head_stride;
     slice.scales = attn_load_scales<PAGED>(own);
-    slice.q.x = slice.q.y = 0;
+    GPU_UNROLL for (int i = 0; i < S::Q / 2; i++) slice.q[i] = 0;
 }
 
+/* A slice is of one group of channels: all codes or all bf16, which want no scale. */
 template <typename F, int D, int W, bool PAGED>
-GPU_DEVICE void attn_slice_load(struct attn_slice<F, D, W> &slice, const struct attn_query &q,
-                                int channel) {
+GPU_DEVICE void attn_slice_load(struct attn_slice<F, D, W> &slice, int channel) {
     typedef struct attn_slice<F, D, W> S;
-    const int group = channel / KV_GROUP;
-    const uint32_t byte = (group < 4 ? slice.scales.x : slice.scales.y) >> 8 * (group % 4) & 0xFFu;
-    GPU_UNROLL for (int p = 0; p < S::P; p++) {
-        slice.raw[p] = attn_load<PAGED>(slice.data[p], channel + 8 * (gpu_lane() % S::LANES));
-        if (PAGED) slice.bytes[p] = team_read_u32(byte, p * S::AT_ONCE + gpu_lane() / S::LANES);
+    const float scale = attn_scale_of(slice.scales, channel / KV_GROUP);
+    const int row = gpu_lane() / S::LANES, own = channel + 8 * (gpu_lane() % S::LANES);
+    if (S::ALL_LOAD_Q || slice.q_channel < D) {
+        const char *const from = slice.q_data + 2 * (channel + slice.q_channel);
+        GPU_UNROLL for (int i = 0; i < S::Q / 2; i++) {
+            slice.q[i] = *(const uint32_t *)(from + 4 * i);
+        }
     }
-    if (slice.q_channel < D) slice.q = attn_load_query(q, slice.q_head, channel + slice.q_channel);
+    GPU_UNROLL for (int p = 0; p < S::P; p++) {
+        slice.raw[p] = attn_load<PAGED>(slice.data[p], own, PAGED && channel < KV_NOPE);
+        slice.scale[p] = PAGED ? team_read_float(scale, p * S::AT_ONCE + row) : 1.0f;
+    }
 }
 
-template <typename F, int D, int W, bool PAGED>
+/* The rows of a lane differ in a bit that its first has not: what the swizzle does to that bit it does to all. */
+template <typename F, int D, int W, bool PAGED, bool PLAIN>
 GPU_DEVICE void attn_slice_put(const struct attn_slice<F, D, W> &slice, float *rows, int channel,
-                               int scrub) {
+                               int fp8, int scrub) {
     typedef struct attn_slice<F, D, W> S;
-    const int first = 8 * (gpu_lane() % S::LANES);
     GPU_UNROLL for (int p = 0; p < S::P; p++) {
-        const int row = gpu_team() * S::OWN + p * S::AT_ONCE + gpu_lane() / S::LANES;
-        float *const to = rows + first * 64 * W + (row ^ attn_swizzle<D>(first));
+        float *const to = rows + (slice.put ^ p * S::AT_ONCE);
         float x[8];
-        attn_values<PAGED>(x, slice.raw[p], slice.bytes[p], channel + first, slice.fp8, scrub);
+        attn_values<PLAIN>(x, slice.raw[p], slice.mask[p], PAGED && channel < KV_NOPE,
+                           slice.scale[p], fp8, scrub);
         GPU_UNROLL for (int i = 0; i < 8; i++) { to[i * 64 * W] = x[i]; }
     }
-    if (slice.q_channel < D) {
-        float *const queries = rows + D * ATTN_TILE + slice.q_channel * F::HEADS + slice.q_head;
-        queries[0] = num_bf16_low(slice.q.x);
-        queries[F::HEADS] = num_bf16_high(slice.q.x);
-        queries[2 * F::HEADS] = num_bf16_low(slice.q.y);
-        queries[3 * F::HEADS] = num_bf16_high(slice.q.y);
+    if (S::ALL_LOAD_Q || slice.q_channel < D) {
+        float *const queries = rows + D * ATTN_TILE + slice.q_put;
+        GPU_UNROLL for (int i = 0; i < S::Q / 2; i++) {
+            queries[2 * i * F::HEADS] = num_bf16_low(slice.q[i]);
+            queries[(2 * i + 1) * F::HEADS] = num_bf16_high(slice.q[i]);
+        }
     }
 }
 
@@ -398,7 +412,7 @@ template <typename F> GPU_DEVICE int attn_tile_row(const struct attn_lists &list
 
 /* Scores of W * 64 positions (W 2 or 4) from `tile` on; a team computes COLUMNS * W of them. `entry` is this lane's of the tile,
  * and then of the next one. */
-template <typename F, int D, int BUFFERS, bool PAGED, int W>
+template <typename F, int D, int BUFFERS, bool PAGED, bool PLAIN, int W>
 GPU_DEVICE void attn_scores(const struct attn_args &a, const struct attn_lists &lists,
                             const struct attn_query &q, int tile, int *entry, float *s,
                             char *slices, uint8_t *valid) {
@@ -408,22 +422,22 @@ GPU_DEVICE void attn_scores(const struct attn_args &a, const struct attn_lists &
     const int head = attn_lane_group<F>() * R, own = gpu_team() * OWN,
               column = own + attn_lane_column<F>() * W;
     /* Teams beyond the list, and heads beyond the last, have nothing to compute. */
-    const int block = own / ATTN_BLOCK * ATTN_BLOCK;
+    const int block = own / ATTN_BLOCK * ATTN_BLOCK, fp8 = attn_fp8_at(a, lists, tile + own);
     const bool computes =
         own - block < attn_filled(lists, tile + block) && q.first + head < q.heads;
     const struct attn_place place = attn_place_of<PAGED>(a, lists, tile + own, *entry);
-    if (gpu_lane() < OWN) valid[own + gpu_lane()] = place.data != NULL;
-    attn_slice_start<F, D, W, PAGED>(slice, place);
-    attn_slice_load<F, D, W, PAGED>(slice, q, 0);
+    if (gpu_lane() < OWN) valid[own + gpu_lane()] = place.mask != 0;
+    attn_slice_start<F, D, W, PAGED>(slice, q, place);
+    attn_slice_load<F, D, W, PAGED>(slice, 0);
     *entry = attn_entry(lists, attn_tile_row<F>(lists, tile + ATTN_TILE));
     attn_clear<R, W>(chain);
     attn_clear<R, W>(total);
     GPU_NO_UNROLL for (int i = 0; i < SLICES; i++) {
         float *const rows = (float *)(slices + i % BUFFERS * ATTN_SLICE_BYTES(D, F));
         if (BUFFERS == 1) gpu_barrier();
-        attn_slice_put<F, D, W, PAGED>(slice, rows, i * D, a.scrub);
+        attn_slice_put<F, D, W, PAGED, PLAIN>(slice, rows, i * D, fp8, a.scrub);
         gpu_barrier();
-        if (i + 1 < SLICES) attn_slice_load<F, D, W, PAGED>(slice, q, (i + 1) * D);
+        if (i + 1 < SLICES) attn_slice_load<F, D, W, PAGED>(slice, (i + 1) * D);
         if (!computes) continue;
         attn_slice_dot<F, D, W>(chain, rows, head, column);
         if ((i + 1) * D % ATTN_BLOCK == 0) attn_end_block<R, W>(total, chain);
@@ -504,34 +518,66 @@ template <typename F> GPU_DEVICE void attn_weights(struct attn_shared<F> &shared
 
 /* ---- values ---- */
 
-/* A lane's share of a slice of rows: which row, and which pieces of 8 channels. */
+/* A lane's share of the rows of a block of 128 positions: of each slice pieces of 8 channels of a row. Lane i of a team looks
+ * up the i-th row that it loads, a block ahead. */
 template <typename F, int D> struct attn_loader {
-    enum { ROWS = D / 2, LANES = F::THREADS / ROWS, P = 64 / LANES };
-    int row, lane;
-    struct attn_place place;
-    gpu_u2 scales;
+    enum { ROWS = D / 2, LANES = F::THREADS / ROWS, P = 64 / LANES, AT_ONCE = TEAM / LANES };
+    int lane, row, entry; /* of the slice; entry: of the block after the next */
+    struct attn_place own, next;
+    gpu_u2 own_scales, next_scales;
+    gpu_u2 scales; /* of the slice's row */
+    uint32_t mask;
     gpu_u4 raw[P];
 };
 
+/* The position that this lane looks up of a block. */
+template <typename F, int D> GPU_DEVICE int attn_loader_position(int block) {
+    typedef struct attn_loader<F, D> L;
+    const int row = gpu_lane() % (ATTN_BLOCK / F::TEAMS);
+    return block + row / L::AT_ONCE * L::ROWS + gpu_team() * L::AT_ONCE + row % L::AT_ONCE;
+}
+
+/* The block at `block`, whose entries are there, is the next one. */
+template <typename F, int D, bool PAGED>
+GPU_DEVICE void attn_look_up(struct attn_loader<F, D> &loader, const struct attn_args &a,
+                             const struct attn_lists &lists, int block) {
+    loader.own = loader.next;
+    loader.own_scales = loader.next_scales;
+    loader.next = attn_place_of<PAGED>(a, lists, block, loader.entry);
+    loader.next_scales = attn_load_scales<PAGED>(loader.next);
+    loader.entry = attn_entry(lists, attn_loader_position<F, D>(block + ATTN_BLOCK));
+}
+
+/* Loads the slice at `at`. */
 template <typename F, int D, bool PAGED>
 GPU_DEVICE void attn_start(struct attn_loader<F, D> &loader, const struct attn_args &a,
-                           const struct attn_lists &lists, int position, int entry) {
-    loader.place = attn_place_of<PAGED>(a, lists, position, entry);
-    loader.scales = attn_load_scales<PAGED>(loader.place);
-    GPU_UNROLL for (int p = 0; p < attn_loader<F, D>::P; p++) loader.raw[p] =
-        attn_load<PAGED>(loader.place.data, 8 * (p * attn_loader<F, D>::LANES + loader.lane));
+                           const struct attn_lists &lists, int at) {
+    typedef struct attn_loader<F, D> L;
+    if (at % ATTN_BLOCK == 0) attn_look_up<F, D, PAGED>(loader, a, lists, at + ATTN_BLOCK);
+    const int from = at % ATTN_BLOCK / L::ROWS * L::AT_ONCE + gpu_lane() / L::LANES;
+    const int64_t own = (int64_t)(uintptr_t)loader.own.data;
+    const char *const data = (const char *)(uintptr_t)team_read_i64(own, from);
+    loader.mask = team_read_u32(loader.own.mask, from);
+    if (PAGED) {
+        loader.scales.x = team_read_u32(loader.own_scales.x, from);
+        loader.scales.y = team_read_u32(loader.own_scales.y, from);
+    }
+    GPU_UNROLL for (int p = 0; p < L::P; p++) {
+        const int channel = 8 * (p * L::LANES + loader.lane);
+        loader.raw[p] = attn_load<PAGED>(data, channel, PAGED && channel < KV_NOPE);
+    }
 }
 
 /* Rows lie in two halves, of the lower and the upper four of each eight channels: no bank conflicts either way. */
-template <typename F, int D, bool PAGED>
-GPU_DEVICE void attn_finish_load(const struct attn_loader<F, D> &loader, float *rows, int scrub) {
+template <typename F, int D, bool PAGED, bool PLAIN>
+GPU_DEVICE void attn_finish_load(const struct attn_loader<F, D> &loader, float *rows, int fp8,
+                                 int scrub) {
     GPU_UNROLL for (int p = 0; p < attn_loader<F, D>::P; p++) {
-        const int eight = p * attn_loader<F, D>::LANES + loader.lane;
+        const int eight = p * attn_loader<F, D>::LANES + loader.lane, channel = 8 * eight;
+        const bool codes = PAGED && channel < KV_NOPE;
         float x[8];
-        const int group = 8 * eight / KV_GROUP;
-        const uint32_t word = group < 4 ? loader.scales.x : loader.scales.y;
-        attn_values<PAGED>(x, loader.raw[p], word >> 8 * (group % 4) & 0xFFu, 8 * eight,
-                           loader.place.fp8, scrub);
+        attn_values<PLAIN>(x, loader.raw[p], loader.mask, codes,
+                           attn_scale_of(loader.scales, channel / KV_GROUP), fp8, scrub);
         attn_put4(rows + loader.row * KV_HEAD + 4 * eight, x);
         attn_put4(rows + loader.row * KV_HEAD + KV_HEAD / 2 + 4 * eight, x + 4);
     }
@@ -560,9 +606,8 @@ GPU_DEVICE void attn_value_chains(float (*chain)[8], const float *weights, const
     }
 }
 
-/* total += weights times values of the positions first .. end - 1, which are whole blocks. The entries of a slice are
- * read two slices ahead, its rows one ahead. */
-template <typename F, int D, int BUFFERS, bool PAGED>
+/* total += weights times values of the positions first .. end - 1, which are whole blocks. A slice is loaded one ahead. */
+template <typename F, int D, int BUFFERS, bool PAGED, bool PLAIN>
 GPU_DEVICE void attn_sum_values(float (*total)[8], const struct attn_args &a,
                                 const struct attn_lists &lists, int first, int end, const float *s,
                                 char *slices, bool computes) {
@@ -573,22 +618,21 @@ GPU_DEVICE void attn_sum_values(float (*total)[8], const struct attn_args &a,
     float chain[R][8];
     loader.row = (int)gpu_thread() / LANES;
     loader.lane = (int)gpu_thread() % LANES;
-    int at = first, next = attn_next<ROWS>(lists, at), entry = -1;
-    attn_start<F, D, PAGED>(loader, a, lists, at + loader.row, attn_entry(lists, at + loader.row));
-    if (next < end) entry = attn_entry(lists, next + loader.row);
+    loader.entry = attn_entry(lists, attn_loader_position<F, D>(first));
+    loader.next = {a.q, a.q, 0};
+    loader.next_scales = loader.scales = attn_load_scales<PAGED>(loader.next);
+    attn_look_up<F, D, PAGED>(loader, a, lists, first);
+    attn_start<F, D, PAGED>(loader, a, lists, first);
     attn_clear<R, 8>(chain);
+    int at = first;
     GPU_NO_UNROLL for (int slice = 0; at < end; slice++) {
         float *const rows = (float *)(slices + slice % BUFFERS * ATTN_SLICE_BYTES(D, F));
         const int here = at;
         if (BUFFERS == 1) gpu_barrier();
-        attn_finish_load<F, D, PAGED>(loader, rows, a.scrub);
+        attn_finish_load<F, D, PAGED, PLAIN>(loader, rows, attn_fp8_at(a, lists, here), a.scrub);
         gpu_barrier();
-        at = next;
-        if (at < end) {
-            attn_start<F, D, PAGED>(loader, a, lists, at + loader.row, entry);
-            next = attn_next<ROWS>(lists, at);
-            if (next < end) entry = attn_entry(lists, next + loader.row);
-        }
+        at = attn_next<ROWS>(lists, here);
+        if (at < end) attn_start<F, D, PAGED>(loader, a, lists, at);
         if (!computes) continue;
         attn_value_chains<F, ROWS>(chain, s + (here - first) * F::HEADS + head, rows + 4 * eight);
         if (at % ATTN_BLOCK == 0) attn_end_block<R, 8>(total, chain);
@@ -675,33 +719,33 @@ template <typename F> struct attn_work {
     bool computes;
 };
 
-template <typename F, int D, int BUFFERS, bool PAGED>
+template <typename F, int D, int BUFFERS, bool PAGED, bool PLAIN>
 GPU_DEVICE void attn_tile(const struct attn_args &a, const struct attn_work<F> &w, int tile,
                           int *entry, float *s) {
     if (w.lists.positions - tile > ATTN_BLOCK)
-        attn_scores<F, D, BUFFERS, PAGED, 4>(a, w.lists, w.q, tile, entry, s, w.slices,
+        attn_scores<F, D, BUFFERS, PAGED, PLAIN, 4>(a, w.lists, w.q, tile, entry, s, w.slices,
                                              w.shared->valid);
     else
-        attn_scores<F, D, BUFFERS, PAGED, 2>(a, w.lists, w.q, tile, entry, s, w.slices,
+        attn_scores<F, D, BUFFERS, PAGED, PLAIN, 2>(a, w.lists, w.q, tile, entry, s, w.slices,
                                              w.shared->valid);
 }
 
 /* All scores are kept. */
-template <typename F, int D, int BUFFERS, bool PAGED>
+template <typename F, int D, int BUFFERS, bool PAGED, bool PLAIN>
 GPU_DEVICE void attn_attend(float (*total)[8], const struct attn_args &a,
                             const struct attn_work<F> &w) {
     const int positions = w.lists.positions;
     int entry = attn_entry(w.lists, attn_tile_row<F>(w.lists, 0));
     GPU_NO_UNROLL for (int tile = 0; tile < positions; tile += ATTN_TILE)
-        attn_tile<F, D, BUFFERS, PAGED>(a, w, tile, &entry, w.scores + tile * F::HEADS);
+        attn_tile<F, D, BUFFERS, PAGED, PLAIN>(a, w, tile, &entry, w.scores + tile * F::HEADS);
     attn_max<F>(*w.shared, w.scores, positions);
     attn_weights<F>(*w.shared, w.scores, positions);
-    attn_sum_values<F, D, BUFFERS, PAGED>(total, a, w.lists, 0, positions, w.scores, w.slices,
+    attn_sum_values<F, D, BUFFERS, PAGED, PLAIN>(total, a, w.lists, 0, positions, w.scores, w.slices,
                                           w.computes);
 }
 
 /* Scores of a tile are kept: all of them are computed twice. */
-template <typename F, int D, int BUFFERS, bool PAGED>
+template <typename F, int D, int BUFFERS, bool PAGED, bool PLAIN>
 GPU_DEVICE void attn_attend_long(float (*total)[8], const struct attn_args &a,
                                  const struct attn_work<F> &w) {
     const int positions = w.lists.positions;
@@ -709,20 +753,20 @@ GPU_DEVICE void attn_attend_long(float (*total)[8], const struct attn_args &a,
         int entry = attn_entry(w.lists, attn_tile_row<F>(w.lists, 0));
         GPU_NO_UNROLL for (int tile = 0; tile < positions; tile += ATTN_TILE) {
             const int left = positions - tile, n = left < ATTN_TILE ? left : ATTN_TILE;
-            attn_tile<F, D, BUFFERS, PAGED>(a, w, tile, &entry, w.scores);
+            attn_tile<F, D, BUFFERS, PAGED, PLAIN>(a, w, tile, &entry, w.scores);
             if (turn == 0) {
                 attn_max<F>(*w.shared, w.scores, n);
             } else {
                 attn_weights<F>(*w.shared, w.scores, n);
-                attn_sum_values<F, D, BUFFERS, PAGED>(total, a, w.lists, tile, tile + n, w.scores,
+                attn_sum_values<F, D, BUFFERS, PAGED, PLAIN>(total, a, w.lists, tile, tile + n, w.scores,
                                                       w.slices, w.computes);
             }
         }
     }
 }
 
-/* LONG: lists may be longer than there is room for. Registers are dear: two kernels. */
-template <typename F, int D, int BUFFERS, bool PAGED, bool PART, bool LONG>
+/* LONG: lists may be longer than there is room for. Registers and instructions are dear: kernels without what few need. */
+template <typename F, int D, int BUFFERS, bool PAGED, bool PLAIN, bool PART, bool LONG>
 __global__ void __launch_bounds__(F::THREADS, 1) attn_kernel(const struct attn_args a) {
     GPU_SHARED(memory);
     struct attn_shared<F> &shared =
@@ -745,9 +789,9 @@ __global__ void __launch_bounds__(F::THREADS, 1) attn_kernel(const struct attn_a
     }
     gpu_barrier();
     if (LONG && w.lists.positions > a.kept)
-        attn_attend_long<F, D, BUFFERS, PAGED>(total, a, w);
+        attn_attend_long<F, D, BUFFERS, PAGED, PLAIN>(total, a, w);
     else if (w.lists.positions > 0)
-        attn_attend<F, D, BUFFERS, PAGED>(total, a, w);
+        attn_attend<F, D, BUFFERS, PAGED, PLAIN>(total, a, w);
     if (PART) {
         attn_store_part<F>(shared, a, token, split, first_head, total);
     } else {
@@ -856,22 +900,33 @@ static inline void attn_output(char **data, int64_t *token, int64_t *head, const
     if (head != NULL) *head = t->stride[1];
 }
 
+static inline bool attn_is_plain(const struct attn_args &a) {
+    return !a.scrub && a.main.fp8 == NUM_OCP && (a.extra.data == NULL || a.extra.fp8 == NUM_OCP);
+}
+
+template <typename F, int D, int BUFFERS, bool PAGED, bool PLAIN, bool PART>
+static void attn_launch_for(struct attn_args &a, dim3 grid, int64_t positions, gpu_stream stream) {
+    [[maybe_unused]] const int64_t bytes =
+        ATTN_FIXED_BYTES(F, D, BUFFERS) + a.kept * ATTN_SCORE_BYTES(F);
+    if (positions <= a.kept)
+        GPU_LAUNCH_SHARED((attn_kernel<F, D, BUFFERS, PAGED, PLAIN, PART, false>), grid, F::THREADS,
+                          bytes, stream, a);
+    else
+        GPU_LAUNCH_SHARED((attn_kernel<F, D, BUFFERS, PAGED, PLAIN, PART, true>), grid, F::THREADS,
+                          bytes, stream, a);
+}
+
 /* Launches with room for as many scores as lists may need, or as there is memory for. */
 template <typename F, int D, int BUFFERS, bool PAGED, bool PART>
 static int attn_launch_as(struct attn_args &a, dim3 grid, int64_t positions, gpu_stream stream,
                           struct call_why why) {
     const int64_t room = gpu_shared_limit() - ATTN_FIXED_BYTES(F, D, BUFFERS);
     const int64_t most = room / ATTN_SCORE_BYTES(F) / ATTN_BLOCK * ATTN_BLOCK;
-    const int64_t kept = positions < ATTN_TILE ? (int64_t)ATTN_TILE : call_min(positions, most);
-    [[maybe_unused]] const int64_t bytes =
-        ATTN_FIXED_BYTES(F, D, BUFFERS) + kept * ATTN_SCORE_BYTES(F);
-    a.kept = (int)kept;
-    if (positions <= kept)
-        GPU_LAUNCH_SHARED((attn_kernel<F, D, BUFFERS, PAGED, PART, false>), grid, F::THREADS, bytes,
-                          stream, a);
+    a.kept = (int)(positions < ATTN_TILE ? (int64_t)ATTN_TILE : call_min(positions, most));
+    if (attn_is_plain(a))
+        attn_launch_for<F, D, BUFFERS, PAGED, true, PART>(a, grid, positions, stream);
     else
-        GPU_LAUNCH_SHARED((attn_kernel<F, D, BUFFERS, PAGED, PART, true>), grid, F::THREADS, bytes,
-                          stream, a);
+        attn_launch_for<F, D, BUFFERS, PAGED, false, PART>(a, grid, positions, stream);
     return call_launched(why);
 }
 
@@ -896,7 +951,15 @@ static int attn_launch_heads(struct attn_args &a, int64_t parts, int64_t positio
 
 /* Decoding FP8 leaves gaps that more teams fill; measured on an H100, rows of bf16 are faster with fewer. */
 typedef struct attn_form<4, 4, 256> attn_form_few;
-typedef struct attn_form<4, 8, 512> attn_form_paged;
+#if FORM == 2
+#define FORM_PAGED 8, 4, 256
+#define FORM_ROWS 4, 8, 512
+#else
+#define FORM_PAGED 4, 8, 512
+#define FORM_ROWS 8, 4, 256
+#endif
+typedef struct attn_form<FORM_PAGED> attn_form_paged;
+typedef struct attn_form<FORM_ROWS> attn_form_rows;
 typedef struct attn_form<8, 4, 256> attn_form_small;
 
 /* `parts`: tokens times splits. */
@@ -913,7 +976,7 @@ static int attn_launch(const dsv4_call *call, struct attn_args &a, int64_t parts
     if constexpr (PAGED)
         return attn_launch_heads<attn_form_paged, attn_form_small, PAGED, PART>(a, parts, positions,
                                                                                 stream, why);
-    return attn_launch_heads<attn_form_small, attn_form_small, PAGED, PART>(a, parts, positions,
+    return attn_launch_heads<attn_form_rows, attn_form_small, PAGED, PART>(a, parts, positions,
                                                                             stream, why);
 }
 

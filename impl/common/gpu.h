@@ -216,6 +216,7 @@ GPU_DEVICE uint32_t team_max_u32(uint32_t x) {
 }
 #endif
 
+#define team_read_float(x, lane) gpu_float(team_read_u32(gpu_bits(x), lane))
 #define team_xor_float(x, mask) gpu_float(team_xor_u32(gpu_bits(x), mask))
 
 GPU_DEVICE int64_t team_read_i64(int64_t x, int lane) {
