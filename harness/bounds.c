@@ -4,6 +4,7 @@
 #include "../reference/bound/admit.h"
 #include "../reference/layout/layout.h"
 #include "../reference/memory.h"
+#include "compare.h"
 
 bool dsv4_bounds_apply(const struct dsv4_vector *v, const dsv4_arithmetic *arithmetic) {
     if (arithmetic->accumulation == DSV4_CANON || v->c.op->bound == NULL || v->c.refused)
@@ -63,27 +64,49 @@ static bool holds(struct dsv4_result *result, const struct dsv4_admission *a) {
     return true;
 }
 
-bool dsv4_bounds_judge(const struct dsv4_bounds *bounds, struct dsv4_result *result) {
+static void walk(struct dsv4_admission *a, const struct dsv4_bounds *bounds, bool of_mistake) {
     struct dsv4_case c = bounds->v->c;
-    struct dsv4_admission a = {.arithmetic = *bounds->arithmetic,
-                               .c = &bounds->v->c,
-                               .golden = bounds->v->tensors,
-                               .got = bounds->got->base,
-                               .want = bounds->want->base};
     dsv4_call call;
     dsv4_tensor tensors[DSV4_MAX_TENSORS];
     dsv4_param params[DSV4_MAX_PARAMS];
-    double limit = 0;
+    *a = (struct dsv4_admission){.arithmetic = *bounds->arithmetic,
+                                 .c = &bounds->v->c,
+                                 .golden = bounds->v->tensors,
+                                 .got = bounds->got->base,
+                                 .want = bounds->want->base,
+                                 .of_mistake = of_mistake};
     dsv4_case_bind(&c, bounds->before->base);
     dsv4_case_call(&c, &call, tensors, params);
-    c.op->bound(&call, &a);
+    c.op->bound(&call, a);
+}
+
+bool dsv4_bounds_admit(const struct dsv4_bounds *bounds, bool of_mistake) {
+    const struct dsv4_comparison compare = {bounds->v, bounds->got, bounds->want, NULL};
+    struct dsv4_admission a;
+    double limit = 0;
+    walk(&a, bounds, of_mistake);
+    return dsv4_compare_at(&compare, 0) < 0 &&
+           (of_mistake || dsv4_admit_excess(&a, &limit) == bounds->v->c.op->n_slots);
+}
+
+enum dsv4_whole dsv4_bounds_judge(const struct dsv4_bounds *bounds, struct dsv4_result *result) {
+    const struct dsv4_case *const c = &bounds->v->c;
+    struct dsv4_admission a;
+    double limit = 0;
+    int64_t refused = 0, n = 0;
+    walk(&a, bounds, false);
     add_outputs(result, &a);
-    if (!holds(result, &a)) return false;
+    if (!holds(result, &a)) return DSV4_WHOLE_UNKNOWN;
+    for (size_t s = 0; s < c->op->n_slots; s++) {
+        refused += a.at[s].refused;
+        n += a.at[s].n_squares;
+    }
     const size_t slot = dsv4_admit_excess(&a, &limit);
-    if (slot == c.op->n_slots) return true;
-    dsv4_result_say(result,
-                    "`%s` as a whole is worse than its class: errors squared, over their variance, "
-                    "add up to %.4g; above %.4g is one chance in 1e9",
-                    c.tensors[slot].t.name, a.at[slot].squares, limit);
-    return false;
+    if (slot == c->op->n_slots) return n > 0 ? DSV4_WHOLE_RIGHT : DSV4_WHOLE_UNKNOWN;
+    if (refused == 0)
+        dsv4_result_say(result,
+                        "`%s` as a whole is worse than its class: errors squared, over their "
+                        "variance, add up to %.4g; above %.4g is one chance in 1e9",
+                        c->tensors[slot].t.name, a.at[slot].squares, limit);
+    return DSV4_WHOLE_WORSE;
 }

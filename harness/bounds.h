@@ -19,7 +19,18 @@ struct dsv4_bounds {
  * case is not one whose sums are exact in every order (tag `exact`). */
 bool dsv4_bounds_apply(const struct dsv4_vector *v, const dsv4_arithmetic *arithmetic);
 
-/* Adds to the outputs of `result`. false: a tensor as a whole is worse than its class, which the result then says. */
-bool dsv4_bounds_judge(const struct dsv4_bounds *bounds, struct dsv4_result *result);
+/* What the errors of whole tensors say. */
+enum dsv4_whole {
+    DSV4_WHOLE_UNKNOWN /* no element has a variance */,
+    DSV4_WHOLE_RIGHT,
+    DSV4_WHOLE_WORSE
+};
+
+/* Adds to the outputs of `result`, which says so where a tensor as a whole alone is worse than its class. */
+enum dsv4_whole dsv4_bounds_judge(const struct dsv4_bounds *bounds, struct dsv4_result *result);
+
+/* The same without words. `of_mistake`: `want` is a wrong reference's answer, and what it is asked is whether `got` may be
+ * the same mistake's. */
+bool dsv4_bounds_admit(const struct dsv4_bounds *bounds, bool of_mistake);
 
 #endif

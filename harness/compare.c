@@ -1,17 +1,33 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "compare.h"
 
-enum { BLOCK_BYTES = 1 << 16 };
+enum { BLOCK_BYTES = 1 << 16, MANY_BLOCKS = 64 };
 
-/* The first differing byte in [from, end). -1: none. */
+/* The first differing byte in [from, from + bytes), a block or less. -1: none. */
+static int64_t in_block(const struct dsv4_comparison *compare, int64_t from, int64_t bytes) {
+    const unsigned char *const got = compare->got->base + from;
+    const unsigned char *const want = compare->want->base + from;
+    if (memcmp(got, want, (size_t)bytes) == 0) return -1;
+    int64_t i = 0;
+    while (got[i] == want[i]) i++;
+    return from + i;
+}
+
+/* The first differing byte in [from, end). -1: none. Differences mostly lie close together: the longer there is none, the
+ * further threads look ahead. */
 static int64_t differs(const struct dsv4_comparison *compare, int64_t from, int64_t end) {
-    const unsigned char *const got = compare->got->base, *const want = compare->want->base;
-    while (from < end) {
-        const int64_t n = end - from < BLOCK_BYTES ? end - from : BLOCK_BYTES;
-        if (memcmp(got + from, want + from, (size_t)n) != 0)
-            for (int64_t i = from; i < from + n; i++)
-                if (got[i] != want[i]) return i;
-        from += n;
+    for (int64_t blocks = 1; from < end; from += blocks * BLOCK_BYTES, blocks *= 4) {
+        const int64_t left = (end - from + BLOCK_BYTES - 1) / BLOCK_BYTES;
+        int64_t first = INT64_MAX;
+#pragma omp parallel for schedule(dynamic, 16) reduction(min : first) if (blocks >= MANY_BLOCKS)
+        for (int64_t b = 0; b < (blocks < left ? blocks : left); b++) {
+            const int64_t at = from + b * BLOCK_BYTES;
+            if (at > first) continue;
+            const int64_t found =
+                in_block(compare, at, end - at < BLOCK_BYTES ? end - at : BLOCK_BYTES);
+            if (found >= 0) first = found;
+        }
+        if (first != INT64_MAX) return first;
     }
     return -1;
 }

@@ -7,7 +7,6 @@
 
 #include "../reference/layout/layout.h"
 #include "../reference/memory.h"
-#include "hint.h"
 #include "value.h"
 
 struct text {
@@ -193,14 +192,13 @@ static void note_value(struct dsv4_notes *notes, const struct dsv4_comparison *c
 }
 
 void dsv4_diagnose(struct dsv4_notes *notes, char *summary, size_t size,
-                   const struct dsv4_comparison *compare, uint64_t poison,
-                   struct dsv4_runner *suspects, double seconds) {
+                   const struct dsv4_comparison *compare, const struct dsv4_inquiry *inquiry) {
     struct dsv4_tally *const tally = dsv4_alloc(sizeof *tally);
     struct text line = {summary, size, 0};
     summary[0] = '\0';
     dsv4_tally_make(tally, compare);
     if (tally->has_value) note_value(notes, compare, tally, &line);
     note_outside(notes, compare, tally, &line);
-    dsv4_note_hints(notes, compare, poison, suspects, seconds);
+    dsv4_note_hints(notes, compare, inquiry);
     dsv4_free(tally);
 }

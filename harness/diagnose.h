@@ -6,8 +6,7 @@
 
 #include "../reference/layout/layout.h"
 #include "compare.h"
-#include "notes.h"
-#include "runner.h"
+#include "hint.h"
 
 struct dsv4_count {
     int64_t wrong, all; /* all: -1 when the tensor is too large to count */
@@ -30,10 +29,8 @@ struct dsv4_tally {
 
 void dsv4_tally_make(struct dsv4_tally *tally, const struct dsv4_comparison *compare);
 
-/* Writes notes and a one-line summary about a comparison that found something. `seconds` bounds the search for a
- * mutant or dialect that explains it; `suspects` runs them (NULL: no search). */
+/* Writes notes and a one-line summary about a comparison that found something. */
 void dsv4_diagnose(struct dsv4_notes *notes, char *summary, size_t size,
-                   const struct dsv4_comparison *compare, uint64_t poison,
-                   struct dsv4_runner *suspects, double seconds);
+                   const struct dsv4_comparison *compare, const struct dsv4_inquiry *inquiry);
 
 #endif

@@ -17,7 +17,8 @@ struct trial {
     int64_t run;                    /* from 1 */
     dsv4_arithmetic arithmetic;     /* what the call is judged by */
     const struct dsv4_arena *stale; /* what earlier steps should have left; NULL: no steps */
-    struct dsv4_request steps;      /* step, last_step, graph of the request */
+    const struct dsv4_vector *const *vectors; /* of all steps */
+    struct dsv4_request steps;                /* step, last_step, graph of the request */
 };
 
 /* What the plug-in printed last, when that may explain an end without words. */
@@ -150,14 +151,24 @@ static void note_stale(struct trial *t, const struct dsv4_arena *got) {
                        "all %lld wrong bytes hold what was there before this step", (long long)n);
 }
 
+static struct dsv4_inquiry inquiry_of(const struct trial *t, bool by_bounds) {
+    return (struct dsv4_inquiry){.poison = t->judge->poison,
+                                 .suspects = t->judge->suspects,
+                                 .seconds = t->judge->hint_seconds,
+                                 .arithmetic = by_bounds ? &t->arithmetic : NULL,
+                                 .before = t->stale,
+                                 .steps = t->vectors,
+                                 .step = (size_t)t->steps.step};
+}
+
 /* Says what is wrong with an arena that is not as expected. */
 static void explain(struct trial *t, const struct dsv4_arena *got, const struct dsv4_arena *raw) {
     const struct dsv4_comparison compare = {t->v, got, &t->want, raw};
     char summary[1024];
     const bool first_fault = t->result->verdict == DSV4_PASS;
     set(t, DSV4_FAILED);
-    dsv4_diagnose(&t->result->notes, summary, sizeof summary, &compare, t->judge->poison,
-                  t->judge->suspects, t->judge->hint_seconds);
+    const struct dsv4_inquiry inquiry = inquiry_of(t, got != raw);
+    dsv4_diagnose(&t->result->notes, summary, sizeof summary, &compare, &inquiry);
     if (t->result->message != NULL)
         dsv4_notes_add(&t->result->notes, "status", "%s", t->result->message);
     if (first_fault) dsv4_result_say(t->result, "%s", summary);
@@ -177,13 +188,16 @@ static void judge_bounds(struct trial *t, struct dsv4_arena *got) {
     if (t->stale == NULL) dsv4_arena_fill(&before, t->v, t->judge->poison, DSV4_BEFORE);
     const struct dsv4_bounds bounds = {t->v, &t->arithmetic, t->stale != NULL ? t->stale : &before,
                                        &judged, &t->want};
-    const bool within = dsv4_bounds_judge(&bounds, t->result);
-    if (dsv4_compare_at(&compare, 0) >= 0)
+    const struct dsv4_inquiry inquiry = inquiry_of(t, true);
+    const bool within = dsv4_bounds_judge(&bounds, t->result) != DSV4_WHOLE_WORSE;
+    if (dsv4_compare_at(&compare, 0) >= 0) {
         explain(t, &judged, got);
-    else if (!within)
+    } else if (!within) {
         set(t, DSV4_FAILED);
-    else if (t->result->verdict == DSV4_PASS)
+        dsv4_note_hints(&t->result->notes, &compare, &inquiry);
+    } else if (t->result->verdict == DSV4_PASS) {
         t->result->grade = DSV4_CONFORMANT;
+    }
     if (t->stale != NULL) dsv4_arena_copy(got, &judged);
     dsv4_arena_close(&before);
     dsv4_arena_close(&judged);
@@ -209,7 +223,9 @@ static bool ask(struct trial *t, const struct dsv4_request *request, const struc
         note_printed(&t->result->notes, t->r);
         return false;
     }
-    t->arithmetic = t->judge->arithmetic != NULL ? *t->judge->arithmetic : reply->arithmetic;
+    /* The first step declares for all, as its parameters are those of all. */
+    if (t->steps.step == 0)
+        t->arithmetic = t->judge->arithmetic != NULL ? *t->judge->arithmetic : reply->arithmetic;
     const bool look = judge_status(t, reply);
     if (!look && t->result->verdict != DSV4_DECLINED) note_printed(&t->result->notes, t->r);
     return look;
@@ -297,6 +313,7 @@ void dsv4_judge_steps(struct dsv4_result *result, struct dsv4_runner *r,
     if (t.steps.dense) dsv4_arena_dense(&got);
     if (t.steps.dense) dsv4_arena_dense(&t.want);
     t.stale = &stale;
+    t.vectors = vectors;
     for (size_t i = 0; i < n; i++) {
         t.v = vectors[i];
         t.steps.step = (int)i;

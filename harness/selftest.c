@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The verb `selftest`: a check that cannot fail is a defect. Every mutant of every op must change at least one smoke
- * answer, and every planted plug-in must end as its line in the list says.
+ * answer, and every planted plug-in must end as its line in the list says. What sees a mutant is told for each layer of
+ * judgement by itself.
  */
 #include <errno.h>
 #include <glob.h>
@@ -20,6 +21,11 @@
 #include "suspect.h"
 #include "verbs.h"
 
+/* How an answer is judged, weakest assumption first: its bits; its bits where no arithmetic may change them; each element
+ * by its bound, and all else by bits; each tensor as a whole by its errors' squares. */
+enum layer { BITS, EXACT, BOUND, TENSOR, N_LAYERS };
+static const char *const layer_names[] = {"bits", "exact", "bound", "tensor"};
+
 struct selftest {
     struct dsv4_filter filter;
     const char *vectors, *planted, *plugins, *class;
@@ -29,39 +35,69 @@ struct selftest {
     struct dsv4_answers answers;
     struct dsv4_runner suspects;
     size_t n_killed, n_survivors, n_admitted, n_planted, n_wrong;
+    size_t seen_by[N_LAYERS], alone[N_LAYERS]; /* of the killed */
     bool broken;
 };
 
 enum { POISON = 7 };
 
-/* Elements that the bound admits become the golden ones. false: a tensor as a whole is worse than its class. */
-static bool admit(struct selftest *t, const struct dsv4_vector *v, struct dsv4_arena *got,
-                  const struct dsv4_arena *want) {
+/* What the cases of one op say of its mutants. */
+struct trial {
+    struct selftest *t;
+    const struct dsv4_op *op;
+    unsigned *seen;                       /* by mutant: layers that see it */
+    const struct dsv4_suite_case **first; /* the case that killed it, */
+    int64_t *bytes;                       /* and in how many */
+    unsigned offered;                     /* layers that could see one */
+    size_t n_cases;
+};
+
+/* One case while mutants are tried on it. */
+struct scene {
+    struct dsv4_vector v;
+    struct dsv4_arena want, got;
+};
+
+static int64_t count(const struct dsv4_comparison *compare) {
+    int64_t n = 0;
+    for (int64_t at = dsv4_compare_at(compare, 0); at >= 0; at = dsv4_compare_at(compare, at + 1))
+        n++;
+    return n;
+}
+
+/* Lets the bound judge what a mutant left. Returns the layers that see it; elements that are admitted become the golden
+ * ones. */
+static unsigned judge(struct trial *trial, struct scene *s) {
+    const struct dsv4_comparison compare = {&s->v, &s->got, &s->want, NULL};
     struct dsv4_result result = {0};
     struct dsv4_arena before;
-    dsv4_arena_private(&before, &v->c);
-    dsv4_arena_fill(&before, v, POISON, DSV4_BEFORE);
-    const struct dsv4_bounds bounds = {v, &t->arithmetic, &before, got, want};
-    const bool within = dsv4_bounds_judge(&bounds, &result);
+    dsv4_arena_private(&before, &s->v.c);
+    dsv4_arena_fill(&before, &s->v, POISON, DSV4_BEFORE);
+    const struct dsv4_bounds bounds = {&s->v, &trial->t->arithmetic, &before, &s->got, &s->want};
+    const enum dsv4_whole whole = dsv4_bounds_judge(&bounds, &result);
     if (result.verdict == DSV4_BROKEN) {
-        fprintf(stderr, "%s/%s: %s\n", v->c.op->name, v->c.name, result.message);
-        t->broken = true;
+        fprintf(stderr, "%s/%s: %s\n", s->v.c.op->name, s->v.c.name, result.message);
+        trial->t->broken = true;
     }
     dsv4_result_free(&result);
     dsv4_arena_close(&before);
-    return within;
+    if (whole != DSV4_WHOLE_UNKNOWN) trial->offered |= 1U << TENSOR;
+    return (dsv4_compare_at(&compare, 0) >= 0 ? 1U << BOUND : 0) |
+           (whole == DSV4_WHOLE_WORSE ? 1U << TENSOR : 0);
 }
 
-/* Bytes in which the mutant's arena differs from the golden one; a refusal that turned into an answer counts too. */
-static int64_t difference(struct selftest *t, const struct dsv4_vector *v, struct dsv4_arena *got,
-                          const struct dsv4_arena *want, int status) {
-    const struct dsv4_comparison compare = {v, got, want, NULL};
-    int64_t n = (status == DSV4_REFUSED) != v->c.refused ? 1 : 0;
-    if (dsv4_bounds_apply(v, &t->arithmetic) && dsv4_compare_at(&compare, 0) >= 0)
-        n += admit(t, v, got, want) ? 0 : 1;
-    for (int64_t at = dsv4_compare_at(&compare, 0); at >= 0; at = dsv4_compare_at(&compare, at + 1))
-        n++;
-    return n;
+/* The layers that see what a mutant left, and in how many bytes; a refusal that turned into an answer counts too. */
+static unsigned look(struct trial *trial, struct scene *s, int status, int64_t *bytes) {
+    const struct dsv4_comparison compare = {&s->v, &s->got, &s->want, NULL};
+    const bool by_bound = dsv4_bounds_apply(&s->v, &trial->t->arithmetic);
+    const unsigned last = 1U << (trial->t->class == NULL ? BITS : by_bound ? BOUND : EXACT);
+    trial->offered |= 1U << BITS | last;
+    *bytes = (status == DSV4_REFUSED) != s->v.c.refused ? 1 : 0;
+    unsigned seen = *bytes > 0 ? 1U << BITS | last : 0;
+    if (dsv4_compare_at(&compare, 0) < 0) return seen;
+    seen |= 1U << BITS | (by_bound ? judge(trial, s) : last);
+    *bytes += count(&compare) + (seen == (1U << BITS | 1U << TENSOR));
+    return seen;
 }
 
 /* Whether a mutant is right by the class that is tested. */
@@ -74,77 +110,149 @@ static bool may_pass(const struct selftest *t, const struct dsv4_op *op, size_t 
     return dsv4_has_word(op->latitude, name) || dsv4_has_word(op->latitude, of_class);
 }
 
-/* Tries every mutant that is still alive on one case. */
-static void try_case(struct selftest *t, const struct dsv4_suite_case *s, bool *killed) {
-    struct dsv4_vector v = {0};
+/* The layers whose word counts in what is tested. */
+static unsigned verdict_of(const struct selftest *t, unsigned seen) {
+    return t->class == NULL ? seen : seen & ~(1U << BITS);
+}
+
+static int open_scene(struct trial *trial, struct scene *s, const struct dsv4_suite_case *from) {
     struct dsv4_err err = {0};
-    struct dsv4_arena want, got;
-    if (dsv4_answers_get(&t->answers, &v, s, &err) != 0) {
+    *s = (struct scene){.want = {.fd = -1}, .got = {.fd = -1}};
+    if (dsv4_answers_get(&trial->t->answers, &s->v, from, &err) != 0 ||
+        dsv4_arena_open(&s->got, &s->v.c, &err) != 0) {
         dsv4_err_print(&err);
-        t->broken = true;
-        dsv4_vector_free(&v);
+        trial->t->broken = true;
+        return -1;
+    }
+    dsv4_arena_private(&s->want, &s->v.c);
+    dsv4_arena_fill(&s->want, &s->v, POISON, s->v.c.refused ? DSV4_BEFORE : DSV4_AFTER);
+    return 0;
+}
+
+static void close_scene(struct scene *s) {
+    if (s->want.base != NULL) dsv4_arena_close(&s->want);
+    if (s->got.base != NULL) dsv4_arena_close(&s->got);
+    dsv4_vector_free(&s->v);
+}
+
+/* Runs a mutant, 0: the truth, on a case. Returns the layers that see it, and in how many bytes. */
+static unsigned try_mutant(struct trial *trial, struct scene *s, size_t mutant, int64_t *bytes) {
+    struct dsv4_runner *const suspects = &trial->t->suspects;
+    const int status = dsv4_suspect_run(suspects, &s->got, &s->v, POISON, (int)mutant);
+    *bytes = 0;
+    if (status >= 0) return look(trial, s, status, bytes);
+    /* no evidence: a port with this bug need not crash */
+    fprintf(stderr, "%s %s on %s: %s\n", trial->op->name,
+            mutant > 0 ? trial->op->mutants[mutant - 1].name : "reference", s->v.c.name,
+            suspects->death);
+    if (mutant == 0) trial->t->broken = true;
+    return 0;
+}
+
+/* Tries every mutant that a layer may still see on one case. */
+static void try_case(struct trial *trial, const struct dsv4_suite_case *from) {
+    struct scene s;
+    int64_t bytes = 0;
+    if (open_scene(trial, &s, from) != 0) {
+        close_scene(&s);
         return;
     }
-    dsv4_arena_private(&want, &v.c);
-    if (dsv4_arena_open(&got, &v.c, &err) != 0) {
-        dsv4_err_print(&err);
-        t->broken = true;
-        dsv4_arena_close(&want);
-        dsv4_vector_free(&v);
-        return;
-    }
-    dsv4_arena_fill(&want, &v, POISON, v.c.refused ? DSV4_BEFORE : DSV4_AFTER);
-    for (size_t m = 0; m <= s->op->n_mutants; m++) {
-        if (m > 0 && killed[m - 1]) continue;
-        const int status = dsv4_suspect_run(&t->suspects, &got, &v, NULL, POISON, (int)m);
-        if (status < 0) { /* no evidence: a port with this bug need not crash */
-            fprintf(stderr, "%s %s on %s: %s\n", s->op->name,
-                    m > 0 ? s->op->mutants[m - 1].name : "reference", s->name, t->suspects.death);
-            if (m == 0) t->broken = true;
-            continue;
+    /* the truth itself: without this, a broken comparison would kill everything */
+    if (try_mutant(trial, &s, 0, &bytes) != 0) {
+        fprintf(stderr, "%s/%s: the reference differs from its own answer in %lld bytes\n",
+                trial->op->name, from->name, (long long)bytes);
+        trial->t->broken = true;
+    } else {
+        for (size_t m = 0; m < trial->op->n_mutants; m++) {
+            if ((trial->offered & ~trial->seen[m]) == 0) continue;
+            const unsigned seen = try_mutant(trial, &s, m + 1, &bytes);
+            trial->seen[m] |= seen;
+            if (verdict_of(trial->t, seen) == 0 || trial->first[m] != NULL) continue;
+            trial->first[m] = from;
+            trial->bytes[m] = bytes;
         }
-        const int64_t n = difference(t, &v, &got, &want, status);
-        if (m == 0 &&
-            n > 0) { /* the truth itself: without this, a broken comparison would kill everything */
-            fprintf(stderr, "%s/%s: the reference differs from its own answer in %lld bytes\n",
-                    s->op->name, s->name, (long long)n);
-            t->broken = true;
-            break;
-        }
-        if (m == 0 || n == 0) continue;
-        killed[m - 1] = true;
-        printf("%s %s killed by %s (%lld byte%s)\n", s->op->name, s->op->mutants[m - 1].name,
-               s->name, (long long)n, n == 1 ? "" : "s");
-        t->n_killed += !may_pass(t, s->op, m - 1);
     }
-    dsv4_arena_close(&want);
-    dsv4_arena_close(&got);
-    dsv4_vector_free(&v);
+    close_scene(&s);
+    trial->n_cases++;
+}
+
+/* ---- the matrix ---- */
+
+/* " bits exact bound tensor", a dash for a layer that does not see it. */
+static void print_layers(unsigned seen) {
+    for (int l = 0; l < N_LAYERS; l++) printf(" %s", seen >> l & 1 ? layer_names[l] : "-");
+}
+
+/* Whether a mutant is told apart as it must be: always by bits, and by the class unless it is right there. */
+static bool is_caught(const struct trial *trial, size_t m) {
+    const bool killed = trial->first[m] != NULL;
+    return (trial->seen[m] & 1U << BITS) != 0 && killed != may_pass(trial->t, trial->op, m);
+}
+
+static void print_mutant(const struct trial *trial, size_t m) {
+    const char *const op = trial->op->name, *const name = trial->op->mutants[m].name;
+    const bool killed = trial->first[m] != NULL, caught = is_caught(trial, m);
+    if (killed && !caught)
+        printf("%s %s REFUSED by a bound that should admit it, on %s", op, name,
+               trial->first[m]->name);
+    else if (killed)
+        printf("%s %s killed by %s (%lld byte%s)", op, name, trial->first[m]->name,
+               (long long)trial->bytes[m], trial->bytes[m] == 1 ? "" : "s");
+    else if (caught)
+        printf("%s %s is right in %s", op, name, trial->t->class);
+    else
+        printf("%s %s SURVIVES %zu smoke cases: %s", op, name, trial->n_cases,
+               trial->op->mutants[m].why);
+    if (trial->t->class != NULL) printf("; seen by");
+    if (trial->t->class != NULL) print_layers(trial->seen[m]);
+    printf("\n");
+}
+
+/* One line per mutant, and one for the op. */
+static void print_op(struct trial *trial) {
+    struct selftest *const t = trial->t;
+    size_t seen_by[N_LAYERS] = {0}, n_killed = 0;
+    for (size_t m = 0; m < trial->op->n_mutants; m++) {
+        const bool killed = trial->first[m] != NULL, caught = is_caught(trial, m);
+        print_mutant(trial, m);
+        t->n_survivors += !caught;
+        t->n_admitted += caught && !killed;
+        if (!caught || !killed) continue;
+        n_killed++;
+        for (int l = 0; l < N_LAYERS; l++) {
+            seen_by[l] += trial->seen[m] >> l & 1;
+            t->seen_by[l] += trial->seen[m] >> l & 1;
+            t->alone[l] += verdict_of(t, trial->seen[m]) == 1U << l;
+        }
+    }
+    t->n_killed += n_killed;
+    printf("%s: %zu of %zu mutants killed", trial->op->name, n_killed, trial->op->n_mutants);
+    for (int l = 0; t->class != NULL && l < N_LAYERS; l++)
+        printf("%s %s %zu", l == 0 ? ", by" : ",", layer_names[l], seen_by[l]);
+    printf("\n");
+}
+
+/* "; seen by bits 100.0 %, exact 31.2 % (4 by it alone), ..." */
+static void print_rates(const struct selftest *t) {
+    for (int l = 0; t->class != NULL && t->n_killed > 0 && l < N_LAYERS; l++) {
+        printf("%s %s %.1f %%", l == 0 ? "; seen by" : ",", layer_names[l],
+               100.0 * (double)t->seen_by[l] / (double)t->n_killed);
+        if (l > BITS) printf(" (%zu by it alone)", t->alone[l]);
+    }
 }
 
 static void try_op(struct selftest *t, const struct dsv4_op *op,
                    const struct dsv4_suite_case **cases, size_t n) {
-    bool *const killed = dsv4_alloc(op->n_mutants + 1);
-    size_t tried = 0;
+    struct trial trial = {.t = t, .op = op};
+    trial.seen = dsv4_alloc((op->n_mutants + 1) * sizeof *trial.seen);
+    trial.first = dsv4_alloc((op->n_mutants + 1) * sizeof(void *));
+    trial.bytes = dsv4_alloc((op->n_mutants + 1) * sizeof *trial.bytes);
     for (size_t i = 0; i < n; i++)
-        if (cases[i]->op == op) {
-            try_case(t, cases[i], killed);
-            tried++;
-        }
-    for (size_t m = 0; tried > 0 && m < op->n_mutants; m++) {
-        if (may_pass(t, op, m)) {
-            if (killed[m])
-                printf("%s %s REFUSED by a bound that should admit it\n", op->name,
-                       op->mutants[m].name);
-            t->n_survivors += killed[m];
-            t->n_admitted += !killed[m];
-        } else if (!killed[m]) {
-            printf("%s %s SURVIVES %zu smoke cases: %s\n", op->name, op->mutants[m].name, tried,
-                   op->mutants[m].why);
-            t->n_survivors++;
-        }
-    }
-    dsv4_free(killed);
+        if (cases[i]->op == op) try_case(&trial, cases[i]);
+    if (trial.n_cases > 0) print_op(&trial);
+    dsv4_free(trial.bytes);
+    dsv4_free(trial.first);
+    dsv4_free(trial.seen);
 }
 
 /* ---- planted plug-ins ---- */
@@ -300,6 +408,7 @@ static int run_selftest(struct selftest *t, struct dsv4_err *err) {
     if (t->planted != NULL && try_all_planted(t, err) != 0) return dsv4_err_print(err);
     printf("%zu mutants killed, %zu survive", t->n_killed, t->n_survivors);
     if (t->class != NULL) printf(", %zu are right in %s and pass", t->n_admitted, t->class);
+    print_rates(t);
     if (t->planted != NULL)
         printf("; %zu planted plug-ins, %zu not caught as listed", t->n_planted, t->n_wrong);
     printf("\n");

@@ -5,14 +5,19 @@
 
 #include "sequence.h"
 
-int dsv4_suspect_run(struct dsv4_runner *r, struct dsv4_arena *a, const struct dsv4_vector *v,
-                     const struct dsv4_case *variant, uint64_t poison, int mutant) {
+int dsv4_suspect_ask(struct dsv4_runner *r, struct dsv4_arena *a, const struct dsv4_case *c,
+                     int mutant) {
     struct dsv4_request request;
     struct dsv4_reply reply;
-    dsv4_arena_fill(a, v, poison, DSV4_BEFORE);
-    dsv4_request_set(&request, DSV4_REQUEST_SUSPECT, variant != NULL ? variant : &v->c);
+    dsv4_request_set(&request, DSV4_REQUEST_SUSPECT, c);
     request.mutant = mutant;
     return dsv4_runner_ask(r, &request, a->fd, &reply) == DSV4_ANSWERED ? reply.status : -1;
+}
+
+int dsv4_suspect_run(struct dsv4_runner *r, struct dsv4_arena *a, const struct dsv4_vector *v,
+                     uint64_t poison, int mutant) {
+    dsv4_arena_fill(a, v, poison, DSV4_BEFORE);
+    return dsv4_suspect_ask(r, a, &v->c, mutant);
 }
 
 static bool same_rows(const struct dsv4_case_tensor *a, const struct dsv4_case_tensor *b) {

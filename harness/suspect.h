@@ -7,9 +7,13 @@
 #include "runner.h"
 
 /* Runs the reference as mutant `mutant` (0: the truth) in `a`, a shared arena of this vector's case, in a worker without
- * a plug-in. Returns its status; -1: it crashed or hung. `variant` is the case with another dialect, or NULL. */
+ * a plug-in. Returns its status; -1: it crashed or hung. */
 int dsv4_suspect_run(struct dsv4_runner *r, struct dsv4_arena *a, const struct dsv4_vector *v,
-                     const struct dsv4_case *variant, uint64_t poison, int mutant);
+                     uint64_t poison, int mutant);
+
+/* The same over what lies in `a`, as case `c`. */
+int dsv4_suspect_ask(struct dsv4_runner *r, struct dsv4_arena *a, const struct dsv4_case *c,
+                     int mutant);
 
 /* The same case with one dialect parameter set to another word. False when shapes do not stay what they are, so that
  * nothing can be said. Free `variant` in either outcome. */

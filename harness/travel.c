@@ -132,8 +132,7 @@ static void bridge(struct walk *w, const struct dsv4_vector *given) {
     struct dsv4_arena a;
     struct dsv4_err err = {0};
     if (dsv4_arena_open(&a, &given->c, &err) != 0) return;
-    if (dsv4_suspect_run(w->reference, &a, given, NULL, w->judge->poison, 0) == DSV4_OK)
-        take(w, &a);
+    if (dsv4_suspect_run(w->reference, &a, given, w->judge->poison, 0) == DSV4_OK) take(w, &a);
     dsv4_arena_close(&a);
 }
 
@@ -153,8 +152,7 @@ static void run_tainted(struct walk *w) {
     if (!w->taken)
         dsv4_notes_add(&w->results[w->call].notes, "inherits", "on what the ops before it left: %s",
                        scratch.message);
-    dsv4_free(scratch.message);
-    dsv4_notes_free(&scratch.notes);
+    dsv4_result_free(&scratch);
 }
 
 static void judge_golden(struct walk *w, bool is_own) {

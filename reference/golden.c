@@ -27,9 +27,18 @@ struct maker {
     struct dsv4_err *err;
 };
 
+/* Bytes 8 * word .. 8 * word + 7. */
+static uint64_t poison_word(int64_t word, int turn) {
+    uint64_t x = (uint64_t)(word + 1) * UINT64_C(0x9E3779B97F4A7C15);
+    x ^= x >> 32;
+    return turn == 0 ? x : ~x;
+}
+
 static unsigned char poison_byte(int64_t offset, int turn) {
-    const uint64_t x = (uint64_t)offset * UINT64_C(0x9E3779B97F4A7C15) >> 56;
-    return (unsigned char)(turn == 0 ? x : ~x);
+    const uint64_t word = poison_word(offset / 8, turn);
+    unsigned char bytes[sizeof word];
+    memcpy(bytes, &word, sizeof word);
+    return bytes[offset % 8];
 }
 
 /* ---- ranges of the arena that are looked at ---- */
@@ -65,24 +74,52 @@ static void choose_ranges(struct maker *m) {
     }
 }
 
+/* Whole words of a range lie from `head` to `tail`. */
+static void find_words(struct range r, int64_t *head, int64_t *tail) {
+    *head = (r.begin + 7) / 8 * 8 < r.end ? (r.begin + 7) / 8 * 8 : r.end;
+    *tail = r.end / 8 * 8 > *head ? r.end / 8 * 8 : *head;
+}
+
+static void poison_bytes(const struct maker *m, int64_t begin, int64_t end, int turn) {
+    for (int64_t i = begin; i < end; i++) m->arena[i] = (char)poison_byte(i, turn);
+}
+
 static void poison_all(const struct maker *m, int turn) {
-    for (size_t r = 0; r < m->n_ranges; r++) {
-#pragma omp parallel for schedule(static) if (m->ranges[r].end - m->ranges[r].begin > 1 << 20)
-        for (int64_t i = m->ranges[r].begin; i < m->ranges[r].end; i++)
-            m->arena[i] = (char)poison_byte(i, turn);
+    for (size_t n = 0; n < m->n_ranges; n++) {
+        const struct range r = m->ranges[n];
+        int64_t head, tail;
+        find_words(r, &head, &tail);
+        poison_bytes(m, r.begin, head, turn);
+#pragma omp parallel for simd schedule(static) if (r.end - r.begin > 1 << 20)
+        for (int64_t w = head / 8; w < tail / 8; w++) {
+            const uint64_t word = poison_word(w, turn);
+            memcpy(m->arena + 8 * w, &word, sizeof word);
+        }
+        poison_bytes(m, tail, r.end, turn);
     }
+}
+
+static int64_t find_byte(const struct maker *m, int64_t begin, int64_t end, int turn) {
+    int64_t i = begin;
+    while (i < end && (unsigned char)m->arena[i] == poison_byte(i, turn)) i++;
+    return i < end ? i : -1;
 }
 
 /* First byte of the ranges that is not poison; -1: none. */
 static int64_t find_written(const struct maker *m, int turn) {
-    for (size_t r = 0; r < m->n_ranges; r++) {
-        int64_t first = INT64_MAX;
-#pragma omp parallel for schedule(static)                                                          \
-    reduction(min                                                                                  \
-              : first) if (m->ranges[r].end - m->ranges[r].begin > 1 << 20)
-        for (int64_t i = m->ranges[r].begin; i < m->ranges[r].end; i++)
-            if ((unsigned char)m->arena[i] != poison_byte(i, turn) && i < first) first = i;
-        if (first != INT64_MAX) return first;
+    for (size_t n = 0; n < m->n_ranges; n++) {
+        const struct range r = m->ranges[n];
+        int64_t head, tail, differ = 0;
+        find_words(r, &head, &tail);
+#pragma omp parallel for simd schedule(static) reduction(+ : differ) if (r.end - r.begin > 1 << 20)
+        for (int64_t w = head / 8; w < tail / 8; w++) {
+            uint64_t word;
+            memcpy(&word, m->arena + 8 * w, sizeof word);
+            differ += word != poison_word(w, turn);
+        }
+        if (differ > 0 || find_byte(m, r.begin, head, turn) >= 0 ||
+            find_byte(m, tail, r.end, turn) >= 0)
+            return find_byte(m, r.begin, r.end, turn);
     }
     return -1;
 }

@@ -3,6 +3,7 @@
 #include "../compare.h"
 #include "../diagnose.h"
 #include "../value.h"
+#include "../../reference/layout/pages.h"
 #include "../../reference/memory.h"
 #include "support.h"
 
@@ -13,6 +14,7 @@ struct scene {
     struct dsv4_arena got, want;
     struct dsv4_comparison compare;
     struct dsv4_runner suspects;
+    struct dsv4_inquiry inquiry;
 };
 
 static void open_scene(struct scene *s, const char *const *params, size_t n) {
@@ -27,6 +29,7 @@ static void open_scene(struct scene *s, const char *const *params, size_t n) {
     char program[4100];
     support_build(program, sizeof program, "dsv4cts");
     dsv4_runner_init(&s->suspects, program, "");
+    s->inquiry = (struct dsv4_inquiry){.poison = 1, .suspects = &s->suspects, .seconds = 10};
 }
 
 static void close_scene(struct scene *s) {
@@ -154,19 +157,19 @@ Test(diagnose, scales_come_before_the_codes_they_govern) {
     s.got.base[code] ^= 0x40;
     s.got.base[code + 1] ^= 0x01;
     s.got.base[scale] ^= 0x01;
-    dsv4_diagnose(&notes, summary, sizeof summary, &s.compare, 1, NULL, 0);
+    dsv4_diagnose(&notes, summary, sizeof summary, &s.compare, &(struct dsv4_inquiry){.poison = 1});
     ASSERT_HAS(note(&notes, "where"), "scale byte 0 (channels 0..63)");
     ASSERT_HAS(note(&notes, "want"), "e8m0 2^");
     ASSERT_HAS(note(&notes, "extent"),
                "1 of 35 scale bytes, 2 of 2240 codes; every wrong code lies under a wrong scale");
     dsv4_notes_free(&notes);
     s.got.base[code + 64] ^= 0x01; /* the next group's scale is right */
-    dsv4_diagnose(&notes, summary, sizeof summary, &s.compare, 1, NULL, 0);
+    dsv4_diagnose(&notes, summary, sizeof summary, &s.compare, &(struct dsv4_inquiry){.poison = 1});
     ASSERT_HAS(note(&notes, "extent"),
                "3 of 2240 codes; 2 wrong codes lie under a wrong scale, 1 under a right one");
     dsv4_notes_free(&notes);
     s.got.base[scale] ^= 0x01;
-    dsv4_diagnose(&notes, summary, sizeof summary, &s.compare, 1, NULL, 0);
+    dsv4_diagnose(&notes, summary, sizeof summary, &s.compare, &(struct dsv4_inquiry){.poison = 1});
     ASSERT_HAS(note(&notes, "extent"), "3 of 2240 codes; no scale is wrong");
     ASSERT_HAS(note(&notes, "want"), "e4m3fn");
     dsv4_notes_free(&notes);
@@ -181,21 +184,114 @@ Test(diagnose, hints_need_evidence) {
     open_scene(&s, support_wide, 3);
     const int64_t pad = find_part(&s, "pad scale byte", false);
     s.got.base[pad] = 0x55; /* no mutant gives this */
-    dsv4_diagnose(&notes, summary, sizeof summary, &s.compare, 1, &s.suspects, 10);
+    dsv4_diagnose(&notes, summary, sizeof summary, &s.compare, &s.inquiry);
     cr_assert_str_eq(note(&notes, "hint"), "");
     dsv4_notes_free(&notes);
     s.got.base[pad] = 0xFF; /* what it held before the call */
-    dsv4_diagnose(&notes, summary, sizeof summary, &s.compare, 1, &s.suspects, 10);
+    dsv4_diagnose(&notes, summary, sizeof summary, &s.compare, &s.inquiry);
     ASSERT_HAS(note(&notes, "hint"), "never written");
     dsv4_notes_free(&notes);
     s.got.base[pad] = 0;
     const int64_t scale = find_part(&s, "scale byte", false);
     s.got.base[scale]++; /* scale-bias does this to every scale */
-    dsv4_diagnose(&notes, summary, sizeof summary, &s.compare, 1, &s.suspects, 10);
+    dsv4_diagnose(&notes, summary, sizeof summary, &s.compare, &s.inquiry);
     ASSERT_HAS(note(&notes, "hint"),
                "mutant scale-bias gives every wrong byte here, and 34 more that are right");
     dsv4_notes_free(&notes);
     close_scene(&s);
+}
+
+/* Doubles the first `n` RoPE values, which no mutant does, and returns where the last of them lies. */
+static int64_t double_rope(const struct scene *s, int64_t n) {
+    const struct dsv4_case_tensor *const t = &s->v.c.tensors[CACHE];
+    struct dsv4_site site;
+    int64_t last = -1;
+    for (int64_t i = 0; i < dsv4_packed_bytes(t) && n > 0; i++) {
+        const int64_t offset = dsv4_storage_offset(t, i), at = t->offset + offset;
+        uint16_t value;
+        dsv4_layout_find(t->t.layout)->locate(&s->v.c, CACHE, offset, &site);
+        memcpy(&value, s->want.base + at, 2);
+        if (strcmp(site.part, "RoPE value") != 0 || site.unit != offset ||
+            s->v.tensors[CACHE].keep[i] != 0 || (value & 0x7F80) == 0)
+            continue;
+        value = (uint16_t)(value + 0x80); /* one more in the exponent */
+        memcpy(s->got.base + at, &value, 2);
+        last = at;
+        n--;
+    }
+    return last;
+}
+
+Test(diagnose, a_factor_is_named_where_all_values_have_it) {
+    static const struct {
+        int64_t n;
+        unsigned char flip; /* in the last of them */
+        bool told;
+    } rows[] = {
+        {64, 0, true },
+        {64, 1, false},
+        {3,  0, false}
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct scene s;
+        struct dsv4_notes notes = {.n = 0};
+        char summary[512];
+        open_scene(&s, support_wide, 3);
+        s.got.base[double_rope(&s, rows[i].n)] ^= rows[i].flip;
+        dsv4_diagnose(&notes, summary, sizeof summary, &s.compare, &s.inquiry);
+        cr_assert_str_eq(note(&notes, "hint"),
+                         rows[i].told
+                             ? "`cache` is right but for one thing: its wrong values are 2 "
+                               "times the right ones, as where e4m3fnuz codes are read as "
+                               "e4m3fn"
+                             : "");
+        dsv4_notes_free(&notes);
+        close_scene(&s);
+    }
+}
+
+/* Where the class does not allow the noise, or no mistake explains what is beyond it, nothing is said. */
+Test(diagnose, plugins_without_a_cause_that_is_known) {
+    enum { OUTPUT = 1 << 20 };
+    static const char *const lines[] = {
+        "twice.so --op gemm_bf16 --case edge-17-34",
+        "block_dropped.so --op gemm_bf16 --case edge-17-34",
+        "ulp_many.so --op gemm_bf16 --case edge-17-34 --class F32-ANY",
+        "ulp_one.so --op norm_rms --case width-77 --class F32-ANY",
+    };
+    char *const output = malloc(OUTPUT);
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
+        char line[5000], path[4200];
+        support_build(path, sizeof path, "tests/planted");
+        snprintf(line, sizeof line, "check --fresh --impl %s/%s", path, lines[i]);
+        cr_assert_eq(support_run(output, OUTPUT, line), 1, "%s", output);
+        cr_assert_null(strstr(output, "  hint "), "%s", output);
+    }
+    free(output);
+}
+
+/* Every byte of a page is one token's, in each arrangement, and none is the tail's. */
+Test(pages, places_and_tokens_are_inverse) {
+    static const struct dsv4_pages sizes[] = {
+        {5,  576, 8, DSV4_PLANAR},
+        {32, 128, 4, DSV4_PLANAR},
+        {3,  64,  4, DSV4_PLANAR}
+    };
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        for (int a = 0; a < DSV4_N_ARRANGEMENTS; a++) {
+            struct dsv4_pages pages = sizes[i];
+            const int64_t row = pages.data_bytes + pages.scale_bytes;
+            int64_t token, byte;
+            pages.arrangement = (enum dsv4_arrangement)a;
+            cr_assert_eq(dsv4_pages_fit(&pages), a != DSV4_SHUFFLED || i == 1);
+            if (!dsv4_pages_fit(&pages)) continue;
+            for (int64_t at = 0; at < pages.tokens * row; at++) {
+                cr_assert(dsv4_page_find(&pages, at, &token, &byte));
+                cr_assert(token >= 0 && token < pages.tokens && byte >= 0 && byte < row);
+                cr_assert_eq(dsv4_page_offset(&pages, token, byte), at);
+            }
+            cr_assert_not(dsv4_page_find(&pages, pages.tokens * row, &token, &byte));
+        }
 }
 
 Test(diagnose, another_dialect_is_named) {
@@ -214,7 +310,7 @@ Test(diagnose, another_dialect_is_named) {
             const int64_t at = t->offset + dsv4_storage_offset(t, i);
             s.got.base[at] = s.want.base[at];
         }
-    dsv4_diagnose(&notes, summary, sizeof summary, &s.compare, 1, &s.suspects, 10);
+    dsv4_diagnose(&notes, summary, sizeof summary, &s.compare, &s.inquiry);
     ASSERT_HAS(note(&notes, "hint"), "output equals dialect fp8=ocp bit for bit");
     dsv4_notes_free(&notes);
     dsv4_vector_free(&v);
@@ -240,7 +336,8 @@ Test(diagnose, distances_count_representable_values) {
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         memcpy(s.want.base + at, &rows[i].want, 2);
         memcpy(s.got.base + at, &rows[i].got, 2);
-        dsv4_diagnose(&notes, summary, sizeof summary, &s.compare, 1, NULL, 0);
+        dsv4_diagnose(&notes, summary, sizeof summary, &s.compare,
+                      &(struct dsv4_inquiry){.poison = 1});
         cr_assert_str_eq(note(&notes, "apart"), rows[i].text);
         dsv4_notes_free(&notes);
     }

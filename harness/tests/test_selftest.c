@@ -21,6 +21,26 @@ Test(selftest, survivors_are_named) {
     cr_assert_eq(selftest(suites, "--op no_such_op"), 3);
 }
 
+/* Mutants that one layer alone sees; without it they would survive. */
+Test(selftest, the_matrix_says_which_layer_sees_a_mutant) {
+    static const struct {
+        const char *line, *mutant, *op, *rate;
+    } rows[] = {
+        {"selftest --fresh --op mtp_markov_bias --class F32-ANY",
+         "mtp_markov_bias rounded killed by coarse-128 (4 bytes); seen by bits exact - -\n",         "mtp_markov_bias: 6 of 9 mutants killed, by bits 6, exact 4, bound 5, tensor 0\n",
+         "exact 66.7 % (1 by it alone), bound 83.3 % (2 by it alone), tensor 0.0 % (0 by it "
+         "alone)\n"                                                                                                                                                                                        },
+        {"selftest --fresh --op gemm_fp8_fp4 --class CDNA3-FLOOR24",
+         "gemm_fp8_fp4 partial-14-bits killed by group-128-ocp (1 byte); seen by bits - - tensor\n", "gemm_fp8_fp4: ",                                                                  "(1 by it alone)\n"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        cr_assert_eq(support_run(output, OUTPUT, rows[i].line), 0, "%s", output);
+        ASSERT_HAS(output, rows[i].mutant);
+        ASSERT_HAS(output, rows[i].op);
+        ASSERT_HAS(output, rows[i].rate);
+    }
+}
+
 /* Every planted plug-in with a wrong expectation: none of these lines may count as caught. */
 Test(selftest, a_wrong_expectation_is_reported) {
     char suites[64], rest[200], line[400], *text = NULL;

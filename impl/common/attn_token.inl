@@ -43,7 +43,7 @@ struct attn_args {
     int64_t q_token, q_head, o_token, o_head, lse_token, max_token;
     int64_t part_token, part_split, acc_token, acc_split, acc_head;
     struct gpu_divisor head_tiles, splits;
-    int heads, scrub, kept; /* kept: positions whose scores have room */
+    int heads, scrub, log2_sink, kept; /* kept: positions whose scores have room */
     float scale;
 };
 
@@ -642,6 +642,14 @@ GPU_DEVICE void attn_sum_values(float (*total)[8], const struct attn_args &a,
 
 /* ---- results ---- */
 
+/* The logarithm of base 2 of the sum with the sink in it. */
+GPU_DEVICE float attn_log2_of(float m, float l, float sink) {
+    const float infinity = gpu_float(0x7F800000u), most = sink > m ? sink : m;
+    if (most == infinity || most == -infinity) return most;
+    const float keys = m == -infinity ? 0.0f : l * elementary_exp_below(m - most);
+    return (most + elementary_log(keys + elementary_exp_below(sink - most))) * 1.44269504f;
+}
+
 /* What every channel of a head is multiplied with and divided by; logarithms. A denominator of 0 stands for a row of 0. */
 template <typename F>
 GPU_DEVICE void attn_finish_heads(struct attn_shared<F> &shared, const struct attn_args &a,
@@ -657,7 +665,8 @@ GPU_DEVICE void attn_finish_heads(struct attn_shared<F> &shared, const struct at
         const float scaled = l * factor;
         shared.a[lane] = factor;
         shared.den[lane] = none ? 0.0f : scaled + elementary_exp_below(sink - most);
-        const float lse = m == -infinity ? infinity : m + elementary_log(l);
+        float lse = m == -infinity ? infinity : m + elementary_log(l);
+        if (a.log2_sink) lse = attn_log2_of(m, l, sink);
         if (a.lse != NULL) *(float *)(a.lse + token * a.lse_token + 4 * head) = lse;
         if (a.max_logits != NULL) *(float *)(a.max_logits + token * a.max_token + 4 * head) = m;
     }
@@ -888,6 +897,7 @@ static inline struct attn_args attn_args_of(const dsv4_call *call, bool paged) {
     a.sink = call_absent(sink) ? NULL : (const float *)sink->data;
     a.heads = (int)dsv4_int(call, "heads", 1);
     a.scrub = (int)dsv4_int(call, "scrub", 0);
+    a.log2_sink = dsv4_is(call, "lse_form", "log2_sink");
     a.scale = dsv4_float(call, "scale", 0.0f);
     a.splits = call_divisor(1);
     return a;

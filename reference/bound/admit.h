@@ -32,6 +32,9 @@ struct dsv4_admission {
     const struct dsv4_vector_tensor *golden; /* says which bytes must stay */
     unsigned char *got;                      /* arenas: what the kernel left, */
     const unsigned char *want;               /* and what is expected */
+    /* `want` is a wrong reference's: each ball goes where its value is, twice as large. What the arithmetic may have made
+     * of the same mistake lies inside. */
+    bool of_mistake;
     struct dsv4_admitted at[DSV4_MAX_TENSORS];
 };
 
@@ -62,6 +65,11 @@ struct dsv4_row {
 };
 void dsv4_admit(struct dsv4_admission *a, const struct dsv4_row *row, const struct dsv4_ball *balls,
                 const double *variances);
+
+/* Whether `n` elements of a row, from the `first` on, have the canon's bits. They are admitted whatever their balls are,
+ * which need not be worked out: most of an honest kernel's narrow outputs. Of a whole row not even be given. */
+bool dsv4_admit_same(const struct dsv4_admission *a, const struct dsv4_row *row, int64_t first,
+                     int64_t n);
 
 /* The same where a kernel has chosen otherwise than the canon, rightly: what the canon has there is no measure. */
 void dsv4_admit_other(struct dsv4_admission *a, const struct dsv4_row *row,

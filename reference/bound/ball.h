@@ -172,6 +172,7 @@ static inline struct dsv4_ball dsv4_ball_silu(const dsv4_arithmetic *a, double x
 /* The terms of a sum in no order: what every order's error is bounded by. */
 struct dsv4_terms {
     double v, magnitude, squares, r; /* sums of: terms, |terms|, squares, radii */
+    double sizes;                    /* of |terms| as FP8 units see them */
     int64_t n;
 };
 
@@ -183,6 +184,17 @@ static inline void dsv4_terms_add(struct dsv4_terms *t, double term, double r) {
     t->n++;
 }
 
+/* How large FP8 units take a product for: a subnormal factor has the exponent of the least normal one. */
+static inline double dsv4_fp8_size(double x, double y) {
+    const double least = 0x1p-6;
+    return x * y == 0 ? 0 : fmax(fabs(x), least) * fmax(fabs(y), least);
+}
+
+static inline void dsv4_terms_add_fp8(struct dsv4_terms *t, double x, double y) {
+    dsv4_terms_add(t, x * y, 0);
+    t->sizes += dsv4_fp8_size(x, y);
+}
+
 /*
  * Their sum. Each class is n terms, each off by at most a share of the sum of magnitudes M = sum |p|, which no partial sum
  * exceeds:
@@ -191,7 +203,9 @@ static inline void dsv4_terms_add(struct dsv4_terms *t, double term, double r) {
  *                       the result at 2^-23: ((q + 1) 2^-25 + 2^-23) M per step, 1.125 n u M at q = 4
  *   CDNA3-FLOOR24       groups of q >= 4; addends and sum cut at 2^-24, then one rounding: (q + 2) u M per group, 1.5 n u M
  *   TC13-PROMOTE128     within 128 terms, steps of 32: 33 addends cut at 2^-13 of the largest and a result of 13 bits,
- *                       (33 + 1) 2^-13 M per step and 4 steps; the sums of 128 are added in binary32
+ *                       (33 + 1) 2^-13 M per step and 4 steps; the sums of 128 are added in binary32. The largest is found
+ *                       by exponents: M is the sum of dsv4_fp8_size(). At the exponents of subnormal FP8 factors, up to
+ *                       2^2, the other classes cut nothing of products, which are multiples of 2^-20; bf16 is never subnormal here
  * and a handful of binary32 additions where the sum is split. Matrix units take dots; rows are summed in binary32 by every
  * class. TC13 is what FP8 units do, whose kernels take bf16 dots as TC25 does.
  */
@@ -212,7 +226,8 @@ static inline struct dsv4_ball dsv4_ball_sum(const dsv4_arithmetic *a, enum dsv4
     if (class == DSV4_TC25_RZ) share = 1.125 * any + split;
     if (class == DSV4_CDNA3_FLOOR24) share = 1.5 * any + split;
     if (class == DSV4_TC13_PROMOTE128) share = 4 * 34 * 0x1p-13 + any / 128 + split;
-    return dsv4_ball_within(t->v, t->r + share * t->magnitude, 0.5);
+    const double all = class == DSV4_TC13_PROMOTE128 ? t->sizes : t->magnitude;
+    return dsv4_ball_within(t->v, t->r + share * all, 0.5);
 }
 
 /*

@@ -5,6 +5,7 @@
 
 #include "kv_page.h"
 #include "layouts.h"
+#include "pages.h"
 
 static bool in_tail(int64_t at, int64_t used, int64_t block, int64_t offset,
                     struct dsv4_site *site) {
@@ -66,14 +67,33 @@ static void locate_mxfp4(const struct dsv4_case *c, size_t slot, int64_t offset,
     }
 }
 
+static void pages_fp8(const struct dsv4_case *c, size_t slot, struct dsv4_pages *pages) {
+    bool shuffled = false;
+    (void)slot;
+    for (size_t p = 0; p < c->op->n_params; p++)
+        shuffled |=
+            strcmp(c->op->params[p].name, "layout") == 0 && dsv4_case_is(c, "layout", "shuffled");
+    *pages = (struct dsv4_pages){dsv4_case_int(c, "block_size"), INDEXER_HEAD,
+                                 INDEXER_FP8_TOKEN_BYTES - INDEXER_HEAD,
+                                 shuffled ? DSV4_SHUFFLED : DSV4_PLANAR};
+}
+
+static void pages_mxfp4(const struct dsv4_case *c, size_t slot, struct dsv4_pages *pages) {
+    (void)slot;
+    *pages = (struct dsv4_pages){dsv4_case_int(c, "block_size"), INDEXER_MXFP4_DATA_BYTES,
+                                 INDEXER_MXFP4_TOKEN_BYTES - INDEXER_MXFP4_DATA_BYTES, DSV4_PLANAR};
+}
+
 const struct dsv4_layout dsv4_layout_indexer_fp8 = {
     .name = "indexer-fp8",
     .doc = "per page all 128-byte code rows, then one fp32 scale per token",
     .locate = locate_fp8,
+    .pages = pages_fp8,
 };
 
 const struct dsv4_layout dsv4_layout_indexer_mxfp4 = {
     .name = "indexer-mxfp4",
     .doc = "per page all 64-byte rows of e2m1 pairs, then four scale bytes per token",
     .locate = locate_mxfp4,
+    .pages = pages_mxfp4,
 };

@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "layouts.h"
+#include "pages.h"
 
 /* The part of one token's 584 bytes that `at` lies in: data bytes 0..575, then scale bytes
  * 576..583. */
@@ -82,16 +83,25 @@ static void locate_interleaved(const struct dsv4_case *c, size_t slot, int64_t o
     locate(c, slot, offset, site, 1);
 }
 
+static void pages_of(const struct dsv4_case *c, size_t slot, struct dsv4_pages *pages) {
+    const bool extra = strcmp(c->tensors[slot].t.name, "extra_cache") == 0;
+    *pages = (struct dsv4_pages){
+        dsv4_case_int(c, extra ? "extra_block_size" : "block_size"), KV_DATA_BYTES, KV_SCALE_BYTES,
+        strcmp(c->tensors[slot].t.layout, "interleaved") == 0 ? DSV4_INTERLEAVED : DSV4_PLANAR};
+}
+
 const struct dsv4_layout dsv4_layout_planar = {
     .name = "planar",
     .doc =
         "per page all 576-byte data rows, then all 8-byte scale rows, then a tail up to a multiple "
         "of 576 bytes",
     .locate = locate_planar,
+    .pages = pages_of,
 };
 
 const struct dsv4_layout dsv4_layout_interleaved = {
     .name = "interleaved",
     .doc = "per token 448 codes, 64 bf16, 7 scales, 1 zero byte: 584 bytes",
     .locate = locate_interleaved,
+    .pages = pages_of,
 };

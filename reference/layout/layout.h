@@ -32,11 +32,15 @@ struct dsv4_site {
     int64_t scale;  /* offset of the scale that governs this code; -1: none */
 };
 
+struct dsv4_pages; /* pages.h */
+
 struct dsv4_layout {
     const char *name;
     const char *doc;
     /* `offset`: storage offset in bytes from element 0, inside some live row's span. */
     void (*locate)(const struct dsv4_case *c, size_t slot, int64_t offset, struct dsv4_site *site);
+    /* Optional: dimension 0 counts pages, and their tokens lie so. */
+    void (*pages)(const struct dsv4_case *c, size_t slot, struct dsv4_pages *pages);
 };
 
 extern const struct dsv4_layout *const dsv4_layouts[];

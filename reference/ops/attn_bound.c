@@ -7,7 +7,7 @@
  *   acc   terms p * v in the declared class, p being rounded to bf16 or not, relative to whatever maximum was current
  *   l     terms p, added in binary32, likewise
  *   o     acc * a / (l * a + exp(sink - M)), a = exp(m - M), M = max(m, sink): products, sum, division, stored rounding
- *   lse   m + log(l), two roundings more where it was in base 2
+ *   lse   m + log(l), two roundings more where it was in base 2; with the sink: M + log of o's denominator, in base 2
  * Rows without a key, and those that an infinite sink empties, are zeros to all and compared as bits.
  */
 #include "attn_bound.h"
@@ -79,8 +79,9 @@ static void admit_output(const struct head *head, const struct attn_bound *bound
     struct dsv4_ball balls[KV_HEAD], den = dsv4_ball_mul(head->l, share);
     if (sink > -INFINITY)
         den = dsv4_ball_add(den, dsv4_ball_exp(a, dsv4_ball_sub(dsv4_ball_of(sink), top)));
-    find_numerators(balls, head, a, token);
-    for (int d = 0; d < KV_HEAD; d++)
+    const bool same = dsv4_admit_same(bound->a, &row, 0, KV_HEAD);
+    if (!same) find_numerators(balls, head, a, token);
+    for (int d = 0; d < KV_HEAD && !same; d++)
         balls[d] = dsv4_ball_div(a, dsv4_ball_mul(balls[d], share), den);
     dsv4_admit(bound->a, &row, balls, NULL);
 }
@@ -92,6 +93,23 @@ static void admit_number(const struct attn_bound *bound, size_t slot, int64_t t,
     const struct dsv4_row row = {
         slot, t * tensor->stride[0] + h * tensor->stride[1], 4, DSV4_AS_F32, 1, 1};
     dsv4_admit(bound->a, &row, &ball, NULL);
+}
+
+/* The logarithm of the sum: in base 2 with a product and a constant, rounded, for either term. */
+static struct dsv4_ball lse_ball(const struct head *head, const struct attn_bound *bound,
+                                 double sink) {
+    const dsv4_arithmetic *const a = &bound->a->arithmetic;
+    const double top = bound->log2_sink ? fmax(head->m, sink) : head->m;
+    const struct dsv4_ball most = dsv4_ball_of(top);
+    struct dsv4_ball sum = {0};
+    if (!bound->log2_sink) return dsv4_ball_add(most, dsv4_ball_log(a, head->l));
+    const double log2e = 1.44269504088896340736;
+    const struct dsv4_ball base = {log2e, log2e * DSV4_BALL_U};
+    if (head->m > -INFINITY)
+        sum = dsv4_ball_mul(head->l, dsv4_ball_exp(a, dsv4_ball_sub(dsv4_ball_of(head->m), most)));
+    if (sink > -INFINITY)
+        sum = dsv4_ball_add(sum, dsv4_ball_exp(a, dsv4_ball_sub(dsv4_ball_of(sink), most)));
+    return dsv4_ball_add(dsv4_ball_mul(most, base), dsv4_ball_mul(dsv4_ball_log(a, sum), base));
 }
 
 /* ---- parts ---- */
@@ -156,12 +174,14 @@ void attn_token_bound(const struct attn_bound *bound, const struct attn_token *t
         const double sink = bound->sink != NULL ? (double)bound->sink[h] : -INFINITY;
         find_scores(&head, bound, token,
                     (const void *)((const char *)q->data + t * q->stride[0] + h * q->stride[1]));
-        if (head.m == -INFINITY) continue;
-        find_weights(&head, a, token);
+        const bool none = head.m == -INFINITY;
+        if (!none) find_weights(&head, a, token);
+        if (bound->log2_sink ? fabs(fmax(head.m, sink)) < INFINITY : !none)
+            admit_number(bound, bound->lse, t, h,
+                         dsv4_ball_rounded(dsv4_ball_rounded(lse_ball(&head, bound, sink))));
+        if (none) continue;
         if (sink < INFINITY)
             admit_output(&head, bound, token, t * o->stride[0] + h * o->stride[1], sink);
-        const struct dsv4_ball lse = dsv4_ball_add(dsv4_ball_of(head.m), dsv4_ball_log(a, head.l));
-        admit_number(bound, bound->lse, t, h, dsv4_ball_rounded(dsv4_ball_rounded(lse)));
         admit_number(bound, bound->max_logits, t, h, head.most);
     }
     dsv4_free(head.p);

@@ -17,6 +17,7 @@ struct attn_bound {
     size_t q, o, lse, max_logits;
     float scale;
     const float *sink; /* or NULL */
+    bool log2_sink;    /* lse is of base 2 and has the sink in it */
 };
 
 /*

@@ -318,6 +318,8 @@ static bool start(struct head *head, const dsv4_call *call, enum form form) {
     head->n = counted ? ((const int32_t *)tensors[COUNTS].data)[head->t] : parts->shape[1];
     head->n = head->n > most ? most : head->n;
     head->sink = sink != NULL ? sink[of] : -INFINITY;
+    if (sink != NULL && head->sink == -INFINITY && wrong == ATTN_SINK_MINUS_INF)
+        head->sink = INFINITY;
     return head->n != 1 || form == ML || wrong == ATTN_SINGLE_WRITTEN;
 }
 

@@ -63,10 +63,16 @@ enum attn_wrong {
     ATTN_ROPE_MISSING,
     ATTN_SCALE_AS_NUMBER,
     ATTN_NAN_KEPT,
+    ATTN_SCRUB_BY_OCP_CODE,
+    ATTN_ROW_FP16,
+    ATTN_SCALES_WRAP,
+    ATTN_PAGE_STRIDE_SHARED,
+    ATTN_MAX_FROM_ZERO,
     ATTN_SINK_IGNORED,
     ATTN_SINK_AS_KEY,
     ATTN_SINK_BASE_2,
     ATTN_SINK_INF_NAN,
+    ATTN_SINK_MINUS_INF,
     ATTN_SINK_ROTATED,
     ATTN_LSE_WITH_SINK,
     ATTN_LSE_BASE_2,
@@ -115,7 +121,7 @@ struct attn_source {
     const dsv4_tensor *indices, *lens, *indptr; /* indptr: flat lists; lens may be absent */
     bool paged, interleaved, scrub;
     enum dsv4_fp8 fp8;
-    int64_t block_size, n_rows;
+    int64_t block_size, n_rows, page_stride;
     enum attn_wrong wrong;
 };
 
@@ -176,6 +182,7 @@ void attn_token_attend(struct attn_token *token, float scale, const float *sink)
 /* Divides and stores one token's heads: step 6 to 8 of the canon. Tensors may be absent. */
 struct attn_outputs {
     const dsv4_tensor *o, *lse, *max_logits;
+    bool log2_sink; /* lse is of base 2 and has the sink in it */
 };
 void attn_token_store(const struct attn_token *token, const struct attn_outputs *outputs,
                       const float *sink, int64_t t);
@@ -246,8 +253,9 @@ void attn_finish(uint16_t *o, const float *acc, float m, float l, float sink,
         DSV4_PARAM_NAME("invalid", INPUT, "minus_one", "minus_one range",                          \
                         "what holes hold: -1, or any number outside of the cache")
 #define ATTN_ROW_PARAMS                                                                            \
-    DSV4_PARAM_NAME("codes", INPUT, "normal", "normal coarse wide cancel nan",                     \
+    DSV4_PARAM_NAME("codes", INPUT, "normal", "normal coarse wide legal cancel nan",               \
                     "rows: about N(0, 1); few bits; all finite codes and scales 2^-12..2^-3; "     \
+                    "scales 2^-22..2^58, beyond what fp16 holds; "                                 \
                     "opposite pairs, whose sums are all rounding; with NaN"),                      \
         DSV4_PARAM_NAME("address", INPUT, "low", "low high",                                       \
                         "high: pages just below, at and above 2^31 and 2^32 bytes")
@@ -265,6 +273,10 @@ void attn_finish(uint16_t *o, const float *acc, float m, float l, float sink,
          ATTN_L_FROM_ROUNDED},                                                                     \
         {"dot-one-chain", "scores summed over 512 channels in one chain; blocks are 128",          \
          ATTN_DOT_ONE_CHAIN},                                                                      \
+        {"max-from-zero",                                                                          \
+         "the maximum starts at 0, as masked lanes do that score 0: far below it all weights "     \
+         "vanish; it starts at -inf",                                                              \
+         ATTN_MAX_FROM_ZERO},                                                                      \
         {"sum-one-chain", "denominator summed over the whole list in one chain; blocks are 128",   \
          ATTN_SUM_ONE_CHAIN},                                                                      \
         {"pv-one-chain", "values summed over the whole list in one chain; blocks are 128",         \
@@ -310,6 +322,12 @@ void attn_finish(uint16_t *o, const float *acc, float m, float l, float sink,
          ATTN_ROPE_SCALED},                                                                        \
         {"rope-missing", "only the 448 quantised channels attended; there are 512",                \
          ATTN_ROPE_MISSING},                                                                       \
+        {"row-fp16", "rows held in fp16; they have the range of bf16", ATTN_ROW_FP16},             \
+        {"scales-wrap", "byte offset of a page computed in 32 bits for its scale bytes alone",     \
+         ATTN_SCALES_WRAP},                                                                        \
+        {"scrub-by-ocp-code",                                                                      \
+         "0x7F and 0xFF scrubbed in a fnuz cache too; they are numbers there, NaN is 0x80",        \
+         ATTN_SCRUB_BY_OCP_CODE},                                                                  \
         {"scale-as-number", "scale byte multiplied as an integer; it is an exponent",              \
          ATTN_SCALE_AS_NUMBER},                                                                    \
     {                                                                                              \
@@ -323,6 +341,9 @@ void attn_finish(uint16_t *o, const float *acc, float m, float l, float sink,
          ATTN_FP8_SHARED},                                                                         \
         {"layout-shared", "both caches read with the main cache's page layout; each has its own",  \
          ATTN_LAYOUT_SHARED},                                                                      \
+        {"page-stride-shared",                                                                     \
+         "both caches read with the main cache's page stride; each has its own",                   \
+         ATTN_PAGE_STRIDE_SHARED},                                                                 \
         {"block-size-shared",                                                                      \
          "both caches read with the main cache's block size; each has its own",                    \
          ATTN_BLOCK_SIZE_SHARED},                                                                  \
@@ -334,9 +355,13 @@ void attn_finish(uint16_t *o, const float *acc, float m, float l, float sink,
     {"sink-ignored", "no sink", ATTN_SINK_IGNORED},                                                \
         {"sink-base-2", "sink taken as a logarithm of base 2; it is natural", ATTN_SINK_BASE_2},   \
         {"sink-inf-nan", "sink = +inf gives inf - inf; the row is 0", ATTN_SINK_INF_NAN},          \
+        {"sink-minus-inf", "sink = -inf gives inf - inf, and a row of 0; it is no sink",           \
+         ATTN_SINK_MINUS_INF},                                                                     \
         {"sink-rotated", "the next head's sink", ATTN_SINK_ROTATED},                               \
-        {"lse-with-sink", "lse includes the sink; it does not", ATTN_LSE_WITH_SINK}, {             \
-        "lse-base-2", "lse in base 2; it is natural", ATTN_LSE_BASE_2                              \
+        {"lse-with-sink", "lse includes the sink where it does not, or the reverse",               \
+         ATTN_LSE_WITH_SINK},                                                                      \
+    {                                                                                              \
+        "lse-base-2", "lse in base 2 where it is natural, or the reverse", ATTN_LSE_BASE_2         \
     }
 #define ATTN_MUTANT_SINK_AS_KEY                                                                    \
     {                                                                                              \
@@ -346,7 +371,9 @@ void attn_finish(uint16_t *o, const float *acc, float m, float l, float sink,
     }
 #define ATTN_MUTANTS_OF_EMPTY_ROWS                                                                 \
     {"empty-nan", "a row without keys divides 0 by 0; it is +0", ATTN_EMPTY_NAN},                  \
-        {"empty-lse", "lse of a row without keys is -inf; it is +inf", ATTN_EMPTY_LSE}, {          \
+        {"empty-lse", "lse of a row without keys -inf where it is +inf, or the reverse",           \
+         ATTN_EMPTY_LSE},                                                                          \
+    {                                                                                              \
         "empty-unwritten", "a row without keys is left as it was; it is +0", ATTN_EMPTY_UNWRITTEN  \
     }
 

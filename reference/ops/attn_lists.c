@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Lists of cache rows as inputs: how long, in which order, with which holes, over which pages. */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -167,6 +168,11 @@ static void choose_places(struct dsv4_case *c, struct attn_lists *lists) {
     }
 }
 
+/* Bytes between the pages, or rows, of wide views: other ones in each cache. */
+static int64_t page_gap(const struct attn_lists *lists, const char *prefix) {
+    return !lists->paged ? 64 : prefix[0] == '\0' ? 576 : 1152;
+}
+
 int attn_lists_make(struct dsv4_case *c, struct attn_lists *lists, const char *prefix,
                     struct dsv4_err *err) {
     char name[64];
@@ -191,7 +197,7 @@ int attn_lists_make(struct dsv4_case *c, struct attn_lists *lists, const char *p
         lists->paged && strcmp(word_of(c, prefix, "layout"), "interleaved") == 0;
     const int64_t bytes =
         lists->paged ? kv_page_bytes(interleaved, lists->block_size) : 2 * KV_HEAD;
-    const int64_t gap = !dsv4_case_is(c, "view", "wide") ? 0 : lists->paged ? 576 : 64;
+    const int64_t gap = dsv4_case_is(c, "view", "wide") ? page_gap(lists, prefix) : 0;
     if (choose_blocks(c, lists, bytes + gap, err) != 0) return -1;
     choose_pool(c, lists);
     choose_entries(c, lists);
@@ -227,10 +233,10 @@ void attn_shape_source(struct dsv4_case *c, size_t first_slot, const struct attn
         DSV4_SHAPE(c, rows, DSV4_U8, lists->n_blocks,
                    kv_page_bytes(interleaved, lists->block_size));
         c->tensors[rows].t.layout = interleaved ? "interleaved" : "planar";
-        attn_widen(c, rows, 0, 576);
+        attn_widen(c, rows, 0, page_gap(lists, prefix));
     } else {
         DSV4_SHAPE(c, rows, DSV4_BF16, lists->n_rows, KV_HEAD);
-        attn_widen(c, rows, 0, 64);
+        attn_widen(c, rows, 0, page_gap(lists, prefix));
     }
     if (lists->live != NULL) dsv4_live_rows(c, rows, lists->live, lists->n_live);
     if (dsv4_case_is(c, "form", "ragged")) {
@@ -272,6 +278,7 @@ static float plain_value(const struct recipe *recipe, const struct row *row, int
     const uint64_t id = (uint64_t)row->id << 10 | (uint64_t)i;
     const uint64_t bits = dsv4_random(recipe->key, recipe->stream, id);
     if (recipe->codes == 'c') return (float)((int)(bits >> 40 & 15) - 8) / 4.0f;
+    if (recipe->codes == 'l') return ldexpf(dsv4_normal(bits), (int)(bits >> 32 & 63) - 16);
     if (recipe->codes != 'x') return dsv4_normal(bits);
     const float value = dsv4_normal(bits) * (1.0f / (float)(1 << (bits % 23)));
     return row->negative ? -value : value;
@@ -301,6 +308,7 @@ static uint8_t scale_of(const struct recipe *recipe, const struct row *row, int 
     switch (recipe->codes) {
     case 'c': return 120;
     case 'w': return (uint8_t)(115 + dsv4_below(bits, 10));
+    case 'l': return (uint8_t)(105 + dsv4_below(bits, 81));
     case 'x': return (uint8_t)(103 + dsv4_below(bits, 23));
     default: return (uint8_t)(118 + dsv4_below(bits, 3) + !recipe->ocp);
     }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Lists of cache rows, and the rows as fp32. */
+#include <math.h>
 #include <stdio.h>
 
 #include "../memory.h"
@@ -39,7 +40,13 @@ void attn_source_open(struct attn_source *source, const dsv4_call *call, const c
     if (wrong == ATTN_LAYOUT_MIXED) source->interleaved = !source->interleaved;
     snprintf(name, sizeof name, "%sblock_size", wrong == ATTN_BLOCK_SIZE_SHARED ? "" : prefix);
     source->block_size = source->paged ? dsv4_int(call, name, 64) : 1;
-    if (attn_has(source)) source->n_rows = source->rows->shape[0] * source->block_size;
+    if (!attn_has(source)) return;
+    source->n_rows = source->rows->shape[0] * source->block_size;
+    source->page_stride = source->rows->stride[0];
+    if (wrong == ATTN_PAGE_STRIDE_SHARED) source->page_stride = dsv4_find(call, "cache")->stride[0];
+    if (wrong == ATTN_PAGE_DENSE)
+        source->page_stride =
+            source->paged ? kv_page_bytes(source->interleaved, source->block_size) : 2 * KV_HEAD;
 }
 
 static int64_t i32_at(const dsv4_tensor *t, int64_t i) { return ((const int32_t *)t->data)[i]; }
@@ -106,23 +113,45 @@ static void round_group(float *values, float scale) {
     for (int i = 0; i < KV_GROUP; i++) values[i] = dsv4_bf16_to_f32(dsv4_bf16_from_f32(values[i]));
 }
 
+/* Where a page begins, or where its scale bytes count from. */
+static const uint8_t *page_at(const struct attn_source *source, int64_t block, bool wraps) {
+    int64_t offset = block * source->page_stride;
+    if (wraps) offset &= INT64_C(0xFFFFFFFF);
+    /* A mutant must not crash. */
+    if (offset > (source->rows->shape[0] - 1) * source->rows->stride[0]) offset = 0;
+    return (const uint8_t *)source->rows->data + offset;
+}
+
+/* fp16 as to its range and its precision where it is subnormal; the bits of bf16 are enough elsewhere. */
+static void through_fp16(float *values) {
+    for (int i = 0; i < KV_HEAD; i++) {
+        if (fabsf(values[i]) < 0x1p-14f) values[i] = (values[i] + 1.0f) - 1.0f;
+        if (fabsf(values[i]) > 65504.0f) values[i] = copysignf(INFINITY, values[i]);
+    }
+}
+
+/* NaN by what is NaN in e4m3fn. */
+static void scrub_codes(float *values, const uint8_t *codes, const struct attn_source *source) {
+    for (int i = 0; source->fp8 != DSV4_OCP && source->scrub && i < KV_GROUP; i++)
+        if ((codes[i] & 0x7F) == 0x7F) values[i] = 0.0f;
+}
+
 static void read_page_row(const struct attn_source *source, float *values, int64_t row) {
     const int64_t block = row / source->block_size, j = row % source->block_size;
-    const int64_t page_bytes = source->wrong == ATTN_PAGE_DENSE
-                                   ? kv_page_bytes(source->interleaved, source->block_size)
-                                   : source->rows->stride[0];
-    int64_t offset = block * page_bytes;
-    if (source->wrong == ATTN_ADDRESS_WRAPS) offset &= INT64_C(0xFFFFFFFF);
-    const uint8_t *const page = (const uint8_t *)source->rows->data + offset;
-    const uint8_t *const data = page + kv_data_offset(source->interleaved, j);
+    const bool wraps = source->wrong == ATTN_ADDRESS_WRAPS;
+    const uint8_t *const data =
+        page_at(source, block, wraps) + kv_data_offset(source->interleaved, j);
     const uint8_t *const scales =
-        page + kv_scale_offset(source->interleaved, source->block_size, j);
+        page_at(source, block, wraps || source->wrong == ATTN_SCALES_WRAP) +
+        kv_scale_offset(source->interleaved, source->block_size, j);
     float scale = 1.0f;
     for (int g = 0; g < KV_GROUPS; g++) {
         scale =
             source->wrong == ATTN_SCALE_AS_NUMBER ? (float)scales[g] : dsv4_e8m0_to_f32(scales[g]);
         read_group(values + g * KV_GROUP, data + g * KV_GROUP, scale, source->fp8);
         round_group(values + g * KV_GROUP, scale);
+        if (source->wrong == ATTN_SCRUB_BY_OCP_CODE)
+            scrub_codes(values + g * KV_GROUP, data + g * KV_GROUP, source);
     }
     for (int i = 0; i < KV_ROPE; i++) {
         uint16_t code;
@@ -134,10 +163,8 @@ static void read_page_row(const struct attn_source *source, float *values, int64
 }
 
 static void read_bf16_row(const struct attn_source *source, float *values, int64_t row) {
-    int64_t offset =
-        row * (source->wrong == ATTN_PAGE_DENSE ? 2 * KV_HEAD : source->rows->stride[0]);
-    if (source->wrong == ATTN_ADDRESS_WRAPS) offset &= INT64_C(0xFFFFFFFF);
-    const uint16_t *const codes = (const void *)((const char *)source->rows->data + offset);
+    const uint16_t *const codes =
+        (const void *)page_at(source, row, source->wrong == ATTN_ADDRESS_WRAPS);
 #pragma omp simd
     for (int i = 0; i < KV_HEAD; i++) values[i] = dsv4_bf16_to_f32(codes[i]);
 }
@@ -147,6 +174,7 @@ static void read_row(const struct attn_source *source, float *values, int64_t ro
         read_page_row(source, values, row);
     else
         read_bf16_row(source, values, row);
+    if (source->wrong == ATTN_ROW_FP16) through_fp16(values);
     for (int i = 0; source->scrub && i < KV_HEAD; i++)
         if (values[i] != values[i]) values[i] = 0.0f;
 }

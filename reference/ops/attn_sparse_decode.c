@@ -9,15 +9,22 @@
  * Rounding points in order: the row to bf16; chains of fma and sums of blocks; product with scale; s - m; exp; l; the
  * weight to bf16 for acc alone; m - M; exp; acc * a; l * a; the sum; the quotient; to bf16. log; m + log(l).
  * No entry left: o = +0, lse = +inf, whatever the sink. sink = +inf: o = +0. sink = -inf: no sink. lse has no sink in it.
+ * lse_form log2_sink (FlashInfer on SM120): lse = (M + log(den)) * log2e, 1.44269504 in fp32, the product rounded; no entry
+ * left: den = exp(sink - M), which makes sink * log2e; without a sink too: -inf. sink = +inf: +inf.
  * Only `heads` heads exist: rows of q and sink beyond are not read, rows of o and lse beyond stay untouched.
  *
- * Domain: rows that are attended hold finite values (or scrub = 1, and NaN counts as 0), and scale bytes that writers
- * make, 105 to 247: shipping kernels differ at 0 and 255. indptr lies within the entries. Any lens will do. Entries outside of the cache other than -1 are a tier of their own: FlashMLA
- * tests for -1 alone, Triton for both ends.
- * Source: vllm v1/attention/ops/rocm_aiter_mla_sparse.py, FlashMLA csrc/sm90/decode/sparse_fp8, aiter pa_decode_sparse.
+ * Domain: rows that are attended hold finite values (or scrub = 1, and NaN counts as 0, 0x80 in fnuz caches), and scale
+ * bytes that writers make, 105 to 247: shipping kernels differ at 0 and 255, where 255 is NaN to one and infinite to the
+ * other. indptr lies within the entries. Any lens will do. Entries outside of the cache other than -1 are a tier of their
+ * own: FlashMLA's decode tests for -1 alone, aiter's for negative ones and above only in the masked tile, Triton for both ends.
+ * Source: vllm v1/attention/ops/rocm_aiter_mla_sparse.py, FlashMLA csrc/sm90/decode/sparse_fp8, aiter pa_decode_sparse;
+ * lse_form log2_sink: flashinfer tests/attention/sparse_mla_test_utils.py.
  * Latitude: conforming kernels tile keys by 16, 32 or 64, rescale by a running maximum, take exp2 of scores times log2 e,
  * and sum in the matrix unit's order; o and lse then differ in the last bits. What no kernel may change: which entries
  * count, P in bf16, l from unrounded weights, the sink outside of the softmax, the values of empty rows.
+ * Not taken over: aiter scales q and rounds it to bf16, leaves empty rows unwritten with one split and has sink = -inf
+ * give 0 there; vllm's hardware-agnostic path ignores the sink, attends a row of zeros for -1, takes extra keys first and
+ * has NaN in empty rows.
  */
 #include "attn_bound.h"
 
@@ -44,6 +51,8 @@ static const struct dsv4_param_def params[] = {
     ATTN_LAYOUT_PARAM("extra_"),
     ATTN_BLOCK_SIZE_PARAM("extra_", 64),
     ATTN_SCRUB_PARAM,
+    DSV4_PARAM_NAME("lse_form", DIALECT, "natural", "natural log2_sink",
+                    "natural and without the sink, or of base 2 and with it"),
     ATTN_FORM_PARAM,
     ATTN_CALL_PARAMS,
     ATTN_QUERY_PARAMS,
@@ -106,7 +115,8 @@ const struct dsv4_op dsv4_op_attn_sparse_decode;
 static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
     const enum attn_wrong wrong = attn_wrong_of(&dsv4_op_attn_sparse_decode, mutant);
     const dsv4_tensor *const tensors = call->tensors;
-    const struct attn_outputs outputs = {&tensors[O], &tensors[LSE], NULL};
+    const struct attn_outputs outputs = {&tensors[O], &tensors[LSE], NULL,
+                                         dsv4_is(call, "lse_form", "log2_sink")};
     const float *const sink = attn_sink_of(&tensors[SINK]);
     const float scale = dsv4_float(call, "scale", 0.0f);
     const int64_t heads = dsv4_int(call, "heads", 1);
@@ -145,7 +155,8 @@ static void bound(const dsv4_call *call, struct dsv4_admission *a) {
                                     LSE,
                                     SIZE_MAX,
                                     dsv4_float(call, "scale", 0.0f),
-                                    attn_sink_of(&tensors[SINK])};
+                                    attn_sink_of(&tensors[SINK]),
+                                    dsv4_is(call, "lse_form", "log2_sink")};
     struct attn_source main, extra;
     attn_source_open(&main, call, "", "cache", ATTN_RIGHT);
     attn_source_open(&extra, call, "extra_", "cache", ATTN_RIGHT);

@@ -51,7 +51,8 @@ static const struct dsv4_mutant mutants[] = {
     ATTN_MUTANTS_OF_SINKS,
     ATTN_MUTANT_SINK_AS_KEY,
     ATTN_MUTANTS_OF_EMPTY_ROWS,
-    {"max-logit-from-zero", "the maximum starts at 0; it starts at -inf", ATTN_MAX_LOGIT_FROM_ZERO},
+    {"row-fp16",            "rows held in fp16; they have the range of bf16", ATTN_ROW_FP16           },
+    {"max-logit-from-zero", "the maximum starts at 0; it starts at -inf",     ATTN_MAX_LOGIT_FROM_ZERO},
 };
 
 static int shape(struct dsv4_case *c, struct dsv4_err *err) {
@@ -80,7 +81,7 @@ const struct dsv4_op dsv4_op_attn_sparse_prefill;
 static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
     const enum attn_wrong wrong = attn_wrong_of(&dsv4_op_attn_sparse_prefill, mutant);
     const dsv4_tensor *const tensors = call->tensors;
-    const struct attn_outputs outputs = {&tensors[O], &tensors[LSE], &tensors[MAX_LOGITS]};
+    const struct attn_outputs outputs = {&tensors[O], &tensors[LSE], &tensors[MAX_LOGITS], false};
     const float *const sink = attn_sink_of(&tensors[SINK]);
     const float scale = dsv4_float(call, "scale", 0.0f);
     const int64_t heads = dsv4_int(call, "heads", 1);
@@ -114,7 +115,8 @@ static void bound(const dsv4_call *call, struct dsv4_admission *a) {
                                     LSE,
                                     MAX_LOGITS,
                                     dsv4_float(call, "scale", 0.0f),
-                                    attn_sink_of(&tensors[SINK])};
+                                    attn_sink_of(&tensors[SINK]),
+                                    false};
     struct attn_source rows;
     attn_source_open(&rows, call, "", "kv", ATTN_RIGHT);
 #pragma omp parallel

@@ -145,10 +145,13 @@ static void find_scores(struct attn_token *token, float scale) {
 
 static void find_max(struct attn_token *token) {
     const int64_t heads = token->heads;
+    const bool zero = token->wrong == ATTN_MAX_FROM_ZERO;
     for (int64_t h = 0; h < heads; h++) token->m[h] = -INFINITY;
     for (int64_t i = 0; i < token->n; i++) {
         const float *const s = token->s + i * heads;
         if (!token->valid[i]) continue;
+        for (int64_t h = 0; zero && h < heads; h++)
+            token->m[h] = token->m[h] > 0.0f ? token->m[h] : 0.0f;
         for (int64_t h = 0; h < heads; h++) token->m[h] = s[h] > token->m[h] ? s[h] : token->m[h];
     }
     for (int64_t h = 0; h < heads; h++) token->m[h] += 0.0f; /* -0 becomes +0: no order decides */
@@ -272,15 +275,18 @@ void attn_finish(uint16_t *o, const float *acc, float m, float l, float sink,
     for (int c = 0; c < KV_HEAD; c++) o[c] = dsv4_bf16_from_f32((acc[c] * a) / den);
 }
 
-static float lse_of(const struct attn_token *token, int64_t h, float sink) {
-    const float m = token->m[h];
-    if (m == -INFINITY) return token->wrong == ATTN_EMPTY_LSE ? -INFINITY : INFINITY;
-    float lse = m + dsv4_log(token->l[h]);
-    if (token->wrong == ATTN_LSE_WITH_SINK) {
-        const float most = sink > m ? sink : m;
-        lse = most + dsv4_log(token->l[h] * dsv4_exp(m - most) + dsv4_exp(sink - most));
-    }
-    return token->wrong == ATTN_LSE_BASE_2 ? lse * 1.44269504f : lse;
+static float lse_of(const struct attn_token *token, int64_t h, float sink, bool log2_sink) {
+    const bool with_sink = log2_sink != (token->wrong == ATTN_LSE_WITH_SINK);
+    const bool base_2 = log2_sink != (token->wrong == ATTN_LSE_BASE_2);
+    const bool other = token->wrong == ATTN_EMPTY_LSE;
+    const float m = token->m[h], most = with_sink && sink > m ? sink : m;
+    if (m == -INFINITY && !log2_sink) return other ? -INFINITY : INFINITY;
+    if (most == -INFINITY) return other ? INFINITY : -INFINITY;
+    if (most == INFINITY && log2_sink) return INFINITY;
+    float sum = token->l[h];
+    if (with_sink) sum = sum * dsv4_exp(m - most) + dsv4_exp(sink - most);
+    const float lse = most + dsv4_log(sum);
+    return base_2 ? lse * 1.44269504f : lse;
 }
 
 static void put(const dsv4_tensor *tensor, int64_t t, int64_t h, float value) {
@@ -302,11 +308,12 @@ void attn_token_store(const struct attn_token *token, const struct attn_outputs 
             continue;
         }
         const bool used = sink != NULL && token->wrong != ATTN_SINK_IGNORED;
-        const float bias = used ? sink[(h + turn) % token->heads] : -INFINITY;
+        float bias = used ? sink[(h + turn) % token->heads] : -INFINITY;
+        if (used && bias == -INFINITY && token->wrong == ATTN_SINK_MINUS_INF) bias = INFINITY;
         const float m = token->m[h];
         if (m == -INFINITY && token->wrong == ATTN_EMPTY_UNWRITTEN) continue;
         attn_finish(row, token->acc + h * KV_HEAD, m, token->l[h], bias, token->wrong);
-        put(outputs->lse, t, h, lse_of(token, h, bias));
+        put(outputs->lse, t, h, lse_of(token, h, bias, outputs->log2_sink));
         put(outputs->max_logits, t, h,
             token->wrong == ATTN_MAX_LOGIT_FROM_ZERO && !(m > 0.0f) ? 0.0f : m);
     }

@@ -123,7 +123,7 @@ struct gemm {
 };
 
 struct tile {
-    float b[GEMM_BLOCK * GEMM_CHAINS], sum[GEMM_ROWS * GEMM_CHAINS];
+    float b[GEMM_BLOCK * GEMM_CHAINS];
 };
 
 static float factor(const struct gemm *g, const dsv4_tensor *t, const char *row, int64_t k) {
@@ -185,11 +185,6 @@ static void wrong_load_b(const struct gemm *g, float *b, int64_t column, int64_t
             b[k * GEMM_CHAINS + j] = factor(g, &g->b, from, at % g->k);
         }
     }
-}
-
-static void add(float *restrict acc, const float *restrict sum) {
-#pragma omp simd
-    for (int i = 0; i < GEMM_ROWS * GEMM_CHAINS; i++) acc[i] += sum[i];
 }
 
 /* Adds a block to one sum as wrong kernels do. */
@@ -257,8 +252,7 @@ static void columns(const struct gemm *g, const float *a, int64_t first, int64_t
             const float *const from = a + (block * tiles + r) * GEMM_BLOCK * GEMM_ROWS;
             float *const to = acc + r * GEMM_ROWS * GEMM_CHAINS;
             if (!adds_otherwise(wrong)) {
-                gemm_chain(t->sum, from, t->b, n);
-                add(to, t->sum);
+                gemm_add_chains(to, from, t->b, n);
                 continue;
             }
             for (int64_t at = 0; at < GEMM_ROWS * GEMM_CHAINS; at++)
@@ -319,9 +313,17 @@ static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
 static void bound_row(const struct gemm *g, struct dsv4_admission *a, int64_t m, double *row,
                       struct dsv4_ball *balls, double *variances) {
     const char *const from = gemm_row(&g->a, m, g->group);
+    const struct dsv4_row to = {OUT,
+                                gemm_row(&g->out, m, g->group) - (char *)g->out.data,
+                                dsv4_dtype_bytes(g->out.dtype),
+                                dsv4_form_of(a, OUT),
+                                g->n,
+                                1};
     for (int64_t k = 0; k < g->k; k++) row[k] = (double)factor(g, &g->a, from, k);
     for (int64_t n = 0; n < g->n; n++) {
         const char *const weight = gemm_weight(&g->b, n, g->group);
+        variances[n] = g->rounded ? 0 : 1;
+        if (dsv4_admit_same(a, &to, n, 1)) continue;
         struct dsv4_terms terms = {0};
         for (int64_t k = 0; k < g->k; k++)
             dsv4_terms_add(&terms, row[k] * (double)factor(g, &g->b, weight, k), 0);
@@ -330,12 +332,6 @@ static void bound_row(const struct gemm *g, struct dsv4_admission *a, int64_t m,
         if (g->rounded) balls[n] = dsv4_ball_bf16(balls[n]);
         if (g->rounded) variances[n] = 0;
     }
-    const struct dsv4_row to = {OUT,
-                                gemm_row(&g->out, m, g->group) - (char *)g->out.data,
-                                dsv4_dtype_bytes(g->out.dtype),
-                                dsv4_form_of(a, OUT),
-                                g->n,
-                                1};
     dsv4_admit(a, &to, balls, variances);
 }
 

@@ -40,6 +40,7 @@ enum gemm_wrong {
     GEMM_PARTIAL_14_BITS,
     GEMM_PARTIAL_BF16,
     GEMM_ONE_CHAIN,
+    GEMM_UNPROMOTED,
     GEMM_BLOCKS_OF_64,
     GEMM_DESCENDING,
     GEMM_LAST_BLOCK_DROPPED,
@@ -76,9 +77,11 @@ static inline enum gemm_wrong gemm_wrong_of(const struct dsv4_op *op, int mutant
 #define GEMM_FP8_PARAM                                                                             \
     DSV4_PARAM_NAME("fp8", DIALECT, "ocp", "ocp fnuz", "FP8 codes: e4m3fn or e4m3fnuz")
 #define GEMM_CODES_PARAM                                                                           \
-    DSV4_PARAM_NAME("codes", INPUT, "normal", "normal every few sparse cancel opposed heavy",      \
-                    "about N(0, 96); all finite codes; of 4 values; 1 of 8 not zero; blocks that " \
-                    "nearly cancel; blocks that cancel blocks; the same of large and tiny codes")
+    DSV4_PARAM_NAME("codes", INPUT, "normal",                                                      \
+                    "normal positive every few grains sparse cancel opposed heavy",                \
+                    "about N(0, 96); its magnitudes; all finite codes; of 4 values; products of "  \
+                    "2^-12 beside a subnormal factor's; 1 of 8 not zero; blocks that nearly "      \
+                    "cancel; blocks that cancel blocks; the same of large and tiny codes")
 #define GEMM_SCALES_PARAM                                                                          \
     DSV4_PARAM_NAME("scales", INPUT, "pow2", "pow2 free tiny one",                                 \
                     "powers of two; any fp32; bytes 0..3 against bytes 245..248; 1")
@@ -158,8 +161,15 @@ void gemm_trace(const struct dsv4_case *c, size_t slot, int64_t offset, char *li
 /* Exact sums over n products: [8 rows][24 columns] of a [k][8] and b [k][24]. */
 void gemm_exact(double *restrict sum, const double *restrict a, const double *restrict b,
                 int64_t n);
-/* Chains of fma from +0, k ascending: [8][48] of a [k][8] and b [k][48]. */
-void gemm_chain(float *restrict sum, const float *restrict a, const float *restrict b, int64_t n);
+/* Adds to acc [8][24] the exact sums of a block, rounded, times the product of two scales. */
+void gemm_add_partials(float *restrict acc, const double *restrict a, const double *restrict b,
+                       int64_t n, const float *restrict a_scale, const float *restrict b_scale);
+/* The same of one row of values and one of codes, to one sum. */
+float gemm_add_partial(float acc, const float *a, const uint8_t *codes, int64_t n, bool ocp,
+                       float scale);
+/* Adds chains of fma from +0, k ascending: to acc [8][48] those of a [k][8] and b [k][48]. */
+void gemm_add_chains(float *restrict acc, const float *restrict a, const float *restrict b,
+                     int64_t n);
 
 /* to[k * columns + j] = rows[j * GEMM_BLOCK + k], k < n <= GEMM_BLOCK; columns is a multiple of 16. */
 void gemm_turn(float *restrict to, const float *rows, int64_t columns, int64_t n);

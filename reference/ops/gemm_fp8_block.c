@@ -72,6 +72,7 @@ static const struct dsv4_mutant mutants[] = {
     {"partial-bf16",         "partial rounded to bf16; it is fp32",                               GEMM_PARTIAL_BF16      },
     {"one-chain",            "products added to one sum over all of K; each block has a partial",
      GEMM_ONE_CHAIN                                                                                                      },
+    {"unpromoted",           "sums kept to 14 bits over all of K, never promoted to fp32",        GEMM_UNPROMOTED        },
     {"descending",           "blocks added from the last to the first",                           GEMM_DESCENDING        },
     {"last-block-dropped",   "last block of k not added",                                         GEMM_LAST_BLOCK_DROPPED},
     {"tail-dropped",         "k after the last whole block not added",                            GEMM_TAIL_DROPPED      },
@@ -174,15 +175,13 @@ static void load_a_scale(const struct gemm *g, struct tile *t, int64_t row, int6
         t->a_scale[i] = row + i < g->m ? gemm_scale(&g->a_scale, g->group, row + i, block) : 0.0f;
 }
 
-/* Adds a block's partials to the sums of a tile. */
-static void promote(float *restrict acc, const struct tile *restrict t) {
-    for (int i = 0; i < GEMM_ROWS; i++)
-#pragma omp simd
-        for (int j = 0; j < GEMM_COLUMNS; j++) {
-            const float scale = t->a_scale[i] * t->b_scale[j];
-            const float partial = (float)t->sum[i * GEMM_COLUMNS + j];
-            acc[i * GEMM_COLUMNS + j] = fmaf(partial, scale, acc[i * GEMM_COLUMNS + j]);
-        }
+static float chained(const struct gemm *g, float sum, const double *a, const double *b, int64_t n,
+                     float scale) {
+    for (int64_t k = 0; k < n; k++) {
+        sum = fmaf((float)(a[k * GEMM_ROWS] * b[k * GEMM_COLUMNS]), scale, sum);
+        if (g->wrong == GEMM_UNPROMOTED) sum = dsv4_from_bits(dsv4_bits(sum) & ~UINT32_C(0x3FF));
+    }
+    return sum;
 }
 
 static void wrong_promote(const struct gemm *g, float *acc, const struct tile *t, const double *a,
@@ -199,20 +198,19 @@ static void wrong_promote(const struct gemm *g, float *acc, const struct tile *t
                 *to = fmaf(partial * t->a_scale[i], t->b_scale[j], *to);
             else if (g->wrong == GEMM_ADDED)
                 *to = *to + partial * scale;
-            else if (g->wrong != GEMM_ONE_CHAIN)
+            else if (g->wrong != GEMM_ONE_CHAIN && g->wrong != GEMM_UNPROMOTED)
                 *to = fmaf(partial, scale, *to);
             else
-                for (int64_t k = 0; k < n; k++)
-                    *to = fmaf((float)(a[k * GEMM_ROWS + i] * t->b[k * GEMM_COLUMNS + j]), scale,
-                               *to);
+                *to = chained(g, *to, a + i, t->b + j, n, scale);
             if (g->wrong == GEMM_ACC_BF16) *to = dsv4_bf16_to_f32(dsv4_bf16_from_f32(*to));
         }
 }
 
 static bool promotes_otherwise(enum gemm_wrong wrong) {
     return wrong == GEMM_SCALE_LAST || wrong == GEMM_SCALES_IN_TURN || wrong == GEMM_ADDED ||
-           wrong == GEMM_ONE_CHAIN || wrong == GEMM_ACC_BF16 || wrong == GEMM_PARTIAL_FP32 ||
-           wrong == GEMM_PARTIAL_14_BITS || wrong == GEMM_PARTIAL_BF16;
+           wrong == GEMM_ONE_CHAIN || wrong == GEMM_UNPROMOTED || wrong == GEMM_ACC_BF16 ||
+           wrong == GEMM_PARTIAL_FP32 || wrong == GEMM_PARTIAL_14_BITS ||
+           wrong == GEMM_PARTIAL_BF16;
 }
 
 static void store(const struct gemm *g, const float *acc, int64_t first, int64_t rows,
@@ -245,29 +243,17 @@ static void columns(const struct gemm *g, const double *a, int64_t first, int64_
             const double *const from = a + (block * tiles + r) * GEMM_BLOCK * GEMM_ROWS;
             float *const to = acc + r * GEMM_ROWS * GEMM_COLUMNS;
             load_a_scale(g, t, first + r * GEMM_ROWS, block);
+            if (!promotes_otherwise(wrong)) {
+                gemm_add_partials(to, from, t->b, n, t->a_scale, t->b_scale);
+                continue;
+            }
             gemm_exact(t->sum, from, t->b, n);
-            if (promotes_otherwise(wrong))
-                wrong_promote(g, to, t, from, n, i == blocks - 1);
-            else
-                promote(to, t);
+            wrong_promote(g, to, t, from, n, i == blocks - 1);
         }
     }
     store(g, acc, first, rows, column);
     dsv4_free(t);
     dsv4_free(acc);
-}
-
-/* The exact sum of up to 128 products, each exact in fp32: what has no rounding has no order. */
-static double exact_dot(const float *a, const uint8_t *codes, int64_t n, bool ocp) {
-    double sum = 0.0;
-    if (ocp) {
-#pragma omp simd reduction(+ : sum)
-        for (int64_t k = 0; k < n; k++) sum += (double)(a[k] * dsv4_e4m3fn_to_f32(codes[k]));
-    } else {
-#pragma omp simd reduction(+ : sum)
-        for (int64_t k = 0; k < n; k++) sum += (double)(a[k] * dsv4_e4m3fnuz_to_f32(codes[k]));
-    }
-    return sum;
 }
 
 /* A single row of A needs no tiles: vectors run along k. */
@@ -283,10 +269,9 @@ static void one_row(const struct gemm *g) {
         for (int64_t block = 0; block < g->blocks; block++) {
             const int64_t at = block * GEMM_BLOCK, left = g->k - at;
             const int64_t n = left < GEMM_BLOCK ? left : GEMM_BLOCK;
-            const float partial = (float)exact_dot(a + at, codes + at, n, g->ocp);
             const float scale = gemm_scale(&g->a_scale, g->group, 0, block) *
                                 gemm_scale(&g->b_scale, g->group, b_scale_row(g, j), block);
-            acc = fmaf(partial, scale, acc);
+            acc = gemm_add_partial(acc, a + at, codes + at, n, g->ocp, scale);
         }
         out[j] = dsv4_bf16_from_f32(acc);
     }
@@ -351,9 +336,13 @@ static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
 static void bound_row(const struct gemm *g, struct dsv4_admission *a, int64_t m,
                       struct dsv4_ball *balls, double *variances) {
     const uint8_t *const row = (const uint8_t *)gemm_row(&g->a, m, g->group);
+    const struct dsv4_row to = {
+        OUT, gemm_row(&g->out, m, g->group) - (char *)g->out.data, 2, DSV4_AS_BF16, g->n, 1};
     for (int64_t n = 0; n < g->n; n++) {
         const uint8_t *const weight = (const uint8_t *)gemm_weight(&g->b, n, g->group);
         struct gemm_dot dot = {0};
+        variances[n] = 1;
+        if (dsv4_admit_same(a, &to, n, 1)) continue;
         for (int64_t block = 0; block < g->blocks; block++) {
             const int64_t begin = block * GEMM_BLOCK, left = g->k - begin;
             const int64_t size = left < GEMM_BLOCK ? left : GEMM_BLOCK;
@@ -365,8 +354,6 @@ static void bound_row(const struct gemm *g, struct dsv4_admission *a, int64_t m,
         }
         balls[n] = gemm_dot_ball(&dot, &a->arithmetic, DSV4_SUM_FP8, &variances[n]);
     }
-    const struct dsv4_row to = {
-        OUT, gemm_row(&g->out, m, g->group) - (char *)g->out.data, 2, DSV4_AS_BF16, g->n, 1};
     dsv4_admit(a, &to, balls, variances);
 }
 

@@ -375,7 +375,7 @@ static void bf16_columns(const struct gemm *g, const float *a, const struct rows
     const int64_t tiles = gemm_ceil(rows->n, GEMM_ROWS);
     float *const acc = dsv4_alloc((size_t)(tiles * GEMM_ROWS * GEMM_CHAINS) * sizeof *acc);
     float *const b = dsv4_alloc(GEMM_BLOCK * GEMM_CHAINS * sizeof *b);
-    float sum[GEMM_ROWS * GEMM_CHAINS], codes[GEMM_BLOCK];
+    float codes[GEMM_BLOCK];
     for (int64_t first = 0; first < g->k; first += GEMM_BLOCK) {
         const int64_t size = g->k - first < GEMM_BLOCK ? g->k - first : GEMM_BLOCK;
         for (int64_t j = 0; j < GEMM_CHAINS; j++) {
@@ -387,11 +387,9 @@ static void bf16_columns(const struct gemm *g, const float *a, const struct rows
                     b[i * GEMM_CHAINS + j] = codes[i] * scale;
             }
         }
-        for (int64_t t = 0; t < tiles; t++) {
-            float *const to = acc + t * GEMM_ROWS * GEMM_CHAINS;
-            gemm_chain(sum, a + (t * g->k + first) * GEMM_ROWS, b, size);
-            for (int i = 0; i < GEMM_ROWS * GEMM_CHAINS; i++) to[i] += sum[i];
-        }
+        for (int64_t t = 0; t < tiles; t++)
+            gemm_add_chains(acc + t * GEMM_ROWS * GEMM_CHAINS, a + (t * g->k + first) * GEMM_ROWS,
+                            b, size);
     }
     for (int64_t r = 0; r < rows->n; r++)
         for (int64_t j = 0; j < GEMM_CHAINS && column + j < g->n; j++)
@@ -564,8 +562,12 @@ static void bound_row(const struct gemm *g, struct dsv4_admission *a, int64_t e,
                       struct dsv4_ball *balls, double *variances) {
     const enum dsv4_sum_kind kind = g->bf16 ? DSV4_SUM_DOT : DSV4_SUM_FP8;
     const char *const row = gemm_row(&g->a, r, 0);
+    const struct dsv4_row to = {
+        OUT, gemm_row(&g->out, r, 0) - (char *)g->out.data, 2, DSV4_AS_BF16, g->n, 1};
     for (int64_t n = 0; n < g->n; n++) {
         struct gemm_dot dot = {0};
+        variances[n] = 1;
+        if (dsv4_admit_same(a, &to, n, 1)) continue;
         for (int64_t block = 0; block < g->k / GEMM_GROUP; block++) {
             double x[GEMM_GROUP], y[GEMM_GROUP];
             for (int64_t i = 0; i < GEMM_GROUP; i++) {
@@ -579,8 +581,6 @@ static void bound_row(const struct gemm *g, struct dsv4_admission *a, int64_t e,
         }
         balls[n] = gemm_dot_ball(&dot, &a->arithmetic, kind, &variances[n]);
     }
-    const struct dsv4_row to = {
-        OUT, gemm_row(&g->out, r, 0) - (char *)g->out.data, 2, DSV4_AS_BF16, g->n, 1};
     dsv4_admit(a, &to, balls, variances);
 }
 

@@ -188,6 +188,12 @@ static uint8_t heavy(const struct dsv4_case *c, uint64_t stream, int64_t row, in
     return dsv4_fp8_from_f32((k & 256) != 0 && stream == 1 ? -x : x, fp8);
 }
 
+/* The 32nd product is that of the least subnormal factor and a large one. */
+static float grain(uint64_t stream, int64_t k) {
+    if (k % 32 != 31) return 0x1.6p-6f;
+    return stream == 1 ? 0x1p-9f : 256.0f;
+}
+
 uint8_t gemm_code(const struct dsv4_case *c, uint64_t stream, int64_t row, int64_t k) {
     static const float some[] = {0.0f, 1.0f, -1.5f, 2.0f};
     const char *const word = dsv4_case_word(c, "codes");
@@ -202,6 +208,8 @@ uint8_t gemm_code(const struct dsv4_case *c, uint64_t stream, int64_t row, int64
         return dsv4_fp8_from_f32(bits >> 61 == 0 ? some[bits >> 59 & 3] : 0.0f, fp8);
     if (word[0] == 'h') return heavy(c, stream, row, k, fp8);
     if (word[0] == 'n') return dsv4_fp8_from_f32(96.0f * dsv4_normal(bits), fp8);
+    if (word[0] == 'p') return dsv4_fp8_from_f32(fabsf(96.0f * dsv4_normal(bits)), fp8);
+    if (word[0] == 'g') return dsv4_fp8_from_f32(grain(stream, k), fp8);
     if (word[0] == 'o') {
         const int64_t twin = k & ~INT64_C(256);
         const uint64_t other = dsv4_random(c->seed, stream, (uint64_t)row << 20 | (uint64_t)twin);

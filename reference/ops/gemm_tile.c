@@ -19,7 +19,8 @@ void gemm_exact(double *restrict sum, const double *restrict a, const double *re
         for (int j = 0; j < GEMM_COLUMNS; j++) sum[i * GEMM_COLUMNS + j] = tile[i][j];
 }
 
-void gemm_chain(float *restrict sum, const float *restrict a, const float *restrict b, int64_t n) {
+void gemm_add_chains(float *restrict acc, const float *restrict a, const float *restrict b,
+                     int64_t n) {
     float tile[GEMM_ROWS][GEMM_CHAINS] = {{0}};
     for (int64_t k = 0; k < n; k++)
         for (int i = 0; i < GEMM_ROWS; i++) {
@@ -29,7 +30,35 @@ void gemm_chain(float *restrict sum, const float *restrict a, const float *restr
                 tile[i][j] = fmaf(x, b[k * GEMM_CHAINS + j], tile[i][j]);
         }
     for (int i = 0; i < GEMM_ROWS; i++)
-        for (int j = 0; j < GEMM_CHAINS; j++) sum[i * GEMM_CHAINS + j] = tile[i][j];
+#pragma omp simd
+        for (int j = 0; j < GEMM_CHAINS; j++) acc[i * GEMM_CHAINS + j] += tile[i][j];
+}
+
+void gemm_add_partials(float *restrict acc, const double *restrict a, const double *restrict b,
+                       int64_t n, const float *restrict a_scale, const float *restrict b_scale) {
+    double sum[GEMM_ROWS * GEMM_COLUMNS];
+    gemm_exact(sum, a, b, n);
+    for (int i = 0; i < GEMM_ROWS; i++)
+#pragma omp simd
+        for (int j = 0; j < GEMM_COLUMNS; j++) {
+            const float scale = a_scale[i] * b_scale[j];
+            const float partial = (float)sum[i * GEMM_COLUMNS + j];
+            acc[i * GEMM_COLUMNS + j] = fmaf(partial, scale, acc[i * GEMM_COLUMNS + j]);
+        }
+}
+
+/* The sum is exact: what has no rounding has no order. */
+float gemm_add_partial(float acc, const float *a, const uint8_t *codes, int64_t n, bool ocp,
+                       float scale) {
+    double sum = 0.0;
+    if (ocp) {
+#pragma omp simd reduction(+ : sum)
+        for (int64_t k = 0; k < n; k++) sum += (double)(a[k] * dsv4_e4m3fn_to_f32(codes[k]));
+    } else {
+#pragma omp simd reduction(+ : sum)
+        for (int64_t k = 0; k < n; k++) sum += (double)(a[k] * dsv4_e4m3fnuz_to_f32(codes[k]));
+    }
+    return fmaf((float)sum, scale, acc);
 }
 
 void gemm_turn(float *restrict to, const float *rows, int64_t columns, int64_t n) {

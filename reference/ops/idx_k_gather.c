@@ -25,6 +25,7 @@ enum wrong {
     LAYOUT_MIXED,
     TABLE_ROW_DENSE,
     ADDRESS_WRAPS,
+    SCALES_WRAP,
     PAGE_DENSE,
     INVALID_ZEROED,
     INVALID_SCALE_KEPT,
@@ -66,6 +67,7 @@ static const struct dsv4_mutant mutants[] = {
     {"table-row-dense",    "block table rows taken as contiguous; they have a stride",
      TABLE_ROW_DENSE                                                                                           },
     {"address-wraps",      "byte offset of a page computed in 32 bits",                      ADDRESS_WRAPS     },
+    {"scales-wrap",        "byte offset of a page computed in 32 bits for its scales alone", SCALES_WRAP       },
     {"page-dense",         "pages taken as contiguous; they have a stride",                  PAGE_DENSE        },
     {"invalid-zeroed",     "codes of an invalid page set to 0; only the scale is",           INVALID_ZEROED    },
     {"invalid-scale-kept", "scale of an invalid page left as it was; it is 0",               INVALID_SCALE_KEPT},
@@ -191,7 +193,9 @@ static void copy_row(const struct gather *g, unsigned char *k, float *scale, int
     const int shuffled = g->shuffled != (g->wrong == LAYOUT_MIXED && g->block_size % 16 == 0);
     for (int i = 0; i < INDEXER_CHUNKS; i++)
         memcpy(k + INDEXER_TILE * i, page + indexer_chunk_offset(shuffled, j, i), INDEXER_TILE);
-    memcpy(scale, page + indexer_scale_offset(g->block_size, j), sizeof *scale);
+    if (g->wrong == SCALES_WRAP) offset &= INT64_C(0xFFFFFFFF);
+    memcpy(scale, (const char *)cache->data + offset + indexer_scale_offset(g->block_size, j),
+           sizeof *scale);
 }
 
 const struct dsv4_op dsv4_op_idx_k_gather;

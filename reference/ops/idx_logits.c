@@ -111,20 +111,7 @@ struct tile {
     float scale[IDX_TILE];
 };
 
-/* dot[head][key] of eight heads; q is [channel][head]. All sums are exact. */
-static void dots(double *restrict dot, const double *restrict q, const double *restrict k) {
-    double sum[IDX_GROUP][IDX_TILE] = {{0}};
-    for (int d = 0; d < INDEXER_HEAD; d++)
-        for (int i = 0; i < IDX_GROUP; i++) {
-            const double x = q[d * IDX_GROUP + i];
-#pragma omp simd
-            for (int j = 0; j < IDX_TILE; j++) sum[i][j] = fma(x, k[d * IDX_TILE + j], sum[i][j]);
-        }
-    for (int i = 0; i < IDX_GROUP; i++)
-        for (int j = 0; j < IDX_TILE; j++) dot[i * IDX_TILE + j] = sum[i][j];
-}
-
-/* The same as wrong kernels sum. */
+/* Dots of eight heads, [head][key], as wrong kernels sum; q is [channel][head]. */
 static void wrong_dots(double *dot, const double *q, const double *k, enum idx_logits_wrong wrong) {
     for (int i = 0; i < IDX_GROUP; i++)
         for (int j = 0; j < IDX_TILE; j++) {
@@ -187,7 +174,7 @@ static void score_tile(const struct idx_logits *logits, float *out, const double
         if (wrong == IDX_DOT_FP32 || wrong == IDX_DOT_14_BITS)
             wrong_dots(dot, q + h * INDEXER_HEAD, tile->k, wrong);
         else
-            dots(dot, q + h * INDEXER_HEAD, tile->k);
+            gemm_exact(dot, q + h * INDEXER_HEAD, tile->k, INDEXER_HEAD);
         if (scores_otherwise(wrong))
             wrong_weigh(to, dot, w + h, tile->scale, wrong);
         else
@@ -312,7 +299,7 @@ static struct dsv4_ball score_ball(const struct idx_logits *logits, const dsv4_a
         const double *const row = q + h / IDX_GROUP * INDEXER_HEAD * IDX_GROUP + h % IDX_GROUP;
         struct dsv4_terms terms = {0};
         for (int64_t d = 0; d < INDEXER_HEAD; d++)
-            dsv4_terms_add(&terms, row[d * IDX_GROUP] * k[d], 0);
+            dsv4_terms_add_fp8(&terms, row[d * IDX_GROUP], k[d]);
         const struct dsv4_ball dot = dsv4_ball_sum(a, DSV4_SUM_FP8, &terms);
         const struct dsv4_ball positive = dsv4_ball_clamp(dot, 0, INFINITY);
         dsv4_terms_add(&heads, (double)w[h] * positive.v, fabs((double)w[h]) * positive.r);

@@ -15,13 +15,14 @@
 
 #include "../bound/admit.h"
 #include "../layout/indexer_page.h"
+#include "gemm_family.h"
 #include "kv_family.h"
 
 enum {
-    IDX_TILE = 24,  /* keys that are scored at once */
-    IDX_GROUP = 8,  /* heads that are */
-    IDX_BLOCK = 8,  /* rows that share converted keys */
-    IDX_HEADS = 128 /* at most */
+    IDX_TILE = GEMM_COLUMNS, /* keys that are scored at once, by gemm_exact() */
+    IDX_GROUP = GEMM_ROWS,   /* heads that are */
+    IDX_BLOCK = 8,           /* rows that share converted keys */
+    IDX_HEADS = 128          /* at most */
 };
 
 enum idx_logits_wrong {
@@ -49,6 +50,7 @@ enum idx_logits_wrong {
     IDX_PAGE_DENSE,
     IDX_TABLE_DENSE,
     IDX_PAGE_WRAPS,
+    IDX_SCALES_WRAP,
     IDX_OUT_WRAPS,
     IDX_TOKEN_BY_TOKEN,
     IDX_LAYOUT_MIXED,

@@ -52,6 +52,8 @@ static const struct dsv4_mutant mutants[] = {
     {"page-dense",      "pages taken as contiguous; they have a stride",                        IDX_PAGE_DENSE  },
     {"table-dense",     "block table rows taken as contiguous; they have a stride",             IDX_TABLE_DENSE },
     {"page-wraps",      "byte offset of a page computed in 32 bits",                            IDX_PAGE_WRAPS  },
+    {"scales-wrap",     "byte offset of a page computed in 32 bits for its scales alone",
+      IDX_SCALES_WRAP                                                                                            },
     {"token-by-token",  "pages read as 132 bytes per token; scales lie after all codes",
       IDX_TOKEN_BY_TOKEN                                                                                         },
     {"limit-unclamped", "a length beyond the columns taken as it is: the row after is written",
@@ -200,7 +202,10 @@ static void key_of(const struct idx_logits *logits, int64_t request, int64_t n, 
     for (int i = 0; i < INDEXER_CHUNKS; i++)
         memcpy(codes + INDEXER_TILE * i,
                page + indexer_chunk_offset(pages->shuffled != mixed, j, i), INDEXER_TILE);
-    memcpy(scale, page + indexer_scale_offset(pages->block_size, j), sizeof *scale);
+    if (logits->wrong == IDX_SCALES_WRAP) offset &= INT64_C(0xFFFFFFFF);
+    memcpy(scale,
+           (const char *)pages->cache->data + offset + indexer_scale_offset(pages->block_size, j),
+           sizeof *scale);
 }
 
 static int64_t limit_of(const dsv4_call *call, int64_t request, int64_t j,

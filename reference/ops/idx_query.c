@@ -63,17 +63,43 @@ static bool shows_fusion(float e, float o, float cos, float sin, bool hadamard) 
     return rounded((fabsf(plain) + other) * factor) != rounded((fabsf(fused) + other) * factor);
 }
 
-/* A pair of bf16 values of 32 to 256, either sign. */
+enum { DRAWS = 256 };
+
+/* Pair i of the stream: bf16 values of 32 to 256, either sign. */
+static uint32_t pair_of(const struct dsv4_case *c, uint64_t id, uint64_t i) {
+    const uint64_t bits = dsv4_random(c->seed, STREAM_PAIR + id, i);
+    return 0x42004200u + (uint32_t)(bits & 0x81FF81FF);
+}
+
+static void put_pair(uint16_t *pair, uint32_t both) {
+    pair[0] = (uint16_t)both;
+    pair[1] = (uint16_t)(both >> 16);
+}
+
+/* The first pair that shows a fused product, or the last of all. One in many thousands does: many are drawn at once. */
 static void draw_pair(const struct dsv4_case *c, uint16_t *pair, uint64_t id, const float *angle,
                       bool hadamard) {
-    for (uint64_t i = 0; i < UINT64_C(1) << 22; i++) {
-        const uint64_t bits = dsv4_random(c->seed, STREAM_PAIR + id, i);
-        pair[0] = (uint16_t)(0x4200 + (bits & 0x81FF));
-        pair[1] = (uint16_t)(0x4200 + (bits >> 16 & 0x81FF));
-        if (shows_fusion(dsv4_bf16_to_f32(pair[0]), dsv4_bf16_to_f32(pair[1]), angle[0],
-                         angle[KV_ROPE / 2], hadamard))
-            return;
+    const uint64_t all = UINT64_C(1) << 22;
+    const float cos = angle[0], sin = angle[KV_ROPE / 2];
+    const bool exact = cos == 0.0f || sin == 0.0f; /* no product rounds otherwise */
+    for (uint64_t first = 0; first < all && !exact; first += DRAWS) {
+        unsigned char differs[DRAWS];
+#pragma omp simd
+        for (int i = 0; i < DRAWS; i++) {
+            const uint32_t both = pair_of(c, id, first + (uint64_t)i);
+            const float os = dsv4_from_bits(both & 0xFFFF0000u) * sin;
+            const float e = dsv4_from_bits(both << 16), ec = e * cos;
+            differs[i] = dsv4_bf16_from_f32(ec - os) != dsv4_bf16_from_f32(fmaf(e, cos, -os));
+        }
+        for (int i = 0; i < DRAWS; i++) {
+            if (differs[i] == 0) continue;
+            put_pair(pair, pair_of(c, id, first + (uint64_t)i));
+            if (shows_fusion(dsv4_bf16_to_f32(pair[0]), dsv4_bf16_to_f32(pair[1]), cos, sin,
+                             hadamard))
+                return;
+        }
     }
+    put_pair(pair, pair_of(c, id, all - 1));
 }
 
 /* Rows of one pair, beside a channel that sets the scale. */
@@ -147,10 +173,16 @@ static void butterfly(float *x, int stride) {
         }
 }
 
+void idx_query_butterflies(float *x) {
+    for (int stride = 1; stride < INDEXER_HEAD; stride *= 2) butterfly(x, stride);
+}
+
 static void hadamard(const struct idx_query *query, float *x) {
-    const bool down = query->wrong == IDX_HADAMARD_DESCENDING;
     if (query->wrong == IDX_HADAMARD_NONE) return;
-    for (int bit = 0; bit < 7; bit++) butterfly(x, 1 << (down ? 6 - bit : bit));
+    if (query->wrong == IDX_HADAMARD_DESCENDING)
+        for (int stride = INDEXER_HEAD / 2; stride > 0; stride /= 2) butterfly(x, stride);
+    else
+        idx_query_butterflies(x);
     for (int i = 0; query->wrong != IDX_HADAMARD_UNSCALED && i < INDEXER_HEAD; i++)
         x[i] *= 0.08838834764831845f;
     if (query->wrong != IDX_HADAMARD_UNROUNDED) round_bf16(x);

@@ -102,6 +102,9 @@ void idx_query_open(struct idx_query *query, const dsv4_call *call, enum idx_que
 void idx_query_make(const struct idx_query *query, struct idx_query_row *row, int64_t t,
                     int64_t head);
 
+/* x [128] becomes its Walsh-Hadamard transform, unscaled. */
+void idx_query_butterflies(float *x);
+
 /* "row 3 (position 203), head 5: amax 3.5 at channel 17" */
 void idx_query_trace(const struct dsv4_case *c, size_t slot, int64_t offset, char *line,
                      size_t size);

@@ -4,7 +4,9 @@
  *
  * For request r and i < n = gather_lens[r] (or seq_lens[r]): cache row seq_lens[r] - n + i of the request's block table
  * goes to out[r, offset + i]: channels 0..447 are bf16(code * 2^(scale byte - 127)), 448..511 are copied. Other rows of
- * out stay untouched. Rounding points: one, to bf16. NaN codes give 0x7FC0.
+ * out stay untouched, below offset and from offset + n on: the workspace holds another cache's rows there, or stale ones.
+ * Rounding points: one, to bf16. NaN codes give 0x7FC0. Offsets into out are of 64 bits: chunks of a long context have more
+ * than 2^31 elements.
  * Source: vllm common/ops/cache_utils.py, nvidia/ops/dequant_gather_k_cutedsl.py.
  * Latitude: none for scale bytes 1..254 short of bf16 overflow and subnormals, where rounding the product and
  * multiplying in bf16 agree. Bytes 0 and 255 are never produced by the writers and are outside the domain.
@@ -27,6 +29,8 @@ static const struct dsv4_param_def params[] = {
     DSV4_PARAM_NAME("gather", INPUT, "window", "all window",
                     "all: no gather_lens; window: the new tokens and up to 127 before them"),
     DSV4_PARAM_INT("spare_rows", INPUT, 3, 0, 4096, "rows of out after the longest request"),
+    DSV4_PARAM_INT("request_gap", INPUT, 0, 0, INT32_MAX,
+                   "bytes between the requests' rows of out"),
     DSV4_PARAM_NAME(
         "codes", INPUT, "finite", "finite every",
         "finite: no NaN codes, narrow scales; every: all 256 codes, scale bytes 1..254"),
@@ -41,15 +45,41 @@ static const struct dsv4_slot slots[] = {
 };
 
 static const struct dsv4_mutant mutants[] = {
-    KV_MUTANT_GATHER_FROM_START, KV_MUTANT_GATHER_OFFSET_LOST, KV_MUTANT_TABLE_ROW_STRIDE,
-    KV_MUTANT_SCALE_AS_NUMBER,   KV_MUTANT_SCALE_NEIGHBOUR,    KV_MUTANT_ROPE_SCALED,
-    KV_MUTANT_SCALE_BIAS,        KV_MUTANT_SUBNORMALS_FLUSHED, KV_MUTANT_ADDRESS_WRAPS,
+    KV_MUTANT_GATHER_FROM_START,
+    KV_MUTANT_GATHER_OFFSET_LOST,
+    KV_MUTANT_TABLE_ROW_STRIDE,
+    KV_MUTANT_SCALE_AS_NUMBER,
+    KV_MUTANT_SCALE_NEIGHBOUR,
+    KV_MUTANT_ROPE_SCALED,
+    KV_MUTANT_SCALE_BIAS,
+    KV_MUTANT_SUBNORMALS_FLUSHED,
+    KV_MUTANT_ADDRESS_WRAPS,
+    {"gather-len-ignored",
+      "the whole sequence gathered; gather_lens says how many of its last rows",               KV_GATHER_LEN_IGNORED},
+    {"tail-cleared",       "rows of out after the last one set to 0; they stay as they are",
+      KV_GATHER_TAIL_CLEARED                                                                                        },
+    {"fp8-other",          "codes of one dialect read as the other",                          KV_FP8_OTHER         },
+    {"layout-other",       "planar pages read token by token, or the reverse",                KV_LAYOUT_OTHER      },
+    {"page-dense",         "pages taken as contiguous; they have a stride",                   KV_PAGE_DENSE        },
+    {"out-dense",          "requests and rows of out taken as contiguous; they have strides", KV_OUT_DENSE         },
+    {"out-wraps",          "byte offset of a request's rows of out computed in 32 bits",      KV_OUT_WRAPS         },
+    {"nan-zeroed",         "a NaN code gives 0; attention may scrub, the gather does not",    KV_NAN_ZEROED        },
 };
 
 static int64_t gather_len(const struct dsv4_case *c, const struct dsv4_request *request) {
     const int64_t all = request->query + request->context;
     const int64_t window = request->query + (request->context < 127 ? request->context : 127);
     return dsv4_case_is(c, "gather", "all") ? all : window;
+}
+
+/* A workspace of more than 2^31 elements, of which only the rows of a few requests are there. */
+static void spread_requests(struct dsv4_case *c) {
+    const int64_t gap = dsv4_case_int(c, "request_gap"), requests = c->tensors[OUT].t.shape[0];
+    if (gap == 0) return;
+    int64_t *const live = dsv4_case_alloc(c, (size_t)(requests + 1) * sizeof *live);
+    for (int64_t r = 0; r < requests; r++) live[r] = r;
+    dsv4_widen(c, OUT, 0, gap);
+    dsv4_live_rows(c, OUT, live, requests);
 }
 
 static int shape(struct dsv4_case *c, struct dsv4_err *err) {
@@ -74,6 +104,7 @@ static int shape(struct dsv4_case *c, struct dsv4_err *err) {
                dsv4_case_int(c, "offset") + longest + dsv4_case_int(c, "spare_rows"), KV_HEAD);
     kv_widen(c, OUT, 1, 64);
     kv_widen(c, OUT, 0, 128);
+    spread_requests(c);
     return 0;
 }
 
@@ -160,6 +191,8 @@ static void read_row(const struct reader *reader, uint16_t *out, const uint8_t *
         read_group(to, codes, scale_of(reader, scales, g), reader->fp8);
         for (int i = 0; reader->wrong == KV_SUBNORMALS_FLUSHED && i < KV_GROUP; i++)
             if ((codes[i] & 0x78) == 0) to[i] = 0;
+        for (int i = 0; reader->wrong == KV_NAN_ZEROED && i < KV_GROUP; i++)
+            if ((to[i] & 0x7FFF) > 0x7F80) to[i] = 0;
     }
     memcpy(out + KV_NOPE, data + KV_NOPE, KV_ROPE * sizeof *out);
     for (int i = KV_NOPE; reader->wrong == KV_ROPE_SCALED && i < KV_HEAD; i++)
@@ -176,7 +209,9 @@ static const uint8_t *page_of(const struct reader *reader, int64_t r, int64_t po
            sizeof block);
     if (reader->wrong == KV_TABLE_ROW_STRIDE) /* stays inside the cache: a mutant must not crash */
         block = block < 0 || block >= reader->cache->shape[0] ? 0 : block;
-    int64_t offset = block * reader->cache->stride[0];
+    int64_t offset = block * (reader->wrong == KV_PAGE_DENSE
+                                  ? kv_page_bytes(reader->interleaved, reader->block_size)
+                                  : reader->cache->stride[0]);
     if (reader->wrong == KV_ADDRESS_WRAPS) offset &= INT64_C(0xFFFFFFFF);
     return (const uint8_t *)reader->cache->data + offset;
 }
@@ -187,9 +222,26 @@ static void open_reader(struct reader *reader, const dsv4_call *call, enum kv_wr
     reader->cache = &call->tensors[CACHE];
     reader->block_table = &call->tensors[BLOCK_TABLE];
     reader->fp8 = store.fp8;
-    reader->interleaved = store.interleaved;
+    if (wrong == KV_FP8_OTHER) reader->fp8 = store.fp8 == DSV4_OCP ? DSV4_FNUZ240 : DSV4_OCP;
+    reader->interleaved = store.interleaved != (wrong == KV_LAYOUT_OTHER);
     reader->block_size = store.block_size;
     reader->wrong = wrong;
+}
+
+/* How many rows request r gathers. */
+static int64_t rows_of(const dsv4_call *call, int64_t r, enum kv_wrong wrong) {
+    const dsv4_tensor *const lens = &call->tensors[GATHER_LENS], *const out = &call->tensors[OUT];
+    const int64_t all = kv_i32(&call->tensors[SEQ_LENS], r);
+    const int64_t room = out->shape[1] - dsv4_int(call, "offset", 0);
+    if (wrong == KV_GATHER_LEN_IGNORED) return all < room ? all : room; /* must not crash */
+    return lens->data != NULL ? kv_i32(lens, r) : all;
+}
+
+static void *row_of(const dsv4_tensor *out, int64_t r, int64_t row, enum kv_wrong wrong) {
+    int64_t offset = r * out->stride[0] + row * out->stride[1];
+    if (wrong == KV_OUT_DENSE) offset = (r * out->shape[1] + row) * KV_HEAD * 2;
+    if (wrong == KV_OUT_WRAPS) offset &= INT64_C(0x7FFFFFFF);
+    return (char *)out->data + offset;
 }
 
 const struct dsv4_op dsv4_op_kv_dequantize_gather;
@@ -203,17 +255,16 @@ static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
     open_reader(&reader, call, wrong);
 #pragma omp parallel
     for (int64_t r = 0; r < out->shape[0]; r++) {
-        const int64_t seq_len = kv_i32(&tensors[SEQ_LENS], r);
-        const int64_t n =
-            tensors[GATHER_LENS].data != NULL ? kv_i32(&tensors[GATHER_LENS], r) : seq_len;
+        const int64_t seq_len = kv_i32(&tensors[SEQ_LENS], r), n = rows_of(call, r, wrong);
         const int64_t start = wrong == KV_GATHER_FROM_START ? 0 : seq_len - n;
-        char *const rows = (char *)out->data + r * out->stride[0];
 #pragma omp for schedule(static) nowait
         for (int64_t i = 0; i < n; i++) {
             const uint8_t *const page = page_of(&reader, r, start + i);
-            void *const row = rows + (offset + i) * out->stride[1];
-            read_row(&reader, row, page, (start + i) % reader.block_size);
+            read_row(&reader, row_of(out, r, offset + i, wrong), page,
+                     (start + i) % reader.block_size);
         }
+        for (int64_t i = offset + n; wrong == KV_GATHER_TAIL_CLEARED && i < out->shape[1]; i++)
+            memset(row_of(out, r, i, wrong), 0, KV_HEAD * 2);
     }
     return DSV4_OK;
 }

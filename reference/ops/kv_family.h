@@ -72,6 +72,14 @@ enum kv_wrong {
     KV_SCALE_AS_NUMBER,
     KV_SCALE_NEIGHBOUR,
     KV_ROPE_SCALED,
+    KV_GATHER_LEN_IGNORED,
+    KV_GATHER_TAIL_CLEARED,
+    KV_FP8_OTHER,
+    KV_LAYOUT_OTHER,
+    KV_PAGE_DENSE,
+    KV_OUT_DENSE,
+    KV_OUT_WRAPS,
+    KV_NAN_ZEROED,
 };
 
 /* A mutant's word and the sentence that a report prints when it explains a failure. */

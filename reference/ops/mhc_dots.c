@@ -64,38 +64,34 @@ static void pack_fn(struct work *work) {
         }
 }
 
-/* sum[o][t] of eight outputs over one block; x is [k][token]. */
-static void block_dots(float sum[GROUP][TOKENS], const float *restrict x, const float *restrict fn,
-                       int64_t padded, int64_t n) {
-    float acc[GROUP][TOKENS] = {{0}};
+void mhc_add_block(float *restrict total, const float *restrict x, const float *restrict fn,
+                   int64_t padded, int64_t n, bool first) {
+    float sum[GROUP][TOKENS] = {{0}};
     for (int64_t k = 0; k < n; k++)
         for (int o = 0; o < GROUP; o++) {
             const float w = fn[k * padded + o];
 #pragma omp simd
-            for (int t = 0; t < TOKENS; t++) acc[o][t] = fmaf(w, x[k * TOKENS + t], acc[o][t]);
+            for (int t = 0; t < TOKENS; t++) sum[o][t] = fmaf(w, x[k * TOKENS + t], sum[o][t]);
         }
     for (int o = 0; o < GROUP; o++)
 #pragma omp simd
-        for (int t = 0; t < TOKENS; t++) sum[o][t] = acc[o][t];
+        for (int t = 0; t < TOKENS; t++) {
+            float *const to = &total[o * TOKENS + t];
+            *to = first ? sum[o][t] : *to + sum[o][t];
+        }
 }
 
 /* Dots of one part of 16 tokens: total[o][t]. */
 static void part_dots(const struct work *work, float *total, const float *rows, int64_t begin,
                       int64_t end) {
     const int64_t padded = work->padded, width = work->dots->width;
-    float x[MHC_BLOCK * TOKENS], sum[GROUP][TOKENS];
+    float x[MHC_BLOCK * TOKENS];
     for (int64_t first = begin; first < end; first += MHC_BLOCK) {
         const int64_t n = end - first < MHC_BLOCK ? end - first : MHC_BLOCK;
         dsv4_turn(x, rows + first, width, n);
-        for (int64_t group = 0; group < padded; group += GROUP) {
-            block_dots(sum, x, work->fn + first * padded + group, padded, n);
-            for (int o = 0; o < GROUP; o++) {
-                float *const to = &total[(group + o) * TOKENS];
-#pragma omp simd
-                for (int t = 0; t < TOKENS; t++)
-                    to[t] = first == begin ? sum[o][t] : to[t] + sum[o][t];
-            }
-        }
+        for (int64_t group = 0; group < padded; group += GROUP)
+            mhc_add_block(total + group * TOKENS, x, work->fn + first * padded + group, padded, n,
+                          first == begin);
     }
 }
 

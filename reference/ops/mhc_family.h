@@ -254,6 +254,11 @@ int mhc_fn_kind(const dsv4_call *call);
 float mhc_fn_value(float x, int kind); /* what the dots see of an element of fn */
 void mhc_dots(const struct mhc_dots *dots);
 
+/* Adds a block of n k to total [8 outputs][16 tokens], chains of fma of x [k][16] and fn [k][padded]; the `first` one
+ * takes its place. */
+void mhc_add_block(float *restrict total, const float *restrict x, const float *restrict fn,
+                   int64_t padded, int64_t n, bool first);
+
 /* ---- pre, post and comb of tokens (mhc_mix.c) ---- */
 
 struct mhc_mix {

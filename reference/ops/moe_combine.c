@@ -238,15 +238,19 @@ static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
 /*
  * The sum of a token's rows in any order, products rounded or not; bf16 where the recipe rounds between.
  */
-static void bound_row(const dsv4_call *call, struct dsv4_admission *a, int64_t t, bool weighted,
-                      bool once) {
+static void bound_part(const dsv4_call *call, struct dsv4_admission *a, int64_t t, int64_t first,
+                       bool weighted, bool once) {
     const dsv4_tensor *const x = &call->tensors[X], *const shared = &call->tensors[SHARED];
-    const int64_t topk = x->shape[1], hidden = x->shape[2];
+    const int64_t topk = x->shape[1], left = x->shape[2] - first, n = left < CHUNK ? left : CHUNK;
+    const struct dsv4_row part = {Y, t * call->tensors[Y].stride[0] + 2 * first, 2, DSV4_AS_BF16, n,
+                                  1};
+    struct dsv4_ball balls[CHUNK];
     const int32_t *const ids = (const int32_t *)call->tensors[IDS].data + t * topk;
     const float *const weights = (const float *)call->tensors[WEIGHTS].data + t * topk;
     const uint16_t *const other =
         (const void *)((const char *)shared->data + (shared->ndim > 0 ? t * shared->stride[0] : 0));
-    for (int64_t i = 0; i < hidden; i++) {
+    const bool same = dsv4_admit_same(a, &part, 0, n);
+    for (int64_t i = first; i < first + n && !same; i++) {
         struct dsv4_terms terms = {0};
         for (int64_t k = 0; k < topk; k++) {
             if (ids[k] < 0) continue;
@@ -260,17 +264,18 @@ static void bound_row(const dsv4_call *call, struct dsv4_admission *a, int64_t t
         if (shared->ndim > 0 && !once) y = dsv4_ball_bf16(y);
         if (shared->ndim > 0)
             y = dsv4_ball_add(y, dsv4_ball_of((double)dsv4_bf16_to_f32(other[i])));
-        const struct dsv4_row element = {
-            Y, t * call->tensors[Y].stride[0] + 2 * i, 2, DSV4_AS_BF16, 1, 1};
-        dsv4_admit(a, &element, &y, NULL);
+        balls[i - first] = y;
     }
+    dsv4_admit(a, &part, balls, NULL);
 }
 
 static void bound(const dsv4_call *call, struct dsv4_admission *a) {
     const bool weighted = dsv4_is(call, "order", "weighted");
     const bool once = dsv4_is(call, "order", "expert_ascending");
 #pragma omp parallel for schedule(static)
-    for (int64_t t = 0; t < call->tensors[X].shape[0]; t++) bound_row(call, a, t, weighted, once);
+    for (int64_t t = 0; t < call->tensors[X].shape[0]; t++)
+        for (int64_t first = 0; first < call->tensors[X].shape[2]; first += CHUNK)
+            bound_part(call, a, t, first, weighted, once);
 }
 
 static void trace(const struct dsv4_case *c, size_t slot, int64_t offset, char *line, size_t size) {

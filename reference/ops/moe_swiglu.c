@@ -93,7 +93,8 @@ static void bound(const dsv4_call *call, struct dsv4_admission *a) {
             const int64_t left = activation.width - first, n = left < 128 ? left : 128;
             const struct dsv4_row row = {
                 MOE_ACTIVATION_OUT, t * y->stride[0] + 2 * first, 2, DSV4_AS_BF16, n, 1};
-            moe_activate_ball(&activation, &a->arithmetic, balls, t, first, (int)n);
+            if (!dsv4_admit_same(a, &row, 0, n))
+                moe_activate_ball(&activation, &a->arithmetic, balls, t, first, (int)n);
             dsv4_admit(a, &row, balls, NULL);
         }
 }

@@ -16,8 +16,10 @@
  * Source: DeepSeek's Gate; vllm csrc/moe/topk_softplus_sqrt_kernels.cu (recovered, factor_first, one_if_zero; NaN as 0),
  * TileKernels topk_gate and normalize_weight (start), aiter topk (floor), the dsv4 hash kernel (max_form, multiply_first),
  * the fast kernel for six of 256 (no_threshold).
- * Latitude: bounds take any experts whose order the errors of their values leave open. torch.topk leaves ties open, aiter takes the lowest lane; approximate exp and log move near ties,
- * whose cases are tagged order-sensitive.
+ * Latitude: bounds take any experts whose order the errors of their values leave open. torch.topk leaves ties open, aiter
+ * takes the lowest lane; approximate exp and log move near ties, whose cases are tagged order-sensitive. No class sees the
+ * mutant recovery-mixed while exp and log may be off by 2 ulp, as they may unless a kernel declares less: what a bias takes
+ * from a score, a rounding of their sum, is no more than that. Bits see it, and so does exp=0.5 log=0.5.
  */
 #include <stdio.h>
 

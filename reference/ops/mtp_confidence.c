@@ -18,7 +18,7 @@
 #include "mtp_rows.h"
 
 enum { HIDDEN, EMBED, WEIGHT, OUT };
-enum { BLOCK = DSV4_TURN_MOST, ROWS = DSV4_TURN_ROWS, MAX_WIDTH = 8192 + 1024 };
+enum { BLOCK = DSV4_TURN_MOST, ROWS = MTP_COLUMNS, MAX_WIDTH = 8192 + 1024 };
 enum wrong {
     RIGHT,
     EMBED_LOST,
@@ -95,13 +95,13 @@ static void fill(struct dsv4_case *c) {
 
 const struct dsv4_op dsv4_op_mtp_confidence;
 
-static void block_sums(float *restrict sums, const float *restrict columns, const float *restrict w,
-                       int64_t n) {
+void mtp_add_dots(float *restrict total, const float *restrict columns, const float *restrict w,
+                  int64_t n, bool first) {
     float chains[ROWS] = {0};
     for (int64_t k = 0; k < n; k++)
 #pragma omp simd
         for (int t = 0; t < ROWS; t++) chains[t] = fmaf(columns[k * ROWS + t], w[k], chains[t]);
-    for (int t = 0; t < ROWS; t++) sums[t] = chains[t];
+    for (int t = 0; t < ROWS; t++) total[t] = first ? chains[t] : total[t] + chains[t];
 }
 
 /* Of ROWS rows that lie MAX_WIDTH apart, side by side. */
@@ -109,10 +109,8 @@ static void dots(float *total, const float *x, const float *w, int64_t n) {
     float columns[BLOCK * ROWS];
     for (int64_t first = 0; first < n; first += BLOCK) {
         const int64_t size = n - first < BLOCK ? n - first : BLOCK;
-        float sums[ROWS];
         dsv4_turn(columns, x + first, MAX_WIDTH, size);
-        block_sums(sums, columns, w + first, size);
-        for (int t = 0; t < ROWS; t++) total[t] = first == 0 ? sums[t] : total[t] + sums[t];
+        mtp_add_dots(total, columns, w + first, size, first == 0);
     }
 }
 

@@ -18,7 +18,7 @@
 #include "mtp_rows.h"
 
 enum { PREV, W1, W2, BASE, OUT };
-enum { BLOCK = 128, MAX_RANK = 1024, TILE = 32, AT_ONCE = 4 };
+enum { BLOCK = 128, MAX_RANK = 1024, TILE = MTP_TOKENS, AT_ONCE = MTP_ROWS };
 enum wrong {
     RIGHT,
     BASE_LOST,
@@ -149,9 +149,8 @@ static void load(float *to, const dsv4_tensor *w, int64_t row, int64_t rank) {
         kv_load_bf16(to, (const uint16_t *)w->data + row * rank, (int)rank);
 }
 
-/* Sums of one block of the rank: TILE tokens of the vocabulary by AT_ONCE rows. */
-static void block_sums(float sums[AT_ONCE][TILE], const float *w, const float *const *embed,
-                       int64_t first, int64_t n) {
+void mtp_add_bias(float *restrict total, const float *w, const float *const *embed, int64_t first,
+                  int64_t n) {
     float chains[AT_ONCE][TILE] = {{0}}; /* whose address nobody has: they stay in registers */
     for (int64_t k = first; k < first + n; k++)
         for (int i = 0; i < AT_ONCE; i++)
@@ -159,26 +158,25 @@ static void block_sums(float sums[AT_ONCE][TILE], const float *w, const float *c
             for (int l = 0; l < TILE; l++)
                 chains[i][l] = fmaf(w[k * TILE + l], embed[i][k], chains[i][l]);
     for (int i = 0; i < AT_ONCE; i++)
-        for (int l = 0; l < TILE; l++) sums[i][l] = chains[i][l];
+        for (int l = 0; l < TILE; l++) {
+            float *const to = &total[i * TILE + l];
+            *to = first == 0 ? chains[i][l] : *to + chains[i][l];
+        }
 }
 
 static void tile_rows(const struct bias *b, const float *w, int64_t v0, int64_t n, int64_t t0) {
     const int64_t rows = b->out->shape[0];
     const float *embed[AT_ONCE];
-    float total[AT_ONCE][TILE], sums[AT_ONCE][TILE];
+    float total[AT_ONCE * TILE];
     for (int i = 0; i < AT_ONCE; i++)
         embed[i] = b->embed + (t0 + i < rows ? t0 + i : rows - 1) * b->rank;
-    for (int64_t k = 0; k < b->rank; k += BLOCK) {
-        block_sums(sums, w, embed, k, b->rank - k < BLOCK ? b->rank - k : BLOCK);
-        for (int i = 0; i < AT_ONCE; i++)
-            for (int l = 0; l < TILE; l++)
-                total[i][l] = k == 0 ? sums[i][l] : total[i][l] + sums[i][l];
-    }
+    for (int64_t k = 0; k < b->rank; k += BLOCK)
+        mtp_add_bias(total, w, embed, k, b->rank - k < BLOCK ? b->rank - k : BLOCK);
     for (int64_t t = t0; t < rows && t < t0 + AT_ONCE; t++) {
         const float *const base =
             (const void *)((const char *)b->base->data + t * b->base->stride[0]);
         float *const out = (void *)((char *)b->out->data + t * b->out->stride[0]);
-        for (int64_t l = 0; l < n; l++) out[v0 + l] = base[v0 + l] + total[t - t0][l];
+        for (int64_t l = 0; l < n; l++) out[v0 + l] = base[v0 + l] + total[(t - t0) * TILE + l];
     }
 }
 

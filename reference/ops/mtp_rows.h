@@ -44,6 +44,17 @@ static inline const uint16_t *mtp_row(const dsv4_tensor *x, int64_t row, enum mt
     return norm_row_at(x, row);
 }
 
+/* ---- dots, in blocks of 128 ---- */
+
+enum { MTP_ROWS = 4, MTP_TOKENS = 32, MTP_COLUMNS = 16 };
+
+/* Adds to total [4][32] the chains of block first .. first + n of w [k][32] and four rows; the first takes its place. */
+void mtp_add_bias(float *restrict total, const float *w, const float *const *embed, int64_t first,
+                  int64_t n);
+/* Adds to total [16] those of columns [k][16] and w [k], k < n; the `first` takes its place. */
+void mtp_add_dots(float *restrict total, const float *restrict columns, const float *restrict w,
+                  int64_t n, bool first);
+
 #define MTP_VIEW_PARAM KV_VIEW_PARAM
 #define MTP_WIDTH_PARAM DSV4_PARAM_INT("width", INPUT, 4096, 1, 8192, "hidden size")
 #define MTP_VALUES_PARAM                                                                           \

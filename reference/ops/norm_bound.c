@@ -25,16 +25,27 @@ struct dsv4_ball norm_factor_ball(const dsv4_arithmetic *a, const float *x, int6
 
 void norm_row_bound(struct dsv4_admission *a, size_t slot, int64_t offset, const uint16_t *x,
                     int64_t n, float eps, const float *weight) {
+    enum { PART = 128 };
     float values[NORM_MAX_WIDTH];
-    struct dsv4_ball balls[NORM_MAX_WIDTH];
+    struct dsv4_ball balls[PART];
     const struct dsv4_row row = {slot, offset, 2, DSV4_AS_BF16, n, 1};
+    if (dsv4_admit_same(a, &row, 0, n)) {
+        dsv4_admit(a, &row, NULL, NULL);
+        return;
+    }
     values[0] = 0.0f;
     kv_load_bf16(values, x, (int)n);
     const struct dsv4_ball r = norm_factor_ball(&a->arithmetic, values, n, eps);
-    for (int64_t i = 0; i < n; i++) {
-        balls[i] = dsv4_ball_mul(dsv4_ball_of((double)values[i]), r);
-        if (weight != NULL)
-            balls[i] = dsv4_ball_rounded(dsv4_ball_mul(balls[i], dsv4_ball_of((double)weight[i])));
+    for (int64_t first = 0; first < n; first += PART) {
+        const int64_t left = n - first, size = left < PART ? left : PART;
+        const struct dsv4_row part = {slot, offset + 2 * first, 2, DSV4_AS_BF16, size, 1};
+        const bool same = dsv4_admit_same(a, &part, 0, size);
+        for (int64_t i = 0; i < size && !same; i++) {
+            balls[i] = dsv4_ball_mul(dsv4_ball_of((double)values[first + i]), r);
+            if (weight != NULL)
+                balls[i] = dsv4_ball_rounded(
+                    dsv4_ball_mul(balls[i], dsv4_ball_of((double)weight[first + i])));
+        }
+        dsv4_admit(a, &part, balls, NULL);
     }
-    dsv4_admit(a, &row, balls, NULL);
 }

@@ -128,6 +128,10 @@ static void bound_head(struct dsv4_admission *a, const dsv4_call *call, int64_t 
     const float eps = dsv4_float(call, "eps", 1e-6f);
     struct dsv4_ball y[KV_HEAD];
     float x[KV_HEAD];
+    if (dsv4_admit_same(a, &row, 0, KV_HEAD)) {
+        dsv4_admit(a, &row, NULL, NULL);
+        return;
+    }
     kv_load_bf16(x, (const char *)q->data + t * q->stride[0] + h * q->stride[1], KV_HEAD);
     const struct dsv4_ball r = ref ? factor_of_bf16(&a->arithmetic, x, eps)
                                    : norm_factor_ball(&a->arithmetic, x, KV_HEAD, eps);

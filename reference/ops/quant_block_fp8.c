@@ -7,7 +7,7 @@
  * Domain: finite w.
  *
  * Source: DeepGEMM per_block_cast_to_fp8; DeepSeek inference/kernel.py for the rule of the scale.
- * Latitude: as quant_group_fp8.
+ * Latitude: as quant_group_fp8, none for a division that is high by an ulp where amax is M * 2^k included.
  */
 #include <stdio.h>
 

@@ -8,7 +8,8 @@
  * A NaN code, or a NaN scale, gives 0x7FC0. Codes are e4m3fn or e4m3fnuz by dialect.
  *
  * Source: vllm models/deepseek_v4/amd (rocm_inv_rope_einsum's cached weight); DeepSeek inference/model.py for wo_a.
- * Latitude: none.
+ * Latitude: none. With fp32 scales both roundings are the recipe's: a product rounded to bf16 at once is wrong where the
+ * one to fp32 falls upon a tie.
  */
 #include <math.h>
 #include <stdio.h>

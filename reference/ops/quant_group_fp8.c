@@ -28,7 +28,9 @@
  * fused_clamp_act_mul.
  * Latitude: x / 2^e and x * 2^-e are the same number. The recipes that write exp2(ceil(log2(s))) get a scale of half the
  * size where log2f rounds down to an integer: s a few ulp above a power of two, which no bf16 amax gives; the bits decide
- * here. Clamps beyond saturation change nothing: after step 3 no |x| is above M.
+ * here. A quotient an ulp too high at amax = M * 2^k, as of a division that is not correctly rounded, doubles the scale and
+ * fails in every class, by intent: there the quotient is a power of two, which every recipe has exactly.
+ * Clamps beyond saturation change nothing: after step 3 no |x| is above M.
  */
 #include <stdio.h>
 

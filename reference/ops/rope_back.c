@@ -47,6 +47,15 @@ const float *rope_angle(const dsv4_tensor *table, const dsv4_tensor *positions, 
     return kv_rope_row(table, rope_position(positions, wrong == ROPE_POSITION_BY_ROW ? t / 2 : t));
 }
 
+void rope_spread(struct dsv4_case *c, size_t slot) {
+    const int64_t gap = dsv4_case_int(c, "token_gap"), n = c->tensors[slot].t.shape[0];
+    if (gap == 0) return;
+    int64_t *const live = dsv4_case_alloc(c, (size_t)(n + 1) * sizeof *live);
+    for (int64_t i = 0; i < n; i++) live[i] = i;
+    dsv4_widen(c, slot, 0, gap);
+    dsv4_live_rows(c, slot, live, n);
+}
+
 int rope_shape_positions(struct dsv4_case *c, size_t positions, size_t table,
                          struct dsv4_err *err) {
     kv_shape_rows(c, positions, dsv4_case_is(c, "position_dtype", "i32") ? DSV4_I32 : DSV4_I64,

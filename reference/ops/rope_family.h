@@ -17,6 +17,8 @@ enum rope_wrong {
     ROPE_NOPE_LOST,
     ROPE_SERIAL,
     ROPE_ROW_DENSE,
+    ROPE_TOKEN_WRAPS,
+    ROPE_OUT_WRAPS,
     /* quantising */
     ROPE_ROUNDING_OTHER,
     ROPE_SCALE_FLOOR,
@@ -29,6 +31,7 @@ enum rope_wrong {
     ROPE_TOKENS_FIRST,
     ROPE_SCALES_ROW_MAJOR,
     ROPE_BYTES_REVERSED,
+    ROPE_DIVISOR_FLUSHED,
 };
 
 #define ROPE_MUTANTS                                                                               \
@@ -40,6 +43,12 @@ enum rope_wrong {
         "position-by-row", "RoPE at the row of the step; positions has the token's",               \
             ROPE_POSITION_BY_ROW                                                                   \
     }
+
+/* Bytes before a token or a group, as kernels with 32-bit offsets have them where `wraps`. */
+static inline int64_t rope_offset(const dsv4_tensor *t, int64_t i, bool wraps) {
+    const int64_t offset = i * t->stride[0];
+    return wraps ? offset & INT64_C(0x7FFFFFFF) : offset;
+}
 
 static inline enum rope_wrong rope_wrong_of(const struct dsv4_op *op, int mutant) {
     return mutant > 0 ? (enum rope_wrong)op->mutants[mutant - 1].id : ROPE_RIGHT;
@@ -57,6 +66,12 @@ const float *rope_angle(const dsv4_tensor *table, const dsv4_tensor *positions, 
 /* Positions in either dtype, the table, and o from the case's values. */
 #define ROPE_POSITION_PARAM                                                                        \
     DSV4_PARAM_NAME("position_dtype", INPUT, "i64", "i64 i32", "dtype of positions")
+#define ROPE_GAP_PARAM                                                                             \
+    DSV4_PARAM_INT("token_gap", INPUT, 0, 0, INT32_MAX,                                            \
+                   "bytes between tokens, or groups of codes, in what is read and written")
+
+/* Puts the first dimension of a tensor token_gap bytes apart. */
+void rope_spread(struct dsv4_case *c, size_t slot);
 int rope_shape_positions(struct dsv4_case *c, size_t positions, size_t table, struct dsv4_err *err);
 void rope_fill_positions(const struct dsv4_case *c, size_t positions, size_t table);
 

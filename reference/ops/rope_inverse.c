@@ -5,7 +5,7 @@
  *   pairs (2i, 2i + 1) of channels 448..511, c and s from row positions[t]: even = e*c + o*s, odd = o*c - e*s
  *   dialect `rope` plain: each product rounded, then one sum; fma: fma(e, c, o*s), fma(o, c, -(e*s)). Then bf16.
  * Channels 0..447 are copied as bits. in_place: o itself is rotated, its other channels are not touched.
- * Every row is written, those of padded tokens too.
+ * Every row is written, those of padded tokens too. 65,536 tokens of 64 heads are 2^31 elements: offsets are of 64 bits.
  * Source: DeepSeek inference/model.py apply_rotary_emb(inverse); vllm rocm inverse RoPE (rocm_aiter_mla_sparse.py).
  * Latitude: both dialects are right in other arithmetic. Fused into an attention kernel's end the rotation takes fp32 values, here it takes bf16.
  */
@@ -23,6 +23,7 @@ static const struct dsv4_param_def params[] = {
     ROPE_POSITION_PARAM,
     KV_STEP_PARAMS("3@5"),
     KV_MAX_POSITION_PARAM,
+    ROPE_GAP_PARAM,
     DSV4_PARAM_NAME("values", INPUT, "normal", DSV4_VALUE_WORDS " fusible nan",
                     "outputs of attention; fusible: pairs that show a fused product; nan: NaN with "
                     "payloads in the channels that are copied, infinities in the others"),
@@ -37,10 +38,12 @@ static const struct dsv4_slot slots[] = {
 
 static const struct dsv4_mutant mutants[] = {
     ROPE_MUTANTS,
-    {"rope-other", "a product fused where it is not, or not where it is",     ROPE_OTHER    },
-    {"truncated",  "the result cut off; it is rounded to nearest even",       ROPE_TRUNCATED},
-    {"nope-lost",  "channels 0..447 not written; they are copied",            ROPE_NOPE_LOST},
-    {"row-dense",  "tokens and heads taken as contiguous; they have strides", ROPE_ROW_DENSE},
+    {"rope-other",  "a product fused where it is not, or not where it is",        ROPE_OTHER      },
+    {"truncated",   "the result cut off; it is rounded to nearest even",          ROPE_TRUNCATED  },
+    {"nope-lost",   "channels 0..447 not written; they are copied",               ROPE_NOPE_LOST  },
+    {"row-dense",   "tokens and heads taken as contiguous; they have strides",    ROPE_ROW_DENSE  },
+    {"token-wraps", "byte offset of a token of o computed in 32 bits",            ROPE_TOKEN_WRAPS},
+    {"out-wraps",   "byte offset of a token that is written computed in 32 bits", ROPE_OUT_WRAPS  },
 };
 
 static int shape(struct dsv4_case *c, struct dsv4_err *err) {
@@ -50,12 +53,14 @@ static int shape(struct dsv4_case *c, struct dsv4_err *err) {
     DSV4_SHAPE(c, O, DSV4_BF16, rows, heads, KV_HEAD);
     kv_widen(c, O, 1, 64);
     kv_widen(c, O, 0, 32);
+    rope_spread(c, O);
     dsv4_absent(c, OUT);
     if (dsv4_case_int(c, "in_place") != 0) {
         c->tensors[O].role = DSV4_INOUT;
     } else {
         DSV4_SHAPE(c, OUT, DSV4_BF16, rows, heads, KV_HEAD);
         kv_widen(c, OUT, 0, 96);
+        rope_spread(c, OUT);
     }
     return rope_shape_positions(c, POSITIONS, ROPE_TABLE, err);
 }
@@ -113,14 +118,15 @@ static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
     const dsv4_tensor *const o = &call->tensors[O], *const out = &call->tensors[in_place ? O : OUT];
     const bool dense = wrong == ROPE_ROW_DENSE;
     const int64_t head = dense ? KV_HEAD * 2 : o->stride[1];
-    const int64_t token = dense ? o->shape[1] * KV_HEAD * 2 : o->stride[0];
     (void)err;
 #pragma omp parallel for schedule(static)
     for (int64_t t = 0; t < o->shape[0]; t++) {
         const float *const angle =
             rope_angle(&call->tensors[ROPE_TABLE], &call->tensors[POSITIONS], t, wrong);
-        const char *const from = (const char *)o->data + t * token;
-        char *const to = (char *)out->data + t * out->stride[0];
+        const int64_t token =
+            dense ? t * o->shape[1] * KV_HEAD * 2 : rope_offset(o, t, wrong == ROPE_TOKEN_WRAPS);
+        const char *const from = (const char *)o->data + token;
+        char *const to = (char *)out->data + rope_offset(out, t, wrong == ROPE_OUT_WRAPS);
         if (!in_place && wrong != ROPE_NOPE_LOST)
             copy_heads(to, from, o->shape[1], out->stride[1], head);
         for (int64_t h = 0; h < o->shape[1]; h++)
@@ -143,11 +149,14 @@ static void bound(const dsv4_call *call, struct dsv4_admission *a) {
             const struct dsv4_row row = {slot, at, 2, DSV4_AS_BF16, KV_ROPE, 1};
             struct dsv4_ball y[KV_ROPE];
             float x[KV_ROPE];
-            kv_load_bf16(x, from + 2 * KV_NOPE, KV_ROPE);
-            kv_balls_of(y, x, KV_ROPE);
-            kv_rope_balls(
-                y, rope_angle(&call->tensors[ROPE_TABLE], &call->tensors[POSITIONS], t, ROPE_RIGHT),
-                true);
+            if (!dsv4_admit_same(a, &row, 0, KV_ROPE)) {
+                kv_load_bf16(x, from + 2 * KV_NOPE, KV_ROPE);
+                kv_balls_of(y, x, KV_ROPE);
+                kv_rope_balls(y,
+                              rope_angle(&call->tensors[ROPE_TABLE], &call->tensors[POSITIONS], t,
+                                         ROPE_RIGHT),
+                              true);
+            }
             dsv4_admit(a, &row, y, NULL);
         }
 }

@@ -41,6 +41,7 @@ static const struct dsv4_param_def params[] = {
     ROPE_POSITION_PARAM,
     KV_STEP_PARAMS("3@5"),
     KV_MAX_POSITION_PARAM,
+    ROPE_GAP_PARAM,
     DSV4_PARAM_NAME("values", INPUT, "normal", DSV4_VALUE_WORDS, "outputs of attention"),
     DSV4_PARAM_NAME("peaks", INPUT, "none", "none turned",
                     "turned: a rotated channel lies a few units of fp32 above 448 * 2^k"),
@@ -72,6 +73,12 @@ static const struct dsv4_mutant mutants[] = {
       ROPE_SCALES_ROW_MAJOR                                                                                                },
     {"bytes-reversed",     "the first exponent in the high byte; it is in the low one",
       ROPE_BYTES_REVERSED                                                                                                  },
+    {"divisor-flushed",
+      "values divided by a scale of 2^-127 that was flushed to 0; they are multiplied by its "
+     "inverse",                                                                                     ROPE_DIVISOR_FLUSHED   },
+    {"token-wraps",        "byte offset of a token of o computed in 32 bits",                      ROPE_TOKEN_WRAPS       },
+    {"out-wraps",          "byte offset of a group, or mxfp8 token, of codes computed in 32 bits",
+      ROPE_OUT_WRAPS                                                                                                       },
 };
 
 static bool is_mx(const struct dsv4_case *c) { return dsv4_case_is(c, "scales", "mxfp8"); }
@@ -85,12 +92,15 @@ static int shape(struct dsv4_case *c, struct dsv4_err *err) {
     DSV4_SHAPE(c, O, DSV4_BF16, rows, heads, KV_HEAD);
     kv_widen(c, O, 1, 64);
     kv_widen(c, O, 0, 32);
+    rope_spread(c, O);
     if (is_mx(c)) {
         DSV4_SHAPE(c, CODES, DSV4_E4M3FN, rows, heads * KV_HEAD);
+        rope_spread(c, CODES);
         DSV4_SHAPE(c, SCALES, DSV4_U8, rows, heads * (KV_HEAD / MX_GROUP));
         return rope_shape_positions(c, POSITIONS, ROPE_TABLE, err);
     }
     DSV4_SHAPE(c, CODES, DSV4_E4M3FN, groups, rows, per * KV_HEAD);
+    rope_spread(c, CODES);
     if (dsv4_case_is(c, "scales", "f32"))
         DSV4_SHAPE(c, SCALES, DSV4_F32, groups, per * HEAD_GROUPS, padded);
     else
@@ -195,7 +205,8 @@ static void quantise(const struct quant *q, uint8_t *codes, uint8_t *bytes, cons
     float scaled[KV_HEAD];
     for (int g = 0; g < KV_HEAD / n; g++) bytes[g] = byte_of(q, x + g * n, n, g == KV_HEAD / n - 1);
     for (int g = 0; g < KV_HEAD / n; g++) {
-        const float factor = dsv4_from_bits((254u - bytes[g]) << 23);
+        const bool flushed = q->wrong == ROPE_DIVISOR_FLUSHED && bytes[g] == 0;
+        const float factor = flushed ? INFINITY : dsv4_from_bits((254u - bytes[g]) << 23);
 #pragma omp simd
         for (int i = g * n; i < (g + 1) * n; i++) scaled[i] = x[i] * factor;
     }
@@ -209,7 +220,8 @@ static void quantise(const struct quant *q, uint8_t *codes, uint8_t *bytes, cons
 
 static void turn(const struct quant *q, float *x, int64_t t, int64_t h) {
     float *const turned = x + KV_HEAD - KV_ROPE;
-    kv_load_bf16(x, head_of(q->o, t, h), KV_HEAD);
+    const int64_t token = rope_offset(q->o, t, q->wrong == ROPE_TOKEN_WRAPS);
+    kv_load_bf16(x, (const char *)q->o->data + token + h * q->o->stride[1], KV_HEAD);
     rope_back(x, rope_angle(q->table, q->positions, t, q->wrong), false, q->wrong);
     if (q->rounded != (q->wrong == ROPE_ROUNDING_OTHER))
 #pragma omp simd
@@ -218,7 +230,8 @@ static void turn(const struct quant *q, float *x, int64_t t, int64_t h) {
 }
 
 static void mx_head(const struct quant *q, const float *x, int64_t t, int64_t h) {
-    uint8_t *const codes = (uint8_t *)q->codes->data + t * q->codes->stride[0] + h * KV_HEAD;
+    uint8_t *const codes = (uint8_t *)q->codes->data +
+                           rope_offset(q->codes, t, q->wrong == ROPE_OUT_WRAPS) + h * KV_HEAD;
     uint8_t *const bytes =
         (uint8_t *)q->scales->data + t * q->scales->stride[0] + h * (KV_HEAD / MX_GROUP);
     quantise(q, codes, bytes, x, MX_GROUP);
@@ -234,7 +247,7 @@ static void *scale_at(const struct quant *q, int64_t group, int64_t k, int64_t t
 
 static void head(const struct quant *q, const float *x, int64_t t, int64_t h) {
     const int64_t group = h / q->per, k = h % q->per, width = q->per * KV_HEAD;
-    int64_t at = (group * q->o->shape[0] + t) * width;
+    int64_t at = rope_offset(q->codes, group, q->wrong == ROPE_OUT_WRAPS) + t * width;
     uint32_t word = 0;
     uint8_t bytes[HEAD_GROUPS];
     if (q->wrong == ROPE_TOKENS_FIRST) at = (t * q->groups + group) * width;
@@ -297,7 +310,7 @@ static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
 static int64_t codes_at(const struct quant *q, int64_t t, int64_t h) {
     if (q->mx) return t * q->codes->stride[0] + h * KV_HEAD;
     const int64_t group = h / q->per, k = h % q->per;
-    return (group * q->o->shape[0] + t) * q->per * KV_HEAD + k * KV_HEAD;
+    return group * q->codes->stride[0] + t * q->per * KV_HEAD + k * KV_HEAD;
 }
 
 /* Offset of the scale of group g of a head: a byte, a float, or a byte of an i32. */

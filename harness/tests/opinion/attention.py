@@ -164,7 +164,14 @@ def finish(call, m, l, acc):
     rest = exp(np.where(none, F32(0), sink - most).ravel()).reshape(m.shape)
     den = safe_l * a + rest
     o = np.where(none[:, :, None], F32(0), acc * a[:, :, None] / den[:, :, None])
-    lse = np.where(lonely, INF, safe_m + log(safe_l.ravel()).reshape(m.shape))
+    if call.params.get("lse_form") == "log2_sink":
+        top = np.maximum(m, sink)
+        total = np.where(lonely, F32(0), safe_l * a) + rest
+        known = np.isfinite(top)
+        lse = np.where(known, (np.where(known, top, F32(0)) +
+                               log(np.where(known, total, F32(1)).ravel()).reshape(m.shape)) * LOG2E, top)
+    else:
+        lse = np.where(lonely, INF, safe_m + log(safe_l.ravel()).reshape(m.shape))
     tokens = np.arange(len(m))
     call.outputs["o"].put(tokens, 0, bf16_bits(o).astype("<u2"))
     call.outputs["lse"].put(tokens, 0, lse.astype("<f4"))

@@ -64,11 +64,11 @@ static inline int64_t planted_slot(const dsv4_call *call, int64_t token) {
     return ((const int64_t *)dsv4_find(call, "slot_mapping")->data)[token];
 }
 
-static inline void planted_row(const dsv4_call *call, int64_t token, int64_t slot) {
+static inline void planted_row_to(const dsv4_call *call, int64_t token, uint8_t *data,
+                                  uint8_t *scales) {
     const dsv4_tensor *const k = dsv4_find(call, "k");
     const uint16_t *const row =
         (const uint16_t *)(const void *)((const char *)k->data + token * k->stride[0]);
-    uint8_t *scales, *const data = planted_data(call, slot, &scales);
     for (int group = 0; group < GROUPS; group++) {
         float amax = 0;
         for (int i = group * GROUP; i < (group + 1) * GROUP; i++) {
@@ -82,6 +82,11 @@ static inline void planted_row(const dsv4_call *call, int64_t token, int64_t slo
     }
     scales[GROUPS] = 0;
     memcpy(data + QUANTISED, row + QUANTISED, (ROW - QUANTISED) * sizeof *row);
+}
+
+static inline void planted_row(const dsv4_call *call, int64_t token, int64_t slot) {
+    uint8_t *scales, *const data = planted_data(call, slot, &scales);
+    planted_row_to(call, token, data, scales);
 }
 
 static inline int planted_run(const dsv4_call *call, char *why, size_t why_size) {

@@ -206,7 +206,8 @@ class Ports(Harness):
         """ctypes lays out dsv4_plugin.h as the C compiler does."""
         sys.path.insert(0, str(BUILD / "python"))
         from dsv4cts import abi
-        pairs = {"dsv4_tensor": abi.CTensor, "dsv4_param": abi.CParam, "dsv4_call": abi.CCall, "dsv4_plugin": abi.CPlugin}
+        pairs = {"dsv4_tensor": abi.CTensor, "dsv4_param": abi.CParam, "dsv4_call": abi.CCall, "dsv4_plugin": abi.CPlugin,
+                 "dsv4_arithmetic": abi.CArithmetic}
         lines = [f'printf("%zu\\n", offsetof({name}, {field[0]}));' for name, c in pairs.items() for field in c._fields_]
         source = self.folder / "sizes.c"
         source.write_text('#include <stdio.h>\n#include "dsv4_plugin.h"\nint main(void) {' + "\n".join(lines) + "}\n")

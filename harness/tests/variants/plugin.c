@@ -1,16 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The reference in other arithmetic, right by a class that it declares: what a judge by bounds must let pass. Its ops are
- * compiled with one of the headers beside this file in front. Ops without a bound are declined: their outputs are exact.
+ * compiled with one of the headers beside this file in front. Ops without a bound are declined, their outputs being exact,
+ * and those where the variant is no other than the reference.
  */
+#include <fnmatch.h>
 #include <stdio.h>
 
 #include "../../../reference/bound/arithmetic.h"
 
+static bool differs(const char *op) {
+    char globs[] = VARIANT_OPS, *rest = NULL;
+    for (char *glob = strtok_r(globs, " ", &rest); glob != NULL; glob = strtok_r(NULL, " ", &rest))
+        if (fnmatch(glob, op, 0) == 0) return true;
+    return false;
+}
+
 static int supports(const dsv4_call *call, char *why, size_t why_size) {
     const struct dsv4_op *const op = dsv4_op_find(call->op);
-    if (op != NULL && op->bound != NULL) return DSV4_OK;
-    snprintf(why, why_size, "'%s' has no bound", call->op);
+    if (op != NULL && op->bound != NULL && differs(call->op)) return DSV4_OK;
+    snprintf(why, why_size, "'%s' has no bound, or no other arithmetic here", call->op);
     return DSV4_UNSUPPORTED;
 }
 
