@@ -58,10 +58,9 @@ struct attn_lists {
     int extra_at, positions; /* where the extra list begins, and the end, in blocks of 128 */
 };
 
-/* A row. Where there is none, something that can be read, and a mask that leaves nothing of it. */
+/* A row: data NULL for none. */
 struct attn_place {
     const char *data, *scales;
-    uint32_t mask;
 };
 
 /* What a block keeps in shared memory besides scores and slices. */
@@ -150,13 +149,10 @@ GPU_DEVICE int attn_entry(const struct attn_lists &lists, int position) {
     return extra < lists.extra.n ? lists.extra.entries[extra] : -1;
 }
 
-/* `otherwise`: 1,024 bytes that can be read. */
 template <bool PAGED>
-GPU_DEVICE struct attn_place attn_find(const struct attn_rows &rows, int entry,
-                                       const char *otherwise) {
-    struct attn_place place = {otherwise, otherwise, 0};
+GPU_DEVICE struct attn_place attn_find(const struct attn_rows &rows, int entry) {
+    struct attn_place place = {NULL, NULL};
     if (entry < 0 || entry >= rows.n_rows) return place;
-    place.mask = ~0u;
     if (!PAGED) {
         place.data = rows.data + entry * rows.row_stride;
         return place;
@@ -172,8 +168,8 @@ GPU_DEVICE struct attn_place attn_find(const struct attn_rows &rows, int entry,
 template <bool PAGED>
 GPU_DEVICE struct attn_place
 attn_place_of(const struct attn_args &a, const struct attn_lists &lists, int position, int entry) {
-    return position < lists.extra_at ? attn_find<PAGED>(a.main, entry, a.q)
-                                     : attn_find<PAGED>(a.extra, entry, a.q);
+    return position < lists.extra_at ? attn_find<PAGED>(a.main, entry)
+                                     : attn_find<PAGED>(a.extra, entry);
 }
 
 /* The codes of the block of 128 positions around one. */
@@ -184,23 +180,26 @@ GPU_DEVICE int attn_fp8_at(const struct attn_args &a, const struct attn_lists &l
 
 /* ---- eight channels ---- */
 
-/* As loaded: 8 codes in x and y, and what follows, or 8 bf16. */
+/* As loaded: 8 codes in x and y, or 8 bf16. Of a row that is not there zeros. */
 template <bool PAGED> GPU_DEVICE gpu_u4 attn_load(const char *data, int channel, bool codes) {
-    const char *const at =
-        data + (codes ? channel : PAGED ? 2 * channel - KV_NOPE : 2 * channel);
-    const gpu_u2 low = *(const gpu_u2 *)at, high = *(const gpu_u2 *)(at + 8);
     gpu_u4 raw;
+    const int at = codes ? channel : PAGED ? 2 * channel - KV_NOPE : 2 * channel;
+    const gpu_u2 low = gpu_load_u2_of(data, at);
     raw.x = low.x;
     raw.y = low.y;
-    raw.z = high.x;
-    raw.w = high.y;
+    raw.z = raw.w = 0;
+    if (!codes) {
+        const gpu_u2 high = gpu_load_u2_of(data, at + 8);
+        raw.z = high.x;
+        raw.w = high.y;
+    }
     return raw;
 }
 
 template <bool PAGED> GPU_DEVICE gpu_u2 attn_load_scales(struct attn_place place) {
     gpu_u2 scales;
     scales.x = scales.y = 0;
-    if (PAGED) scales = *(const gpu_u2 *)place.scales;
+    if (PAGED) scales = gpu_load_u2_of(place.scales, 0);
     return scales;
 }
 
@@ -220,17 +219,14 @@ GPU_DEVICE void attn_decode(float *x, gpu_u4 raw, float scale, int fp8) {
 
 /* PLAIN: codes are OCP and NaNs stay. */
 template <bool PLAIN>
-GPU_DEVICE void attn_values(float *x, gpu_u4 raw, uint32_t mask, bool codes, float scale, int fp8,
-                            int scrub) {
-    raw.x &= mask;
-    raw.y &= mask;
+GPU_DEVICE void attn_values(float *x, gpu_u4 raw, bool codes, float scale, int fp8, int scrub) {
     if (codes) {
         if (PLAIN || fp8 == NUM_OCP)
             attn_decode(x, raw, scale, NUM_OCP);
         else
             attn_decode(x, raw, scale, NUM_FNUZ240);
     } else {
-        const uint32_t words[4] = {raw.x, raw.y, raw.z & mask, raw.w & mask};
+        const uint32_t words[4] = {raw.x, raw.y, raw.z, raw.w};
         GPU_UNROLL for (int i = 0; i < 4; i++) {
             x[2 * i] = num_bf16_low(words[i]);
             x[2 * i + 1] = num_bf16_high(words[i]);
@@ -275,6 +271,15 @@ struct attn_query {
     int first, heads; /* of this block, and of the token */
 };
 
+/* Four channels of one head. */
+GPU_DEVICE gpu_u2 attn_load_query(const struct attn_query &q, int head, int channel) {
+    gpu_u2 raw;
+    raw.x = raw.y = 0;
+    if (q.first + head < q.heads)
+        raw = *(const gpu_u2 *)(q.data + (q.first + head) * q.head_stride + 2 * channel);
+    return raw;
+}
+
 /*
  * What a lane loads of a slice of D channels for W * 64 positions. A team loads the COLUMNS * W rows that it computes
  * with, D / 8 lanes to a row, P rows to a lane; and the block loads four channels of q per lane.
@@ -284,58 +289,49 @@ struct attn_query {
  */
 template <typename F, int D, int W> struct attn_slice {
     enum { OWN = F::COLUMNS * W, LANES = D / 8, AT_ONCE = TEAM / LANES, P = OWN / AT_ONCE };
-    /* Channels of q that a lane loads, and whether all lanes have some. */
-    enum { Q = F::HEADS * D / F::THREADS < 2 ? 2 : F::HEADS * D / F::THREADS };
-    enum { ALL_LOAD_Q = F::HEADS * D == F::THREADS * Q };
     static_assert(P > 0, "a team loads whole rows at once");
-    const char *data[P], *q_data;
-    gpu_u2 scales; /* of this lane's own row */
+    int q_head, q_channel, put;
+    const char *data[P];
+    gpu_u2 scales, q; /* scales: of this lane's own row */
     gpu_u4 raw[P];
-    uint32_t mask[P], q[Q / 2];
     float scale[P];
-    int put, q_put, q_channel;
 };
 
 template <int D> GPU_DEVICE int attn_swizzle(int channel) {
     return TEAM / (D / 8) * (channel / 8 % (D / 8));
 }
 
-/* Lane i has looked up row i of the team. Of heads beyond the last any values do: nobody stores what becomes of them. */
+/* Lane i has looked up row i of the team. */
 template <typename F, int D, int W, bool PAGED>
-GPU_DEVICE void attn_slice_start(struct attn_slice<F, D, W> &slice, const struct attn_query &q,
-                                 struct attn_place own) {
+GPU_DEVICE void attn_slice_start(struct attn_slice<F, D, W> &slice, struct attn_place own) {
     typedef struct attn_slice<F, D, W> S;
-    const int row = gpu_lane() / S::LANES, first = 8 * (gpu_lane() % S::LANES);
-    const int head = (int)gpu_thread() % F::HEADS, last = q.heads - 1 - q.first;
-    const int64_t data = (int64_t)(uintptr_t)own.data;
+    const int thread = (int)gpu_thread(), row = gpu_lane() / S::LANES;
+    const int first = 8 * (gpu_lane() % S::LANES);
     GPU_UNROLL for (int p = 0; p < S::P; p++) {
+        const int64_t data = (int64_t)(uintptr_t)own.data;
         slice.data[p] = (const char *)(uintptr_t)team_read_i64(data, p * S::AT_ONCE + row);
-        slice.mask[p] = team_read_u32(own.mask, p * S::AT_ONCE + row);
+        slice.scale[p] = 0.0f;
     }
     slice.put = first * 64 * W + ((gpu_team() * S::OWN + row) ^ attn_swizzle<D>(first));
-    slice.q_channel = (int)gpu_thread() / F::HEADS * S::Q;
-    slice.q_put = slice.q_channel * F::HEADS + head;
-    slice.q_data = q.data + (q.first + (head < last ? head : last)) * q.head_stride;
+    slice.q_head = thread % F::HEADS;
+    slice.q_channel = thread / F::HEADS * 4;
     slice.scales = attn_load_scales<PAGED>(own);
-    GPU_UNROLL for (int i = 0; i < S::Q / 2; i++) slice.q[i] = 0;
+    slice.q.x = slice.q.y = 0;
 }
 
-/* A slice is of one group of channels: all codes or all bf16, which want no scale. */
+/* A slice is of one group of channels: all codes or all bf16. */
 template <typename F, int D, int W, bool PAGED>
-GPU_DEVICE void attn_slice_load(struct attn_slice<F, D, W> &slice, int channel) {
+GPU_DEVICE void attn_slice_load(struct attn_slice<F, D, W> &slice, const struct attn_query &q,
+                                int channel) {
     typedef struct attn_slice<F, D, W> S;
-    const float scale = attn_scale_of(slice.scales, channel / KV_GROUP);
-    const int row = gpu_lane() / S::LANES, own = channel + 8 * (gpu_lane() % S::LANES);
-    if (S::ALL_LOAD_Q || slice.q_channel < D) {
-        const char *const from = slice.q_data + 2 * (channel + slice.q_channel);
-        GPU_UNROLL for (int i = 0; i < S::Q / 2; i++) {
-            slice.q[i] = *(const uint32_t *)(from + 4 * i);
-        }
-    }
+    const bool codes = PAGED && channel < KV_NOPE;
+    const float scale = codes ? attn_scale_of(slice.scales, channel / KV_GROUP) : 0.0f;
     GPU_UNROLL for (int p = 0; p < S::P; p++) {
-        slice.raw[p] = attn_load<PAGED>(slice.data[p], own, PAGED && channel < KV_NOPE);
-        slice.scale[p] = PAGED ? team_read_float(scale, p * S::AT_ONCE + row) : 1.0f;
+        slice.raw[p] =
+            attn_load<PAGED>(slice.data[p], channel + 8 * (gpu_lane() % S::LANES), codes);
+        if (PAGED) slice.scale[p] = team_read_float(scale, p * S::AT_ONCE + gpu_lane() / S::LANES);
     }
+    if (slice.q_channel < D) slice.q = attn_load_query(q, slice.q_head, channel + slice.q_channel);
 }
 
 /* The rows of a lane differ in a bit that its first has not: what the swizzle does to that bit it does to all. */
@@ -346,16 +342,15 @@ GPU_DEVICE void attn_slice_put(const struct attn_slice<F, D, W> &slice, float *r
     GPU_UNROLL for (int p = 0; p < S::P; p++) {
         float *const to = rows + (slice.put ^ p * S::AT_ONCE);
         float x[8];
-        attn_values<PLAIN>(x, slice.raw[p], slice.mask[p], PAGED && channel < KV_NOPE,
-                           slice.scale[p], fp8, scrub);
+        attn_values<PLAIN>(x, slice.raw[p], PAGED && channel < KV_NOPE, slice.scale[p], fp8, scrub);
         GPU_UNROLL for (int i = 0; i < 8; i++) { to[i * 64 * W] = x[i]; }
     }
-    if (S::ALL_LOAD_Q || slice.q_channel < D) {
-        float *const queries = rows + D * ATTN_TILE + slice.q_put;
-        GPU_UNROLL for (int i = 0; i < S::Q / 2; i++) {
-            queries[2 * i * F::HEADS] = num_bf16_low(slice.q[i]);
-            queries[(2 * i + 1) * F::HEADS] = num_bf16_high(slice.q[i]);
-        }
+    if (slice.q_channel < D) {
+        float *const queries = rows + D * ATTN_TILE + slice.q_channel * F::HEADS + slice.q_head;
+        queries[0] = num_bf16_low(slice.q.x);
+        queries[F::HEADS] = num_bf16_high(slice.q.x);
+        queries[2 * F::HEADS] = num_bf16_low(slice.q.y);
+        queries[3 * F::HEADS] = num_bf16_high(slice.q.y);
     }
 }
 
@@ -426,9 +421,9 @@ GPU_DEVICE void attn_scores(const struct attn_args &a, const struct attn_lists &
     const bool computes =
         own - block < attn_filled(lists, tile + block) && q.first + head < q.heads;
     const struct attn_place place = attn_place_of<PAGED>(a, lists, tile + own, *entry);
-    if (gpu_lane() < OWN) valid[own + gpu_lane()] = place.mask != 0;
-    attn_slice_start<F, D, W, PAGED>(slice, q, place);
-    attn_slice_load<F, D, W, PAGED>(slice, 0);
+    if (gpu_lane() < OWN) valid[own + gpu_lane()] = place.data != NULL;
+    attn_slice_start<F, D, W, PAGED>(slice, place);
+    attn_slice_load<F, D, W, PAGED>(slice, q, 0);
     *entry = attn_entry(lists, attn_tile_row<F>(lists, tile + ATTN_TILE));
     attn_clear<R, W>(chain);
     attn_clear<R, W>(total);
@@ -437,7 +432,7 @@ GPU_DEVICE void attn_scores(const struct attn_args &a, const struct attn_lists &
         if (BUFFERS == 1) gpu_barrier();
         attn_slice_put<F, D, W, PAGED, PLAIN>(slice, rows, i * D, fp8, a.scrub);
         gpu_barrier();
-        if (i + 1 < SLICES) attn_slice_load<F, D, W, PAGED>(slice, (i + 1) * D);
+        if (i + 1 < SLICES) attn_slice_load<F, D, W, PAGED>(slice, q, (i + 1) * D);
         if (!computes) continue;
         attn_slice_dot<F, D, W>(chain, rows, head, column);
         if ((i + 1) * D % ATTN_BLOCK == 0) attn_end_block<R, W>(total, chain);
@@ -525,8 +520,7 @@ template <typename F, int D> struct attn_loader {
     int lane, row, entry; /* of the slice; entry: of the block after the next */
     struct attn_place own, next;
     gpu_u2 own_scales, next_scales;
-    gpu_u2 scales; /* of the slice's row */
-    uint32_t mask;
+    gpu_u2 scales;
     gpu_u4 raw[P];
 };
 
@@ -557,7 +551,6 @@ GPU_DEVICE void attn_start(struct attn_loader<F, D> &loader, const struct attn_a
     const int from = at % ATTN_BLOCK / L::ROWS * L::AT_ONCE + gpu_lane() / L::LANES;
     const int64_t own = (int64_t)(uintptr_t)loader.own.data;
     const char *const data = (const char *)(uintptr_t)team_read_i64(own, from);
-    loader.mask = team_read_u32(loader.own.mask, from);
     if (PAGED) {
         loader.scales.x = team_read_u32(loader.own_scales.x, from);
         loader.scales.y = team_read_u32(loader.own_scales.y, from);
@@ -576,8 +569,9 @@ GPU_DEVICE void attn_finish_load(const struct attn_loader<F, D> &loader, float *
         const int eight = p * attn_loader<F, D>::LANES + loader.lane, channel = 8 * eight;
         const bool codes = PAGED && channel < KV_NOPE;
         float x[8];
-        attn_values<PLAIN>(x, loader.raw[p], loader.mask, codes,
-                           attn_scale_of(loader.scales, channel / KV_GROUP), fp8, scrub);
+        attn_values<PLAIN>(x, loader.raw[p], codes,
+                           codes ? attn_scale_of(loader.scales, channel / KV_GROUP) : 0.0f, fp8,
+                           scrub);
         attn_put4(rows + loader.row * KV_HEAD + 4 * eight, x);
         attn_put4(rows + loader.row * KV_HEAD + KV_HEAD / 2 + 4 * eight, x + 4);
     }
@@ -619,7 +613,7 @@ GPU_DEVICE void attn_sum_values(float (*total)[8], const struct attn_args &a,
     loader.row = (int)gpu_thread() / LANES;
     loader.lane = (int)gpu_thread() % LANES;
     loader.entry = attn_entry(lists, attn_loader_position<F, D>(first));
-    loader.next = {a.q, a.q, 0};
+    loader.next = {NULL, NULL};
     loader.next_scales = loader.scales = attn_load_scales<PAGED>(loader.next);
     attn_look_up<F, D, PAGED>(loader, a, lists, first);
     attn_start<F, D, PAGED>(loader, a, lists, first);
@@ -733,10 +727,10 @@ GPU_DEVICE void attn_tile(const struct attn_args &a, const struct attn_work<F> &
                           int *entry, float *s) {
     if (w.lists.positions - tile > ATTN_BLOCK)
         attn_scores<F, D, BUFFERS, PAGED, PLAIN, 4>(a, w.lists, w.q, tile, entry, s, w.slices,
-                                             w.shared->valid);
+                                                    w.shared->valid);
     else
         attn_scores<F, D, BUFFERS, PAGED, PLAIN, 2>(a, w.lists, w.q, tile, entry, s, w.slices,
-                                             w.shared->valid);
+                                                    w.shared->valid);
 }
 
 /* All scores are kept. */
@@ -749,8 +743,8 @@ GPU_DEVICE void attn_attend(float (*total)[8], const struct attn_args &a,
         attn_tile<F, D, BUFFERS, PAGED, PLAIN>(a, w, tile, &entry, w.scores + tile * F::HEADS);
     attn_max<F>(*w.shared, w.scores, positions);
     attn_weights<F>(*w.shared, w.scores, positions);
-    attn_sum_values<F, D, BUFFERS, PAGED, PLAIN>(total, a, w.lists, 0, positions, w.scores, w.slices,
-                                          w.computes);
+    attn_sum_values<F, D, BUFFERS, PAGED, PLAIN>(total, a, w.lists, 0, positions, w.scores,
+                                                 w.slices, w.computes);
 }
 
 /* Scores of a tile are kept: all of them are computed twice. */
@@ -767,8 +761,8 @@ GPU_DEVICE void attn_attend_long(float (*total)[8], const struct attn_args &a,
                 attn_max<F>(*w.shared, w.scores, n);
             } else {
                 attn_weights<F>(*w.shared, w.scores, n);
-                attn_sum_values<F, D, BUFFERS, PAGED, PLAIN>(total, a, w.lists, tile, tile + n, w.scores,
-                                                      w.slices, w.computes);
+                attn_sum_values<F, D, BUFFERS, PAGED, PLAIN>(total, a, w.lists, tile, tile + n,
+                                                             w.scores, w.slices, w.computes);
             }
         }
     }
@@ -961,15 +955,7 @@ static int attn_launch_heads(struct attn_args &a, int64_t parts, int64_t positio
 
 /* Decoding FP8 leaves gaps that more teams fill; measured on an H100, rows of bf16 are faster with fewer. */
 typedef struct attn_form<4, 4, 256> attn_form_few;
-#if FORM == 2
-#define FORM_PAGED 8, 4, 256
-#define FORM_ROWS 4, 8, 512
-#else
-#define FORM_PAGED 4, 8, 512
-#define FORM_ROWS 8, 4, 256
-#endif
-typedef struct attn_form<FORM_PAGED> attn_form_paged;
-typedef struct attn_form<FORM_ROWS> attn_form_rows;
+typedef struct attn_form<4, 8, 512> attn_form_paged;
 typedef struct attn_form<8, 4, 256> attn_form_small;
 
 /* `parts`: tokens times splits. */
@@ -986,7 +972,7 @@ static int attn_launch(const dsv4_call *call, struct attn_args &a, int64_t parts
     if constexpr (PAGED)
         return attn_launch_heads<attn_form_paged, attn_form_small, PAGED, PART>(a, parts, positions,
                                                                                 stream, why);
-    return attn_launch_heads<attn_form_rows, attn_form_small, PAGED, PART>(a, parts, positions,
+    return attn_launch_heads<attn_form_small, attn_form_small, PAGED, PART>(a, parts, positions,
                                                                             stream, why);
 }
 

@@ -225,6 +225,25 @@ GPU_DEVICE int64_t team_read_i64(int64_t x, int lane) {
     return (int64_t)(high << 32 | low);
 }
 
+/* ---- memory ---- */
+
+/* 8 bytes at data + offset of global memory that nobody writes meanwhile; zeros where data is NULL. On CUDA no branch that
+ * would part the loads of a loop. */
+GPU_DEVICE gpu_u2 gpu_load_u2_of(const char *data, int offset) {
+    gpu_u2 x;
+#if GPU_CUDA
+    asm volatile("{\n\t.reg .pred there;\n\tsetp.ne.u64 there, %2, 0;\n\tmov.u32 %0, 0;\n\tmov.u32 "
+                 "%1, 0;\n\t"
+                 "@there ld.global.nc.v2.u32 {%0, %1}, [%3];\n\t}"
+                 : "=&r"(x.x), "=&r"(x.y)
+                 : "l"(data), "l"(data + offset));
+#else
+    x.x = x.y = 0;
+    if (data != NULL) x = *(const gpu_u2 *)(data + offset);
+#endif
+    return x;
+}
+
 /* ---- integers ---- */
 
 /* A positive divisor; shift is -1 unless it is a power of two. */

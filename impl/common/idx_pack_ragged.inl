@@ -9,7 +9,7 @@ struct pack_args {
     int64_t flat_stride, request_stride, row_stride, bytes;
     int requests, most, per_block;
     struct gpu_divisor rows, parts; /* of a request, and of a row */
-    uint32_t pad[2]; /* of even and odd bytes */
+    uint32_t pad[2];                /* of even and odd bytes */
     bool pack, wide;
 };
 
@@ -62,8 +62,8 @@ __global__ void __launch_bounds__(CALL_THREADS) pack_parts_kernel(const struct p
     if (b >= a.requests) return;
     const int n = a.lens[b];
     for (int i = gpu_lane(); i < b; i += TEAM) before += a.lens[i];
-    pack_place(a, b, j, team_sum(before), n,
-               (int)(team - row * a.parts.value) * TEAM + gpu_lane(), (int)a.parts.value * TEAM);
+    pack_place(a, b, j, team_sum(before), n, (int)(team - row * a.parts.value) * TEAM + gpu_lane(),
+               (int)a.parts.value * TEAM);
 }
 
 __global__ void __launch_bounds__(CALL_THREADS) pack_kernel(const struct pack_args a) {
