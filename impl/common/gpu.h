@@ -166,10 +166,12 @@ GPU_HOST_DEVICE float gpu_float(uint32_t bits) { return __builtin_bit_cast(float
 #elif GPU_CUDA
 GPU_DEVICE float gpu_fma(float a, float b, float c) { return __fmaf_rn(a, b, c); }
 GPU_DEVICE float gpu_max(float a, float b) { return fmaxf(a, b); }
+GPU_DEVICE float gpu_min(float a, float b) { return fminf(a, b); }
 GPU_DEVICE float gpu_divide_float(float a, float b) { return __fdiv_rn(a, b); }
 #else
 GPU_DEVICE float gpu_fma(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
 GPU_DEVICE float gpu_max(float a, float b) { return __builtin_fmaxf(a, b); }
+GPU_DEVICE float gpu_min(float a, float b) { return __builtin_fminf(a, b); }
 GPU_DEVICE float gpu_divide_float(float a, float b) { return a / b; }
 #endif
 
