@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* moe_swiglu_quant: see moe_activation.inl; a group is 4 lanes (mega) or 16. */
+/* moe_swiglu_quant: see moe_activation.inl; a group is 4 lanes (mega, aiter) or 16. */
 #include "moe_activation.inl"
 
-enum { SWIGLU_REF, SWIGLU_MEGA, SWIGLU_AITER, SWIGLU_DSPARK };
-#define SWIGLU_LANES(RECIPE) ((RECIPE) == SWIGLU_MEGA ? 4 : 16)
+enum { SWIGLU_REF, SWIGLU_MEGA, SWIGLU_AITER, SWIGLU_AITER_F32, SWIGLU_DSPARK };
+#define SWIGLU_LANES(RECIPE) ((RECIPE) == SWIGLU_MEGA || (RECIPE) == SWIGLU_AITER ? 4 : 16)
 
 struct swiglu_quant_args {
     struct activation_args x;
@@ -44,11 +44,23 @@ GPU_DEVICE uint32_t swiglu_four(const float *values, float inverse, int fp8) {
            num_fp8_x2(values[2] * inverse, values[3] * inverse, fp8) << 16;
 }
 
-/* A group's values, those of eight columns here, and the byte of their scale. */
+/* A group's values, those of eight columns here, its scale and what its values are multiplied by. */
 struct swiglu_group {
-    float values[8];
+    float values[8], scale, inverse;
     uint32_t byte;
 };
+
+template <int RECIPE>
+GPU_DEVICE void swiglu_scale(struct swiglu_group &group, float amax, int fp8) {
+    if (RECIPE == SWIGLU_AITER_F32) {
+        group.scale = gpu_divide_float(gpu_max(amax, 1e-10f), num_fp8_max(fp8));
+        group.inverse = gpu_divide_float(1.0f, group.scale);
+        return;
+    }
+    group.byte = num_e8m0_ceil(swiglu_quotient<RECIPE>(amax, fp8));
+    group.scale = num_e8m0_value(group.byte);
+    group.inverse = num_e8m0_inverse(group.byte);
+}
 
 template <int RECIPE>
 GPU_DEVICE void swiglu_open(const struct swiglu_quant_args &a, const struct activation_place &place,
@@ -67,8 +79,7 @@ GPU_DEVICE void swiglu_open(const struct swiglu_quant_args &a, const struct acti
             values[i + 1] = num_bf16_high(codes);
         }
     }
-    group.byte =
-        num_e8m0_ceil(swiglu_quotient<RECIPE>(swiglu_amax<SWIGLU_LANES(RECIPE)>(values), a.fp8));
+    swiglu_scale<RECIPE>(group, swiglu_amax<SWIGLU_LANES(RECIPE)>(values), a.fp8);
 }
 
 #if ACTIVATION_ESTIMATES
@@ -78,18 +89,15 @@ GPU_DEVICE bool swiglu_guess(const struct swiglu_quant_args &a,
                              const struct activation_place &place, struct swiglu_group &group) {
     bool sure = activation_eight<ACTIVATION_ABOUT>(a.x, place, group.values);
     const float amax = swiglu_amax<SWIGLU_LANES(RECIPE)>(group.values);
-    /* The quotient lies as far from a power of two as amax from its multiple, but for two more roundings. */
-    const float quotient = swiglu_quotient<RECIPE>(amax, a.fp8);
-    group.byte = num_e8m0_ceil(quotient);
-    sure = sure && (activation_is_sure<23>(quotient, 0) || !place.inside);
+    swiglu_scale<RECIPE>(group, amax, a.fp8);
+    sure = sure && activation_is_sure<23>(swiglu_quotient<RECIPE>(amax, a.fp8), 0);
     /* Below the least normal number codes are as far apart as just above it. */
-    const float inverse = num_e8m0_inverse(group.byte),
-                least = a.fp8 == NUM_OCP ? 0x1p-6f : 0x1p-7f;
+    const float least = a.fp8 == NUM_OCP ? 0x1p-6f : 0x1p-7f;
     GPU_UNROLL for (int i = 0; i < 8; i++) {
-        const float x = gpu_float(gpu_bits(group.values[i] * inverse) & 0x7FFFFFFFu);
-        sure = sure && (activation_rounds<20>(x < least ? x + least : x) || !place.inside);
+        const float x = gpu_float(gpu_bits(group.values[i] * group.inverse) & 0x7FFFFFFFu);
+        sure = sure && activation_rounds<20>(x < least ? x + least : x);
     }
-    return team_ballot(!sure) == 0;
+    return team_ballot(!sure && place.inside) == 0;
 }
 #endif
 
@@ -102,30 +110,30 @@ __global__ void __launch_bounds__(CALL_THREADS)
     const struct activation_place place = activation_open(a.x, task);
     struct swiglu_group group;
 #if ACTIVATION_ESTIMATES
-    constexpr bool rounded = RECIPE == SWIGLU_REF || RECIPE == SWIGLU_DSPARK;
-    if (rounded || !swiglu_guess<RECIPE>(a, place, group)) swiglu_open<RECIPE>(a, place, group);
+    constexpr bool guesses = RECIPE == SWIGLU_MEGA || RECIPE == SWIGLU_AITER;
+    if (!guesses || !swiglu_guess<RECIPE>(a, place, group)) swiglu_open<RECIPE>(a, place, group);
 #else
     swiglu_open<RECIPE>(a, place, group);
 #endif
     if (!place.stored) return;
-    const float inverse = num_e8m0_inverse(group.byte);
     gpu_u2 codes;
-    codes.x = swiglu_four(group.values, inverse, a.fp8);
-    codes.y = swiglu_four(group.values + 4, inverse, a.fp8);
+    codes.x = swiglu_four(group.values, group.inverse, a.fp8);
+    codes.y = swiglu_four(group.values + 4, group.inverse, a.fp8);
     *(gpu_u2 *)(a.codes + place.row * a.codes_row + place.column) = codes;
     if (gpu_lane() % lanes != 0) return;
     char *const scales = a.scales + place.row * a.scales_row;
     const int column = place.column / (8 * lanes);
-    if (RECIPE == SWIGLU_DSPARK)
-        ((float *)scales)[column] = num_e8m0_value(group.byte);
+    if (RECIPE == SWIGLU_DSPARK || RECIPE == SWIGLU_AITER_F32)
+        ((float *)scales)[column] = group.scale;
     else
         scales[column] = (char)group.byte;
 }
 
 static int supports(const dsv4_call *call, struct call_why why) {
-    const bool dspark = dsv4_is(call, "recipe", "dspark"), ocp = dsv4_is(call, "fp8", "ocp");
+    const bool f32 = dsv4_is(call, "recipe", "dspark") || dsv4_is(call, "recipe", "aiter_f32");
+    const bool ocp = dsv4_is(call, "fp8", "ocp");
     CALL_NEED(call, "codes", ocp ? DSV4_E4M3FN : DSV4_E4M3FNUZ, 2, why);
-    CALL_NEED(call, "scales", dspark ? DSV4_F32 : DSV4_E8M0, 2, why);
+    CALL_NEED(call, "scales", f32 ? DSV4_F32 : DSV4_E8M0, 2, why);
     CALL_NEED_ALIGNED(call, "gate_up", 16, why);
     CALL_NEED_ALIGNED(call, "codes", 8, why);
     if (dsv4_find(call, "codes")->shape[1] % 128 != 0)
@@ -156,6 +164,8 @@ static int run(const dsv4_call *call, struct call_why why) {
         GPU_LAUNCH(swiglu_quant_kernel<SWIGLU_MEGA>, grid, CALL_THREADS, stream, a);
     else if (dspark)
         GPU_LAUNCH(swiglu_quant_kernel<SWIGLU_DSPARK>, grid, CALL_THREADS, stream, a);
+    else if (dsv4_is(call, "recipe", "aiter_f32"))
+        GPU_LAUNCH(swiglu_quant_kernel<SWIGLU_AITER_F32>, grid, CALL_THREADS, stream, a);
     else if (dsv4_is(call, "recipe", "aiter"))
         GPU_LAUNCH(swiglu_quant_kernel<SWIGLU_AITER>, grid, CALL_THREADS, stream, a);
     else

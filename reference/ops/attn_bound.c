@@ -7,7 +7,8 @@
  *   acc   terms p * v in the declared class, p being rounded to bf16 or not, relative to whatever maximum was current
  *   l     terms p, added in binary32, likewise
  *   o     acc * a / (l * a + exp(sink - M)), a = exp(m - M), M = max(m, sink): products, sum, division, stored rounding
- *   lse   m + log(l), two roundings more where it was in base 2; with the sink: M + log of o's denominator, in base 2
+ *   lse   m + log(l), two roundings more where it was in base 2; with the sink: M + log of o's denominator, in base 2;
+ *         of a part: m + log(l) in base 2
  * Rows without a key, and those that an infinite sink empties, are zeros to all and compared as bits.
  */
 #include "attn_bound.h"
@@ -138,24 +139,48 @@ static bool find_maximum(struct head *head, const struct attn_bound *bound, size
     return right && got != want;
 }
 
+/* Maximum, denominator and numerator, relative to the kernel's own maximum. */
+static void admit_sums(struct head *head, const struct attn_bound *bound,
+                       const struct attn_token *token, int64_t t, int64_t i, int64_t h, size_t m) {
+    const dsv4_arithmetic *const a = &bound->a->arithmetic;
+    const bool other = find_maximum(head, bound, m, t, i, h);
+    struct dsv4_ball acc[KV_HEAD];
+    admit_part(bound, m, t, i, h, &head->most, 1, false);
+    find_weights(head, a, token);
+    find_numerators(acc, head, a, token);
+    admit_part(bound, m + 1, t, i, h, &head->l, 1, other);
+    admit_part(bound, m + 3, t, i, h, acc, KV_HEAD, other);
+}
+
+/* The logarithm and the quotient: the maximum cancels. */
+static void admit_quotients(struct head *head, const struct attn_bound *bound,
+                            const struct attn_token *token, int64_t t, int64_t i, int64_t h,
+                            size_t m) {
+    const dsv4_arithmetic *const a = &bound->a->arithmetic;
+    struct dsv4_ball acc[KV_HEAD];
+    find_weights(head, a, token);
+    find_numerators(acc, head, a, token);
+    const struct dsv4_ball lse =
+        dsv4_ball_rounded(dsv4_ball_rounded(lse_ball(head, bound, -INFINITY)));
+    for (int d = 0; d < KV_HEAD; d++) acc[d] = dsv4_ball_div(a, acc[d], head->l);
+    admit_part(bound, m + 2, t, i, h, &lse, 1, false);
+    admit_part(bound, m + 3, t, i, h, acc, KV_HEAD, false);
+}
+
 void attn_part_bound(const struct attn_bound *bound, const struct attn_token *token, int64_t t,
                      int64_t i, size_t m) {
-    const dsv4_arithmetic *const a = &bound->a->arithmetic;
     const dsv4_tensor *const q = &bound->call->tensors[bound->q];
     struct head head = {0};
     head.s = dsv4_alloc((size_t)(token->n + 1) * sizeof *head.s);
     head.p = dsv4_alloc((size_t)(token->n + 1) * sizeof *head.p);
     for (int64_t h = 0; h < token->heads; h++) {
-        struct dsv4_ball acc[KV_HEAD];
         find_scores(&head, bound, token,
                     (const void *)((const char *)q->data + t * q->stride[0] + h * q->stride[1]));
         if (head.m == -INFINITY) continue;
-        const bool other = find_maximum(&head, bound, m, t, i, h);
-        admit_part(bound, m, t, i, h, &head.most, 1, false);
-        find_weights(&head, a, token);
-        find_numerators(acc, &head, a, token);
-        admit_part(bound, m + 1, t, i, h, &head.l, 1, other);
-        admit_part(bound, m + 2, t, i, h, acc, KV_HEAD, other);
+        if (attn_absent(&bound->call->tensors[m]))
+            admit_quotients(&head, bound, token, t, i, h, m);
+        else
+            admit_sums(&head, bound, token, t, i, h, m);
     }
     dsv4_free(head.p);
     dsv4_free(head.s);

@@ -21,8 +21,9 @@ struct attn_bound {
 };
 
 /*
- * What the first stage may give for split i of token t, whose rows have been appended: the maximum in slot `m`, the
- * denominator and the numerator, relative to the kernel's own maximum, in the two after it.
+ * What the first stage may give for split i of token t, whose rows have been appended: the maximum in slot `m`, in those
+ * after it the denominator, the logarithm and the numerator, relative to the kernel's own maximum; or, without a maximum,
+ * the quotient.
  */
 void attn_part_bound(const struct attn_bound *bound, const struct attn_token *token, int64_t t,
                      int64_t i, size_t m);
