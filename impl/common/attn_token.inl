@@ -62,6 +62,7 @@ struct attn_lists {
 /* A row: data NULL for none. */
 struct attn_place {
     const char *data, *scales;
+    int fp8;
 };
 
 /* What a block keeps in shared memory besides scores and slices. */
@@ -152,7 +153,7 @@ GPU_DEVICE int attn_entry(const struct attn_lists &lists, int position) {
 
 template <bool PAGED>
 GPU_DEVICE struct attn_place attn_find(const struct attn_rows &rows, int entry) {
-    struct attn_place place = {NULL, NULL};
+    struct attn_place place = {NULL, NULL, rows.fp8};
     if (entry < 0 || entry >= rows.n_rows) return place;
     if (!PAGED) {
         place.data = rows.data + entry * rows.row_stride;
@@ -173,24 +174,20 @@ attn_place_of(const struct attn_args &a, const struct attn_lists &lists, int pos
                                      : attn_find<PAGED>(a.extra, entry);
 }
 
-/* The codes of the block of 128 positions around one. */
-GPU_DEVICE int attn_fp8_at(const struct attn_args &a, const struct attn_lists &lists,
-                           int position) {
-    return position < lists.extra_at ? a.main.fp8 : a.extra.fp8;
-}
-
 /* ---- eight channels ---- */
 
-/* As loaded: 8 codes in x and y, or 8 bf16. Of a row that is not there zeros. */
-template <bool PAGED> GPU_DEVICE gpu_u4 attn_load(const char *data, int channel, bool codes) {
+/* As loaded: 8 codes in x and y, or 8 bf16. */
+template <bool PAGED> GPU_DEVICE gpu_u4 attn_load(const char *data, int channel) {
     gpu_u4 raw;
-    const int at = codes ? channel : PAGED ? 2 * channel - KV_NOPE : 2 * channel;
-    const gpu_u2 low = gpu_load_u2_of(data, at);
+    raw.x = raw.y = raw.z = raw.w = 0;
+    if (data == NULL) return raw;
+    const bool codes = PAGED && channel < KV_NOPE;
+    const int at = codes ? channel : PAGED ? KV_NOPE + 2 * (channel - KV_NOPE) : 2 * channel;
+    const gpu_u2 low = *(const gpu_u2 *)(data + at);
     raw.x = low.x;
     raw.y = low.y;
-    raw.z = raw.w = 0;
     if (!codes) {
-        const gpu_u2 high = gpu_load_u2_of(data, at + 8);
+        const gpu_u2 high = *(const gpu_u2 *)(data + at + 8);
         raw.z = high.x;
         raw.w = high.y;
     }
@@ -200,15 +197,10 @@ template <bool PAGED> GPU_DEVICE gpu_u4 attn_load(const char *data, int channel,
 template <bool PAGED> GPU_DEVICE gpu_u2 attn_load_scales(struct attn_place place) {
     gpu_u2 scales;
     scales.x = scales.y = 0;
-    if (PAGED) scales = gpu_load_u2_of(place.scales, 0);
+    if (PAGED && place.data != NULL) scales = *(const gpu_u2 *)place.scales;
     return scales;
 }
 
-GPU_DEVICE float attn_scale_of(gpu_u2 scales, int group) {
-    return num_e8m0_value((group < 4 ? scales.x : scales.y) >> 8 * (group % 4) & 0xFFu);
-}
-
-/* Four significant bits times a power of two need no rounding to bf16. */
 GPU_DEVICE void attn_decode(float *x, gpu_u4 raw, float scale, int fp8) {
     const uint32_t codes[4] = {raw.x & 0xFFFFu, raw.x >> 16, raw.y & 0xFFFFu, raw.y >> 16};
     GPU_UNROLL for (int i = 0; i < 4; i++) {
@@ -218,11 +210,12 @@ GPU_DEVICE void attn_decode(float *x, gpu_u4 raw, float scale, int fp8) {
     }
 }
 
-/* PLAIN: codes are OCP and NaNs stay. */
-template <bool PLAIN>
-GPU_DEVICE void attn_values(float *x, gpu_u4 raw, bool codes, float scale, int fp8, int scrub) {
-    if (codes) {
-        if (PLAIN || fp8 == NUM_OCP)
+/* Four significant bits times a power of two need no rounding to bf16. A row that is not there has codes of zero. */
+template <bool PAGED>
+GPU_DEVICE void attn_values(float *x, gpu_u4 raw, uint32_t byte, int channel, int fp8, int scrub) {
+    if (PAGED && channel < KV_NOPE) {
+        const float scale = num_e8m0_value(byte);
+        if (fp8 == NUM_OCP)
             attn_decode(x, raw, scale, NUM_OCP);
         else
             attn_decode(x, raw, scale, NUM_FNUZ240);
@@ -233,7 +226,7 @@ GPU_DEVICE void attn_values(float *x, gpu_u4 raw, bool codes, float scale, int f
             x[2 * i + 1] = num_bf16_high(words[i]);
         }
     }
-    if (!PLAIN && scrub) {
+    if (scrub) {
         GPU_UNROLL for (int i = 0; i < 8; i++) x[i] = x[i] != x[i] ? 0.0f : x[i];
     }
 }
@@ -291,11 +284,11 @@ GPU_DEVICE gpu_u2 attn_load_query(const struct attn_query &q, int head, int chan
 template <typename F, int D, int W> struct attn_slice {
     enum { OWN = F::COLUMNS * W, LANES = D / 8, AT_ONCE = TEAM / LANES, P = OWN / AT_ONCE };
     static_assert(P > 0, "a team loads whole rows at once");
-    int q_head, q_channel, put;
+    int q_head, q_channel, fp8;
     const char *data[P];
     gpu_u2 scales, q; /* scales: of this lane's own row */
     gpu_u4 raw[P];
-    float scale[P];
+    uint32_t bytes[P];
 };
 
 template <int D> GPU_DEVICE int attn_swizzle(int channel) {
@@ -306,44 +299,42 @@ template <int D> GPU_DEVICE int attn_swizzle(int channel) {
 template <typename F, int D, int W, bool PAGED>
 GPU_DEVICE void attn_slice_start(struct attn_slice<F, D, W> &slice, struct attn_place own) {
     typedef struct attn_slice<F, D, W> S;
-    const int thread = (int)gpu_thread(), row = gpu_lane() / S::LANES;
-    const int first = 8 * (gpu_lane() % S::LANES);
+    const int thread = (int)gpu_thread();
     GPU_UNROLL for (int p = 0; p < S::P; p++) {
-        const int64_t data = (int64_t)(uintptr_t)own.data;
-        slice.data[p] = (const char *)(uintptr_t)team_read_i64(data, p * S::AT_ONCE + row);
-        slice.scale[p] = 0.0f;
+        const int row = p * S::AT_ONCE + gpu_lane() / S::LANES;
+        slice.data[p] = (const char *)(uintptr_t)team_read_i64((int64_t)(uintptr_t)own.data, row);
+        slice.bytes[p] = 0;
     }
-    slice.put = first * 64 * W + ((gpu_team() * S::OWN + row) ^ attn_swizzle<D>(first));
     slice.q_head = thread % F::HEADS;
     slice.q_channel = thread / F::HEADS * 4;
+    slice.fp8 = own.fp8;
     slice.scales = attn_load_scales<PAGED>(own);
     slice.q.x = slice.q.y = 0;
 }
 
-/* A slice is of one group of channels: all codes or all bf16. */
 template <typename F, int D, int W, bool PAGED>
 GPU_DEVICE void attn_slice_load(struct attn_slice<F, D, W> &slice, const struct attn_query &q,
                                 int channel) {
     typedef struct attn_slice<F, D, W> S;
-    const bool codes = PAGED && channel < KV_NOPE;
-    const float scale = codes ? attn_scale_of(slice.scales, channel / KV_GROUP) : 0.0f;
+    const int group = channel / KV_GROUP;
+    const uint32_t byte = (group < 4 ? slice.scales.x : slice.scales.y) >> 8 * (group % 4) & 0xFFu;
     GPU_UNROLL for (int p = 0; p < S::P; p++) {
-        slice.raw[p] =
-            attn_load<PAGED>(slice.data[p], channel + 8 * (gpu_lane() % S::LANES), codes);
-        if (PAGED) slice.scale[p] = team_read_float(scale, p * S::AT_ONCE + gpu_lane() / S::LANES);
+        slice.raw[p] = attn_load<PAGED>(slice.data[p], channel + 8 * (gpu_lane() % S::LANES));
+        if (PAGED) slice.bytes[p] = team_read_u32(byte, p * S::AT_ONCE + gpu_lane() / S::LANES);
     }
     if (slice.q_channel < D) slice.q = attn_load_query(q, slice.q_head, channel + slice.q_channel);
 }
 
-/* The rows of a lane differ in a bit that its first has not: what the swizzle does to that bit it does to all. */
-template <typename F, int D, int W, bool PAGED, bool PLAIN>
+template <typename F, int D, int W, bool PAGED>
 GPU_DEVICE void attn_slice_put(const struct attn_slice<F, D, W> &slice, float *rows, int channel,
-                               int fp8, int scrub) {
+                               int scrub) {
     typedef struct attn_slice<F, D, W> S;
+    const int first = 8 * (gpu_lane() % S::LANES);
     GPU_UNROLL for (int p = 0; p < S::P; p++) {
-        float *const to = rows + (slice.put ^ p * S::AT_ONCE);
+        const int row = gpu_team() * S::OWN + p * S::AT_ONCE + gpu_lane() / S::LANES;
+        float *const to = rows + first * 64 * W + (row ^ attn_swizzle<D>(first));
         float x[8];
-        attn_values<PLAIN>(x, slice.raw[p], PAGED && channel < KV_NOPE, slice.scale[p], fp8, scrub);
+        attn_values<PAGED>(x, slice.raw[p], slice.bytes[p], channel + first, slice.fp8, scrub);
         GPU_UNROLL for (int i = 0; i < 8; i++) { to[i * 64 * W] = x[i]; }
     }
     if (slice.q_channel < D) {
@@ -408,7 +399,7 @@ template <typename F> GPU_DEVICE int attn_tile_row(const struct attn_lists &list
 
 /* Scores of W * 64 positions (W 2 or 4) from `tile` on; a team computes COLUMNS * W of them. `entry` is this lane's of the tile,
  * and then of the next one. */
-template <typename F, int D, int BUFFERS, bool PAGED, bool PLAIN, int W>
+template <typename F, int D, int BUFFERS, bool PAGED, int W>
 GPU_DEVICE void attn_scores(const struct attn_args &a, const struct attn_lists &lists,
                             const struct attn_query &q, int tile, int *entry, float *s,
                             char *slices, uint8_t *valid) {
@@ -418,7 +409,7 @@ GPU_DEVICE void attn_scores(const struct attn_args &a, const struct attn_lists &
     const int head = attn_lane_group<F>() * R, own = gpu_team() * OWN,
               column = own + attn_lane_column<F>() * W;
     /* Teams beyond the list, and heads beyond the last, have nothing to compute. */
-    const int block = own / ATTN_BLOCK * ATTN_BLOCK, fp8 = attn_fp8_at(a, lists, tile + own);
+    const int block = own / ATTN_BLOCK * ATTN_BLOCK;
     const bool computes =
         own - block < attn_filled(lists, tile + block) && q.first + head < q.heads;
     const struct attn_place place = attn_place_of<PAGED>(a, lists, tile + own, *entry);
@@ -431,7 +422,7 @@ GPU_DEVICE void attn_scores(const struct attn_args &a, const struct attn_lists &
     GPU_NO_UNROLL for (int i = 0; i < SLICES; i++) {
         float *const rows = (float *)(slices + i % BUFFERS * ATTN_SLICE_BYTES(D, F));
         if (BUFFERS == 1) gpu_barrier();
-        attn_slice_put<F, D, W, PAGED, PLAIN>(slice, rows, i * D, fp8, a.scrub);
+        attn_slice_put<F, D, W, PAGED>(slice, rows, i * D, a.scrub);
         gpu_barrier();
         if (i + 1 < SLICES) attn_slice_load<F, D, W, PAGED>(slice, q, (i + 1) * D);
         if (!computes) continue;
@@ -514,65 +505,34 @@ template <typename F> GPU_DEVICE void attn_weights(struct attn_shared<F> &shared
 
 /* ---- values ---- */
 
-/* A lane's share of the rows of a block of 128 positions: of each slice pieces of 8 channels of a row. Lane i of a team looks
- * up the i-th row that it loads, a block ahead. */
+/* A lane's share of a slice of rows: which row, and which pieces of 8 channels. */
 template <typename F, int D> struct attn_loader {
-    enum { ROWS = D / 2, LANES = F::THREADS / ROWS, P = 64 / LANES, AT_ONCE = TEAM / LANES };
-    int lane, row, entry; /* of the slice; entry: of the block after the next */
-    struct attn_place own, next;
-    gpu_u2 own_scales, next_scales;
+    enum { ROWS = D / 2, LANES = F::THREADS / ROWS, P = 64 / LANES };
+    int row, lane;
+    struct attn_place place;
     gpu_u2 scales;
     gpu_u4 raw[P];
 };
 
-/* The position that this lane looks up of a block. */
-template <typename F, int D> GPU_DEVICE int attn_loader_position(int block) {
-    typedef struct attn_loader<F, D> L;
-    const int row = gpu_lane() % (ATTN_BLOCK / F::TEAMS);
-    return block + row / L::AT_ONCE * L::ROWS + gpu_team() * L::AT_ONCE + row % L::AT_ONCE;
-}
-
-/* The block at `block`, whose entries are there, is the next one. */
-template <typename F, int D, bool PAGED>
-GPU_DEVICE void attn_look_up(struct attn_loader<F, D> &loader, const struct attn_args &a,
-                             const struct attn_lists &lists, int block) {
-    loader.own = loader.next;
-    loader.own_scales = loader.next_scales;
-    loader.next = attn_place_of<PAGED>(a, lists, block, loader.entry);
-    loader.next_scales = attn_load_scales<PAGED>(loader.next);
-    loader.entry = attn_entry(lists, attn_loader_position<F, D>(block + ATTN_BLOCK));
-}
-
-/* Loads the slice at `at`. */
 template <typename F, int D, bool PAGED>
 GPU_DEVICE void attn_start(struct attn_loader<F, D> &loader, const struct attn_args &a,
-                           const struct attn_lists &lists, int at) {
-    typedef struct attn_loader<F, D> L;
-    if (at % ATTN_BLOCK == 0) attn_look_up<F, D, PAGED>(loader, a, lists, at + ATTN_BLOCK);
-    const int from = at % ATTN_BLOCK / L::ROWS * L::AT_ONCE + gpu_lane() / L::LANES;
-    const int64_t own = (int64_t)(uintptr_t)loader.own.data;
-    const char *const data = (const char *)(uintptr_t)team_read_i64(own, from);
-    if (PAGED) {
-        loader.scales.x = team_read_u32(loader.own_scales.x, from);
-        loader.scales.y = team_read_u32(loader.own_scales.y, from);
-    }
-    GPU_UNROLL for (int p = 0; p < L::P; p++) {
-        const int channel = 8 * (p * L::LANES + loader.lane);
-        loader.raw[p] = attn_load<PAGED>(data, channel, PAGED && channel < KV_NOPE);
-    }
+                           const struct attn_lists &lists, int position, int entry) {
+    loader.place = attn_place_of<PAGED>(a, lists, position, entry);
+    loader.scales = attn_load_scales<PAGED>(loader.place);
+    GPU_UNROLL for (int p = 0; p < attn_loader<F, D>::P; p++) loader.raw[p] =
+        attn_load<PAGED>(loader.place.data, 8 * (p * attn_loader<F, D>::LANES + loader.lane));
 }
 
 /* Rows lie in two halves, of the lower and the upper four of each eight channels: no bank conflicts either way. */
-template <typename F, int D, bool PAGED, bool PLAIN>
-GPU_DEVICE void attn_finish_load(const struct attn_loader<F, D> &loader, float *rows, int fp8,
-                                 int scrub) {
+template <typename F, int D, bool PAGED>
+GPU_DEVICE void attn_finish_load(const struct attn_loader<F, D> &loader, float *rows, int scrub) {
     GPU_UNROLL for (int p = 0; p < attn_loader<F, D>::P; p++) {
-        const int eight = p * attn_loader<F, D>::LANES + loader.lane, channel = 8 * eight;
-        const bool codes = PAGED && channel < KV_NOPE;
+        const int eight = p * attn_loader<F, D>::LANES + loader.lane;
         float x[8];
-        attn_values<PLAIN>(x, loader.raw[p], codes,
-                           codes ? attn_scale_of(loader.scales, channel / KV_GROUP) : 0.0f, fp8,
-                           scrub);
+        const int group = 8 * eight / KV_GROUP;
+        const uint32_t word = group < 4 ? loader.scales.x : loader.scales.y;
+        attn_values<PAGED>(x, loader.raw[p], word >> 8 * (group % 4) & 0xFFu, 8 * eight,
+                           loader.place.fp8, scrub);
         attn_put4(rows + loader.row * KV_HEAD + 4 * eight, x);
         attn_put4(rows + loader.row * KV_HEAD + KV_HEAD / 2 + 4 * eight, x + 4);
     }
@@ -601,8 +561,9 @@ GPU_DEVICE void attn_value_chains(float (*chain)[8], const float *weights, const
     }
 }
 
-/* total += weights times values of the positions first .. end - 1, which are whole blocks. A slice is loaded one ahead. */
-template <typename F, int D, int BUFFERS, bool PAGED, bool PLAIN>
+/* total += weights times values of the positions first .. end - 1, which are whole blocks. The entries of a slice are
+ * read two slices ahead, its rows one ahead. */
+template <typename F, int D, int BUFFERS, bool PAGED>
 GPU_DEVICE void attn_sum_values(float (*total)[8], const struct attn_args &a,
                                 const struct attn_lists &lists, int first, int end, const float *s,
                                 char *slices, bool computes) {
@@ -613,21 +574,22 @@ GPU_DEVICE void attn_sum_values(float (*total)[8], const struct attn_args &a,
     float chain[R][8];
     loader.row = (int)gpu_thread() / LANES;
     loader.lane = (int)gpu_thread() % LANES;
-    loader.entry = attn_entry(lists, attn_loader_position<F, D>(first));
-    loader.next = {NULL, NULL};
-    loader.next_scales = loader.scales = attn_load_scales<PAGED>(loader.next);
-    attn_look_up<F, D, PAGED>(loader, a, lists, first);
-    attn_start<F, D, PAGED>(loader, a, lists, first);
+    int at = first, next = attn_next<ROWS>(lists, at), entry = -1;
+    attn_start<F, D, PAGED>(loader, a, lists, at + loader.row, attn_entry(lists, at + loader.row));
+    if (next < end) entry = attn_entry(lists, next + loader.row);
     attn_clear<R, 8>(chain);
-    int at = first;
     GPU_NO_UNROLL for (int slice = 0; at < end; slice++) {
         float *const rows = (float *)(slices + slice % BUFFERS * ATTN_SLICE_BYTES(D, F));
         const int here = at;
         if (BUFFERS == 1) gpu_barrier();
-        attn_finish_load<F, D, PAGED, PLAIN>(loader, rows, attn_fp8_at(a, lists, here), a.scrub);
+        attn_finish_load<F, D, PAGED>(loader, rows, a.scrub);
         gpu_barrier();
-        at = attn_next<ROWS>(lists, here);
-        if (at < end) attn_start<F, D, PAGED>(loader, a, lists, at);
+        at = next;
+        if (at < end) {
+            attn_start<F, D, PAGED>(loader, a, lists, at + loader.row, entry);
+            next = attn_next<ROWS>(lists, at);
+            if (next < end) entry = attn_entry(lists, next + loader.row);
+        }
         if (!computes) continue;
         attn_value_chains<F, ROWS>(chain, s + (here - first) * F::HEADS + head, rows + 4 * eight);
         if (at % ATTN_BLOCK == 0) attn_end_block<R, 8>(total, chain);
@@ -733,33 +695,33 @@ template <typename F> struct attn_work {
     bool computes;
 };
 
-template <typename F, int D, int BUFFERS, bool PAGED, bool PLAIN>
+template <typename F, int D, int BUFFERS, bool PAGED>
 GPU_DEVICE void attn_tile(const struct attn_args &a, const struct attn_work<F> &w, int tile,
                           int *entry, float *s) {
     if (w.lists.positions - tile > ATTN_BLOCK)
-        attn_scores<F, D, BUFFERS, PAGED, PLAIN, 4>(a, w.lists, w.q, tile, entry, s, w.slices,
-                                                    w.shared->valid);
+        attn_scores<F, D, BUFFERS, PAGED, 4>(a, w.lists, w.q, tile, entry, s, w.slices,
+                                             w.shared->valid);
     else
-        attn_scores<F, D, BUFFERS, PAGED, PLAIN, 2>(a, w.lists, w.q, tile, entry, s, w.slices,
-                                                    w.shared->valid);
+        attn_scores<F, D, BUFFERS, PAGED, 2>(a, w.lists, w.q, tile, entry, s, w.slices,
+                                             w.shared->valid);
 }
 
 /* All scores are kept. */
-template <typename F, int D, int BUFFERS, bool PAGED, bool PLAIN>
+template <typename F, int D, int BUFFERS, bool PAGED>
 GPU_DEVICE void attn_attend(float (*total)[8], const struct attn_args &a,
                             const struct attn_work<F> &w) {
     const int positions = w.lists.positions;
     int entry = attn_entry(w.lists, attn_tile_row<F>(w.lists, 0));
     GPU_NO_UNROLL for (int tile = 0; tile < positions; tile += ATTN_TILE)
-        attn_tile<F, D, BUFFERS, PAGED, PLAIN>(a, w, tile, &entry, w.scores + tile * F::HEADS);
+        attn_tile<F, D, BUFFERS, PAGED>(a, w, tile, &entry, w.scores + tile * F::HEADS);
     attn_max<F>(*w.shared, w.scores, positions);
     attn_weights<F>(*w.shared, w.scores, positions);
-    attn_sum_values<F, D, BUFFERS, PAGED, PLAIN>(total, a, w.lists, 0, positions, w.scores,
-                                                 w.slices, w.computes);
+    attn_sum_values<F, D, BUFFERS, PAGED>(total, a, w.lists, 0, positions, w.scores, w.slices,
+                                          w.computes);
 }
 
 /* Scores of a tile are kept: all of them are computed twice. */
-template <typename F, int D, int BUFFERS, bool PAGED, bool PLAIN>
+template <typename F, int D, int BUFFERS, bool PAGED>
 GPU_DEVICE void attn_attend_long(float (*total)[8], const struct attn_args &a,
                                  const struct attn_work<F> &w) {
     const int positions = w.lists.positions;
@@ -767,20 +729,20 @@ GPU_DEVICE void attn_attend_long(float (*total)[8], const struct attn_args &a,
         int entry = attn_entry(w.lists, attn_tile_row<F>(w.lists, 0));
         GPU_NO_UNROLL for (int tile = 0; tile < positions; tile += ATTN_TILE) {
             const int left = positions - tile, n = left < ATTN_TILE ? left : ATTN_TILE;
-            attn_tile<F, D, BUFFERS, PAGED, PLAIN>(a, w, tile, &entry, w.scores);
+            attn_tile<F, D, BUFFERS, PAGED>(a, w, tile, &entry, w.scores);
             if (turn == 0) {
                 attn_max<F>(*w.shared, w.scores, n);
             } else {
                 attn_weights<F>(*w.shared, w.scores, n);
-                attn_sum_values<F, D, BUFFERS, PAGED, PLAIN>(total, a, w.lists, tile, tile + n,
-                                                             w.scores, w.slices, w.computes);
+                attn_sum_values<F, D, BUFFERS, PAGED>(total, a, w.lists, tile, tile + n, w.scores,
+                                                      w.slices, w.computes);
             }
         }
     }
 }
 
-/* LONG: lists may be longer than there is room for. Registers and instructions are dear: kernels without what few need. */
-template <typename F, int D, int BUFFERS, bool PAGED, bool PLAIN, bool PART, bool LONG>
+/* LONG: lists may be longer than there is room for. Registers are dear: two kernels. */
+template <typename F, int D, int BUFFERS, bool PAGED, bool PART, bool LONG>
 __global__ void __launch_bounds__(F::THREADS, 1) attn_kernel(const struct attn_args a) {
     GPU_SHARED(memory);
     struct attn_shared<F> &shared =
@@ -803,9 +765,9 @@ __global__ void __launch_bounds__(F::THREADS, 1) attn_kernel(const struct attn_a
     }
     gpu_barrier();
     if (LONG && w.lists.positions > a.kept)
-        attn_attend_long<F, D, BUFFERS, PAGED, PLAIN>(total, a, w);
+        attn_attend_long<F, D, BUFFERS, PAGED>(total, a, w);
     else if (w.lists.positions > 0)
-        attn_attend<F, D, BUFFERS, PAGED, PLAIN>(total, a, w);
+        attn_attend<F, D, BUFFERS, PAGED>(total, a, w);
     if (PART) {
         attn_store_part<F>(shared, a, token, split, first_head, total);
     } else {
@@ -915,33 +877,22 @@ static inline void attn_output(char **data, int64_t *token, int64_t *head, const
     if (head != NULL) *head = t->stride[1];
 }
 
-static inline bool attn_is_plain(const struct attn_args &a) {
-    return !a.scrub && a.main.fp8 == NUM_OCP && (a.extra.data == NULL || a.extra.fp8 == NUM_OCP);
-}
-
-template <typename F, int D, int BUFFERS, bool PAGED, bool PLAIN, bool PART>
-static void attn_launch_for(struct attn_args &a, dim3 grid, int64_t positions, gpu_stream stream) {
-    [[maybe_unused]] const int64_t bytes =
-        ATTN_FIXED_BYTES(F, D, BUFFERS) + a.kept * ATTN_SCORE_BYTES(F);
-    if (positions <= a.kept)
-        GPU_LAUNCH_SHARED((attn_kernel<F, D, BUFFERS, PAGED, PLAIN, PART, false>), grid, F::THREADS,
-                          bytes, stream, a);
-    else
-        GPU_LAUNCH_SHARED((attn_kernel<F, D, BUFFERS, PAGED, PLAIN, PART, true>), grid, F::THREADS,
-                          bytes, stream, a);
-}
-
 /* Launches with room for as many scores as lists may need, or as there is memory for. */
 template <typename F, int D, int BUFFERS, bool PAGED, bool PART>
 static int attn_launch_as(struct attn_args &a, dim3 grid, int64_t positions, gpu_stream stream,
                           struct call_why why) {
     const int64_t room = gpu_shared_limit() - ATTN_FIXED_BYTES(F, D, BUFFERS);
     const int64_t most = room / ATTN_SCORE_BYTES(F) / ATTN_BLOCK * ATTN_BLOCK;
-    a.kept = (int)(positions < ATTN_TILE ? (int64_t)ATTN_TILE : call_min(positions, most));
-    if (attn_is_plain(a))
-        attn_launch_for<F, D, BUFFERS, PAGED, true, PART>(a, grid, positions, stream);
+    const int64_t kept = positions < ATTN_TILE ? (int64_t)ATTN_TILE : call_min(positions, most);
+    [[maybe_unused]] const int64_t bytes =
+        ATTN_FIXED_BYTES(F, D, BUFFERS) + kept * ATTN_SCORE_BYTES(F);
+    a.kept = (int)kept;
+    if (positions <= kept)
+        GPU_LAUNCH_SHARED((attn_kernel<F, D, BUFFERS, PAGED, PART, false>), grid, F::THREADS, bytes,
+                          stream, a);
     else
-        attn_launch_for<F, D, BUFFERS, PAGED, false, PART>(a, grid, positions, stream);
+        GPU_LAUNCH_SHARED((attn_kernel<F, D, BUFFERS, PAGED, PART, true>), grid, F::THREADS, bytes,
+                          stream, a);
     return call_launched(why);
 }
 
