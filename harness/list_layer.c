@@ -160,7 +160,7 @@ static bool is_in_table(const struct dsv4_layer_table *table, const struct dsv4_
     return false;
 }
 
-/* Ops that belong to no row: weight preparation, drafting. */
+/* Ops that belong to no row: a row is to be found for them. */
 static void print_others(const struct table *t) {
     size_t n = 0;
     for (size_t i = 0; i < dsv4_n_ops; i++)

@@ -58,6 +58,43 @@ static const struct {
      "empty-unwritten empty-lse empty-weighed count-ignored"                                                                                      },
     {"a request of length 0 is planned for: somebody must write its row",   "attn_sched_metadata",
      "zero-len-no-block"                                                                                                                          },
+    {"rows beyond the step stay",                                           "mhc_expand",                  "padding-written"                      },
+    {"rows beyond the step stay",                                           "mhc_prenorm_gemm",            "padding-written"                      },
+    {"rows beyond the step stay",                                           "mhc_split_sinkhorn",          "padding-written"                      },
+    {"rows beyond the step stay",                                           "mhc_collapse",                "padding-written"                      },
+    {"rows beyond the step stay",                                           "mhc_post",                    "padding-written"                      },
+    {"rows beyond the step stay",                                           "mhc_pre",                     "padding-written"                      },
+    {"rows beyond the step stay",                                           "mhc_fused_post_pre",          "padding-written"                      },
+    {"rows beyond the step stay",                                           "mhc_pre_broadcast",           "padding-written"                      },
+    {"rows beyond the step stay",                                           "mhc_head",                    "padding-written"                      },
+    {"rows beyond those in use stay",                                       "moe_swiglu",                  "all-rows"                             },
+    {"rows beyond those in use stay",                                       "moe_swiglu_quant",            "all-rows"                             },
+    {"rows beyond the step stay",                                           "mtp_hidden_copy",             "tail-zeroed tail-copied"              },
+    {"padding has no experts: ids -1, weights 0",                           "moe_topk",
+     "padding-routed padding-kept padding-weighed"                                                                                                },
+    {"padding has no experts: ids -1, weights 0",                           "moe_hash_topk",
+     "padding-routed padding-kept padding-weighed"                                                                                                },
+    {"padding has no experts: ids -1, weights 0",                           "moe_prepare",
+     "padding-kept padding-weighed padding-skipped"                                                                                               },
+    {"id -1 is no expert",                                                  "moe_expert_count",            "negative-first"                       },
+    {"id -1 is no expert",                                                  "moe_align_block_size",        "negative-first"                       },
+    {"id -1 is no expert",                                                  "moe_mask_indices_by_tp",      "negative-first"                       },
+    {"id -1 is no expert",                                                  "moe_eplb_map",                "negative-first counted-padding"       },
+    {"id -1 is no expert",                                                  "moe_permute",                 "negative-first padding-other"         },
+    {"id -1 is no expert",                                                  "moe_combine",                 "skipped-added"                        },
+    {"id -1 is no expert",                                                  "moe_unpermute",               "skipped-read zeroed"                  },
+    {"id -1 is no expert",                                                  "gemm_fp8_fp4",                "padding-written padding-ends"         },
+    {"group -1 is no group",                                                "moe_unique_group_indices",    "negative-first"                       },
+    {"id -1 is in no shard: a row of zeros",                                "mtp_embedding",               "outside-kept outside-clamped"         },
+    {"padding that nothing tells apart is computed",                        "norm_rms",                    "zeros-skipped"                        },
+    {"padding that nothing tells apart is computed",                        "norm_q_kv",                   "zeros-skipped"                        },
+    {"padding that nothing tells apart is computed",                        "norm_q_head",                 "zeros-skipped"                        },
+    {"padding that nothing tells apart is computed",                        "mtp_input_norm",              "zeros-skipped"                        },
+    {"padding that nothing tells apart is computed",                        "mtp_dspark_qkv",              "zeros-skipped"                        },
+    {"what pads the scales is zero, or stays",                              "quant_group_fp8",             "pad-rows pad-bytes"                   },
+    {"what pads the scales is zero, or stays",                              "quant_mxfp4",                 "pad-rows pad-bytes"                   },
+    {"what pads the scales is zero, or stays",                              "quant_scale_layout",          "pad-rows pad-bytes"                   },
+    {"what pads the scales is zero, or stays",                              "rope_inverse_quant",          "padding-kept"                         },
 };
 
 static const size_t n_rules = sizeof rules / sizeof *rules;
@@ -82,12 +119,14 @@ Test(padding, every_rule_is_seen) {
 
 /* A tag that nothing holds to a rule would be a claim. */
 Test(padding, every_op_with_such_a_tag_has_a_rule) {
-    static const char *const families[] = {"attn_", "idx_", "graph_"};
+    static const char *const families[] = {"attn_", "idx_",  "graph_", "mhc_",  "moe_",
+                                           "mtp_",  "norm_", "quant_", "rope_", "gemm_"};
     for (size_t i = 0; i < dsv4_n_ops; i++) {
         const char *const op = dsv4_ops[i]->name;
         bool ours = false, listed = false;
         char line[300];
-        for (size_t f = 0; f < 3; f++) ours |= strncmp(op, families[f], strlen(families[f])) == 0;
+        for (size_t f = 0; f < sizeof families / sizeof *families; f++)
+            ours |= strncmp(op, families[f], strlen(families[f])) == 0;
         for (size_t r = 0; r < n_rules; r++) listed |= strcmp(rules[r].op, op) == 0;
         if (!ours) continue;
         snprintf(line, sizeof line, "list --cases --op %s --tag 'padding*'", op);

@@ -38,12 +38,13 @@ struct attn_args {
     struct attn_rows main, extra;
     const char *q;
     const float *sink;
-    char *o, *lse, *max_logits;       /* whole lists; NULL: not wanted */
-    char *part_m, *part_l, *part_acc; /* splits */
+    char *o, *lse, *max_logits;                  /* whole lists; NULL: not wanted */
+    char *part_m, *part_l, *part_lse, *part_acc; /* splits; NULL: not wanted */
     int64_t q_token, q_head, o_token, o_head, lse_token, max_token;
     int64_t part_token, part_split, acc_token, acc_split, acc_head;
     struct gpu_divisor head_tiles, splits;
     int heads, scrub, log2_sink, kept; /* kept: positions whose scores have room */
+    int empty_untouched;               /* part_acc of an empty split */
     float scale;
 };
 
@@ -656,19 +657,29 @@ GPU_DEVICE void attn_store_part(const struct attn_shared<F> &shared, const struc
                                 int64_t token, int64_t split, int first_head,
                                 const float (*total)[8]) {
     const int eight = gpu_team() * F::COLUMNS + attn_lane_column<F>(), own = (int)gpu_thread();
+    const float infinity = gpu_float(0x7F800000u);
     GPU_UNROLL for (int h = 0; h < F::R; h++) {
-        const int head = first_head + attn_lane_group<F>() * F::R + h;
-        if (head >= a.heads) continue;
+        const int mine = attn_lane_group<F>() * F::R + h, head = first_head + mine;
+        const bool none = shared.m[mine] == -infinity;
+        if (head >= a.heads || (none && a.empty_untouched != 0)) continue;
         char *const acc =
             a.part_acc + token * a.acc_token + split * a.acc_split + head * a.acc_head + 32 * eight;
-        attn_put4(acc, total[h]);
-        attn_put4(acc + 16, total[h] + 4);
+        float made[8];
+        GPU_UNROLL for (int i = 0; i < 8; i++) made[i] =
+            a.part_lse == NULL || none ? total[h][i]
+                                       : gpu_divide_float(total[h][i], shared.l[mine]);
+        attn_put4(acc, made);
+        attn_put4(acc + 16, made + 4);
     }
     if (own < F::HEADS && first_head + own < a.heads) {
         const int64_t at = token * a.part_token + split * a.part_split + 4 * (first_head + own);
-        const bool none = shared.m[own] == -gpu_float(0x7F800000u);
-        *(float *)(a.part_m + at) = none ? gpu_float(0xFF7FFFFFu) : shared.m[own];
-        *(float *)(a.part_l + at) = shared.l[own];
+        const float m = shared.m[own], l = shared.l[own];
+        if (a.part_lse != NULL) {
+            *(float *)(a.part_lse + at) = attn_log2_of(m, l, -infinity);
+        } else {
+            *(float *)(a.part_m + at) = m == -infinity ? gpu_float(0xFF7FFFFFu) : m;
+            *(float *)(a.part_l + at) = l;
+        }
     }
 }
 

@@ -166,10 +166,12 @@ GPU_HOST_DEVICE float gpu_float(uint32_t bits) { return __builtin_bit_cast(float
 #elif GPU_CUDA
 GPU_DEVICE float gpu_fma(float a, float b, float c) { return __fmaf_rn(a, b, c); }
 GPU_DEVICE float gpu_max(float a, float b) { return fmaxf(a, b); }
+GPU_DEVICE float gpu_min(float a, float b) { return fminf(a, b); }
 GPU_DEVICE float gpu_divide_float(float a, float b) { return __fdiv_rn(a, b); }
 #else
 GPU_DEVICE float gpu_fma(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
 GPU_DEVICE float gpu_max(float a, float b) { return __builtin_fmaxf(a, b); }
+GPU_DEVICE float gpu_min(float a, float b) { return __builtin_fminf(a, b); }
 GPU_DEVICE float gpu_divide_float(float a, float b) { return a / b; }
 #endif
 
@@ -216,12 +218,32 @@ GPU_DEVICE uint32_t team_max_u32(uint32_t x) {
 }
 #endif
 
+#define team_read_float(x, lane) gpu_float(team_read_u32(gpu_bits(x), lane))
 #define team_xor_float(x, mask) gpu_float(team_xor_u32(gpu_bits(x), mask))
 
 GPU_DEVICE int64_t team_read_i64(int64_t x, int lane) {
     const uint64_t low = team_read_u32((uint32_t)x, lane);
     const uint64_t high = team_read_u32((uint32_t)((uint64_t)x >> 32), lane);
     return (int64_t)(high << 32 | low);
+}
+
+/* ---- memory ---- */
+
+/* 8 bytes at data + offset of global memory that nobody writes meanwhile; zeros where data is NULL. On CUDA no branch that
+ * would part the loads of a loop. */
+GPU_DEVICE gpu_u2 gpu_load_u2_of(const char *data, int offset) {
+    gpu_u2 x;
+#if GPU_CUDA
+    asm volatile("{\n\t.reg .pred there;\n\tsetp.ne.u64 there, %2, 0;\n\tmov.u32 %0, 0;\n\tmov.u32 "
+                 "%1, 0;\n\t"
+                 "@there ld.global.nc.v2.u32 {%0, %1}, [%3];\n\t}"
+                 : "=&r"(x.x), "=&r"(x.y)
+                 : "l"(data), "l"(data + offset));
+#else
+    x.x = x.y = 0;
+    if (data != NULL) x = *(const gpu_u2 *)(data + offset);
+#endif
+    return x;
 }
 
 /* ---- integers ---- */

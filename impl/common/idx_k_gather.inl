@@ -24,8 +24,9 @@ struct k_gather_place {
     int64_t token;
 };
 
-GPU_DEVICE struct k_gather_place k_gather_find(const struct k_gather_args &a, int64_t i) {
-    const int64_t request = a.requests[i], j = i - a.starts[request];
+GPU_DEVICE struct k_gather_place k_gather_find(const struct k_gather_args &a, int64_t i,
+                                               int64_t request) {
+    const int64_t j = i - a.starts[request];
     const int64_t entry = gpu_quotient(j, a.block);
     const int64_t block = ((const int32_t *)(a.table + request * a.table_row))[entry];
     struct k_gather_place place;
@@ -59,14 +60,21 @@ template <bool WIDE, int STEPS>
 __global__ void __launch_bounds__(CALL_THREADS) k_gather_kernel(const struct k_gather_args a) {
     const int64_t first = (gpu_block() * CALL_TEAMS + gpu_team()) * (STEPS * GATHER_ROWS);
     const int chunk = gpu_lane() % INDEXER_CHUNKS, row = gpu_lane() / INDEXER_CHUNKS;
-    const int64_t last = a.starts[a.n_requests], end = last < a.rows ? last : a.rows;
     struct k_gather_place place[STEPS];
+    int32_t request[STEPS];
     gpu_u4 codes[STEPS];
     float scale[STEPS];
+    /* What is read for rows beyond the end is not used, but need not wait for it. */
+    GPU_UNROLL for (int i = 0; i < STEPS; i++) {
+        const int64_t at = first + GATHER_ROWS * i + row;
+        request[i] = a.requests[at < a.rows ? at : a.rows - 1];
+    }
+    const int64_t last = a.starts[a.n_requests], end = last < a.rows ? last : a.rows;
     if (first >= end) return;
     GPU_UNROLL for (int i = 0; i < STEPS; i++) {
         const int64_t at = first + GATHER_ROWS * i + row;
-        place[i] = k_gather_find(a, at < end ? at : end - 1);
+        place[i].page = NULL;
+        if (at < end) place[i] = k_gather_find(a, at, request[i]);
     }
     GPU_UNROLL for (int i = 0; i < STEPS; i++) {
         scale[i] = 0.0f;

@@ -19,6 +19,7 @@
 
 #include "../../reference/layout/indexer_page.h"
 #include "call.h"
+#include "num.inl"
 
 enum {
     LOGITS_PLANES = 6,
@@ -36,7 +37,7 @@ struct logits_args {
     char *out;
     int64_t q_row, k_row, weights_row, table_row, out_row, rows, columns, keys;
     struct gpu_divisor tiles, next_n, block; /* tiles: of keys, per block of rows */
-    int heads, fnuz, compressed, rows_per_block, shuffled, lens_exact, wide_q, wide_k;
+    int heads, fnuz, compressed, rows_per_block, shuffled, lens_exact, wide_q, wide_k, bf16;
 };
 
 #if GPU_HIP
@@ -75,6 +76,14 @@ GPU_DEVICE struct logits_range logits_row_range(const struct logits_args &a, int
     range.end = a.lens_exact ? a.lens[r] : a.lens[request] - a.next_n.value + j + 1;
     range.end = range.end > a.columns ? a.columns : range.end;
     return range;
+}
+
+GPU_DEVICE void logits_store(const struct logits_args &a, int64_t r, int64_t column, float logit) {
+    char *const row = a.out + r * a.out_row;
+    if (a.bf16)
+        ((uint16_t *)row)[column] = (uint16_t)num_bf16x2(logit, 0.0f);
+    else
+        ((float *)row)[column] = logit;
 }
 
 /* Sixteen codes of a key. */
@@ -415,8 +424,7 @@ __global__ void __launch_bounds__(CALL_THREADS) logits_kernel(const struct logit
         const int64_t key = own + lane / 4 + (lane % 4 == 1 ? 8 : 0), column = key - range.shift;
         const float scale = lane % 4 == 1 ? keys.scale[1] : keys.scale[0];
         if (lane % 4 < 2 && key >= range.first && key < range.end && column < a.columns)
-            ((float *)(a.out + r * a.out_row))[column] =
-                (lane % 4 == 1 ? sums[1] : sums[0]) * scale;
+            logits_store(a, r, column, (lane % 4 == 1 ? sums[1] : sums[0]) * scale);
     }
 }
 
@@ -426,11 +434,10 @@ __global__ void __launch_bounds__(CALL_THREADS) logits_clean_kernel(const struct
     const int64_t r = gpu_quotient(gpu_block(), a.tiles);
     const int64_t first = (gpu_block() - r * a.tiles.value) * LOGITS_CLEANED;
     const struct logits_range range = logits_row_range<PAGED>(a, r);
-    float *const out = (float *)(a.out + r * a.out_row);
     GPU_UNROLL for (int i = 0; i < LOGITS_CLEANED / CALL_THREADS; i++) {
         const int64_t column = first + i * CALL_THREADS + gpu_thread(), key = column + range.shift;
         if (column < a.columns && (key < range.first || key >= range.end))
-            out[column] = -gpu_float(0x7F800000u);
+            logits_store(a, r, column, -gpu_float(0x7F800000u));
     }
 }
 
@@ -441,8 +448,9 @@ static inline int logits_supports(const dsv4_call *call, struct call_why why) {
     CALL_NEED(call, "q", dsv4_is(call, "fp8", "ocp") ? DSV4_E4M3FN : DSV4_E4M3FNUZ, 3, why);
     CALL_NEED_ALIGNED(call, "q", 4, why);
     CALL_NEED(call, "weights", DSV4_F32, 2, why);
-    CALL_NEED(call, "out", DSV4_F32, 2, why);
-    CALL_NEED_ALIGNED(call, "out", 4, why);
+    const bool bf16 = dsv4_is(call, "logits", "bf16");
+    CALL_NEED(call, "out", bf16 ? DSV4_BF16 : DSV4_F32, 2, why);
+    CALL_NEED_ALIGNED(call, "out", bf16 ? 2 : 4, why);
     if (q->shape[2] != INDEXER_HEAD || (q->shape[0] > 1 && q->stride[1] != INDEXER_HEAD))
         return call_unsupported(why, "q: heads are not 128 contiguous codes");
     if (q->shape[1] % 8 != 0 || q->shape[1] > 2 * LOGITS_HEADS)
@@ -467,6 +475,7 @@ static inline struct logits_args logits_open(const dsv4_call *call) {
     a.out_row = out->stride[0];
     a.columns = out->shape[1];
     a.fnuz = !dsv4_is(call, "fp8", "ocp");
+    a.bf16 = dsv4_is(call, "logits", "bf16");
     a.wide_q = call_aligned(q, 16);
     a.next_n = a.block = call_divisor(1);
     return a;

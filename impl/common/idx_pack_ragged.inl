@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* idx_pack_ragged: a block takes some requests, adds up the lens before them and moves rows as bytes, 16 at a time where
- * they allow it; with few requests a block takes one row. */
+ * they allow it; with few requests a team takes a part of a row, and adds up for itself. */
 #include "idx_common.inl"
 
 struct pack_args {
@@ -8,14 +8,17 @@ struct pack_args {
     char *flat, *packed;
     int64_t flat_stride, request_stride, row_stride, bytes;
     int requests, most, per_block;
-    uint32_t pad[2]; /* of even and odd bytes */
+    struct gpu_divisor rows, parts; /* of a request, and of a row */
+    uint32_t pad[2];                /* of even and odd bytes */
     bool pack, wide;
 };
+
+enum { PACK_EACH = 4 };
 
 /* A row by lane `lane` of `lanes`: loads first, EACH at a time. */
 GPU_DEVICE void pack_row(const struct pack_args &a, char *packed, char *flat, bool padding,
                          int lane, int lanes) {
-    enum { EACH = 4 };
+    enum { EACH = PACK_EACH };
     const char *const from = a.pack ? flat : packed;
     char *const to = a.pack ? packed : flat;
     if (padding && !a.pack) return;
@@ -52,21 +55,25 @@ GPU_DEVICE void pack_place(const struct pack_args &a, int b, int j, int start, i
              a.flat + ((int64_t)start + (j < n ? j : 0)) * a.flat_stride, j >= n, lane, lanes);
 }
 
-__global__ void __launch_bounds__(CALL_THREADS) pack_rows_kernel(const struct pack_args a) {
-    __shared__ int sums[CALL_TEAMS];
-    const int b = (int)((uint32_t)gpu_block() / (uint32_t)a.most),
-              j = (int)gpu_block() - b * a.most;
-    const int n = a.lens[b], start = pack_before(a, b, sums);
-    pack_place(a, b, j, start, n, (int)gpu_thread(), CALL_THREADS);
+__global__ void __launch_bounds__(CALL_THREADS) pack_parts_kernel(const struct pack_args a) {
+    const int64_t team = gpu_block() * CALL_TEAMS + gpu_team(), row = gpu_quotient(team, a.parts);
+    const int b = (int)gpu_quotient(row, a.rows), j = (int)(row - b * a.rows.value);
+    int before = 0;
+    if (b >= a.requests) return;
+    const int n = a.lens[b];
+    for (int i = gpu_lane(); i < b; i += TEAM) before += a.lens[i];
+    pack_place(a, b, j, team_sum(before), n, (int)(team - row * a.parts.value) * TEAM + gpu_lane(),
+               (int)a.parts.value * TEAM);
 }
 
 __global__ void __launch_bounds__(CALL_THREADS) pack_kernel(const struct pack_args a) {
     __shared__ int sums[CALL_TEAMS];
     const int first = (int)gpu_block() * a.per_block;
     const int end = first + a.per_block < a.requests ? first + a.per_block : a.requests;
-    int start = pack_before(a, first, sums);
+    int start = pack_before(a, first, sums), next = a.lens[first];
     for (int b = first; b < end; b++) {
-        const int n = a.lens[b];
+        const int n = next;
+        next = b + 1 < end ? a.lens[b + 1] : 0;
         for (int j = gpu_team(); j < a.most; j += CALL_TEAMS)
             pack_place(a, b, j, start, n, gpu_lane(), TEAM);
         start += n;
@@ -109,13 +116,17 @@ static int run(const dsv4_call *call, struct call_why why) {
         return idx_refused(why, "rows of flat and of packed have different widths");
     if (packed->shape[0] == 0 || a.most == 0) return DSV4_OK;
     const bool few = packed->shape[0] * a.most <= 4 * GPU_BUSY_BLOCKS;
+    const int64_t parts = a.wide ? 1 + (a.bytes - 1) / (PACK_EACH * TEAM * 16) : 1;
     a.requests = (int)packed->shape[0];
+    a.rows = call_divisor(a.most);
+    a.parts = call_divisor(parts);
     a.per_block = (int)call_ceil(a.requests, 4 * GPU_BUSY_BLOCKS + 1);
-    const int status = call_grid(
-        &grid, few ? (int64_t)a.requests * a.most : call_ceil(a.requests, a.per_block), why);
+    const int64_t blocks = few ? call_ceil(a.requests * a.most * parts, CALL_TEAMS)
+                               : call_ceil(a.requests, a.per_block);
+    const int status = call_grid(&grid, blocks, why);
     if (status != DSV4_OK) return status;
     if (few)
-        GPU_LAUNCH(pack_rows_kernel, grid, CALL_THREADS, (gpu_stream)call->stream, a);
+        GPU_LAUNCH(pack_parts_kernel, grid, CALL_THREADS, (gpu_stream)call->stream, a);
     else
         GPU_LAUNCH(pack_kernel, grid, CALL_THREADS, (gpu_stream)call->stream, a);
     return call_launched(why);

@@ -7,6 +7,7 @@
 #ifndef DSV4_IDX_QUERY_INL
 #define DSV4_IDX_QUERY_INL
 
+#include "../../reference/layout/indexer_page.h"
 #include "call.h"
 #include "num.inl"
 
@@ -19,7 +20,7 @@ struct query_args {
     int64_t q_token, q_head, table_row, out_token, out_head, scales_token, scales_head;
     int64_t weights_token, weights_out_token, tokens, units;
     struct gpu_divisor chunks; /* of 2 STEPS heads, per token */
-    int heads, fp8, fused, v32, weights_bf16;
+    int heads, fp8, fused, v32, weights_bf16, shuffled;
     float softmax_scale, head_scale;
 };
 
@@ -126,6 +127,20 @@ template <bool HADAMARD> GPU_DEVICE void query_fp8(struct query_row &row, int fp
     }
 }
 
+/* A scale byte, and after the last tile of heads those of the tiles that pad. */
+GPU_DEVICE void query_store_byte(const struct query_args &a, uint32_t byte, int64_t t, int head,
+                                 int group) {
+    uint8_t *const scales = (uint8_t *)(a.scales + t * a.scales_token);
+    if (!a.shuffled) {
+        scales[head * a.scales_head + group] = (uint8_t)byte;
+        return;
+    }
+    uint8_t *const at = scales + indexer_query_scale_offset(a.heads, head, group);
+    const int tile = head / INDEXER_TILE, left = (int)indexer_query_tiles(a.heads) - tile;
+    *at = (uint8_t)byte;
+    for (int i = 1; i < left && tile == a.heads / INDEXER_TILE - 1; i++) at[i] = 0;
+}
+
 /* Stores a row's codes, and with mxfp4 its scale bytes. */
 template <bool MXFP4, bool WIDE>
 GPU_DEVICE void query_store(const struct query_args &a, const struct query_row &row, int64_t t,
@@ -134,9 +149,7 @@ GPU_DEVICE void query_store(const struct query_args &a, const struct query_row &
     char *const out = a.out + t * a.out_token + head * a.out_head;
     if (MXFP4) {
         *(uint32_t *)(out + 4 * lane) = row.codes[0];
-        if (lane % 4 == 0)
-            *(uint8_t *)(a.scales + t * a.scales_token + head * a.scales_head + lane / 4) =
-                (uint8_t)row.byte;
+        if (lane % 4 == 0) query_store_byte(a, row.byte, t, head, lane / 4);
     } else if (WIDE) {
         gpu_u2 codes;
         codes.x = row.codes[0];
@@ -256,6 +269,7 @@ static inline bool query_open(const dsv4_call *call, struct query_args &a) {
     a.fp8 = query_fp8_of(call);
     a.fused = dsv4_is(call, "rope", "fma");
     a.v32 = dsv4_is(call, "form", "v32");
+    a.shuffled = dsv4_is(call, "scale_layout", "shuffled");
     a.tokens = q->shape[0];
     const dsv4_tensor *const scales = dsv4_find(call, "scales");
     if (!call_absent(scales)) {

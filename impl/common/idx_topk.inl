@@ -3,7 +3,8 @@
  * idx_topk: a block per row. A threshold is guessed from a sample of the row, some places of 256 neighbours; one pass
  * collects all values from the guess on into shared memory, where the choice is made digit by digit; a bit per position
  * then puts the chosen in order. A row of at most TOPK_ROOM is collected whole. When the guess misses (fewer than k, or
- * more than there is room for) the digits are counted over the row itself and the chosen are written in a pass in order.
+ * more than there is room for), or columns lie apart, the digits are counted over the row itself and the chosen are
+ * written in a pass in order.
  */
 #include "call.h"
 
@@ -28,7 +29,7 @@ struct topk_args {
     char *out;
     int64_t logits_row, out_row;
     struct gpu_divisor next_n;
-    int columns, k;
+    int columns, k, step; /* step: floats from a column to the next */
 };
 
 #if GPU_EMULATED
@@ -81,7 +82,8 @@ GPU_DEVICE uint32_t topk_before(struct topk_shared &s, uint32_t x, uint32_t *all
 /* Where keys come from. */
 struct topk_row {
     const float *values;
-    TOPK_MEMBER uint32_t key(int i) const { return topk_key(values[i]); }
+    int64_t step;
+    TOPK_MEMBER uint32_t key(int i) const { return topk_key(values[i * step]); }
 };
 /* A lane's own keys, in registers: the i-th of the block is asked for in turn i / CALL_THREADS. */
 template <int PLACES> struct topk_sample {
@@ -254,10 +256,11 @@ GPU_DEVICE void topk_choose_kept(struct topk_shared &s, int32_t *out, int count,
 
 /* The slow way: digits counted over the row, then a pass in order. */
 GPU_DEVICE void topk_choose_in_order(struct topk_shared &s, int32_t *out, const float *values,
-                                     int n, int k) {
+                                     int step, int n, int k) {
     struct topk_row row;
     uint32_t above, equal, ties_before = 0, written = 0;
     row.values = values;
+    row.step = step;
     const uint32_t tie = topk_threshold<0>(s, row, n, (uint32_t)k, &above, &equal);
     const uint32_t ties = (uint32_t)k - above;
     for (int first = 0; first < n && written < (uint32_t)k; first += CALL_THREADS) {
@@ -289,12 +292,12 @@ __global__ void __launch_bounds__(CALL_THREADS) topk_rows_kernel(const struct to
     length = length > a.columns - start ? a.columns - start : length;
     const int n = length < 0 ? 0 : (int)length, k = a.k;
     int32_t *const out = (int32_t *)(a.out + r * a.out_row);
-    const float *const values = (const float *)(a.logits + r * a.logits_row) + start;
+    const float *const values = (const float *)(a.logits + r * a.logits_row) + start * a.step;
     if (n <= k) {
         for (int i = (int)gpu_thread(); i < k; i += CALL_THREADS) out[i] = i < n ? i : -1;
         return;
     }
-    if (2 * k <= TOPK_ROOM) {
+    if (2 * k <= TOPK_ROOM && a.step == 1) {
         const uint32_t guess = n <= 2 * TOPK_ROOM ? 0
                                : n <= TOPK_LONG   ? topk_guess<TOPK_PLACES>(s, values, n, k)
                                                   : topk_guess<2 * TOPK_PLACES>(s, values, n, k);
@@ -306,11 +309,13 @@ __global__ void __launch_bounds__(CALL_THREADS) topk_rows_kernel(const struct to
             }
         }
     }
-    topk_choose_in_order(s, out, values, n, k);
+    topk_choose_in_order(s, out, values, a.step, n, k);
 }
 
 static int supports(const dsv4_call *call, struct call_why why) {
-    CALL_NEED(call, "logits", DSV4_F32, 2, why);
+    const dsv4_tensor *const logits = dsv4_find(call, "logits");
+    if (logits->dtype != DSV4_F32 || logits->ndim != 2 || logits->stride[1] % 4 != 0)
+        return call_unsupported(why, "logits: not rows of fp32");
     CALL_NEED_ALIGNED(call, "logits", 4, why);
     if (dsv4_is(call, "form", "rows")) {
         CALL_NEED(call, "row_starts", DSV4_I32, 1, why);
@@ -319,9 +324,9 @@ static int supports(const dsv4_call *call, struct call_why why) {
         CALL_NEED(call, "lens", DSV4_I32, 1, why);
     }
     CALL_NEED(call, "out", DSV4_I32, 2, why);
-    if (dsv4_find(call, "logits")->shape[1] > INT32_MAX / 2)
+    if (logits->shape[1] > INT32_MAX / 2)
         return call_unsupported(why, "logits: %lld columns; positions are 32-bit here",
-                                (long long)dsv4_find(call, "logits")->shape[1]);
+                                (long long)logits->shape[1]);
     return DSV4_OK;
 }
 
@@ -334,6 +339,7 @@ static int run(const dsv4_call *call, struct call_why why) {
     a.logits = (const char *)logits->data;
     a.logits_row = logits->stride[0];
     a.columns = (int)logits->shape[1];
+    a.step = (int)(logits->stride[1] / 4);
     if (dsv4_is(call, "form", "rows")) {
         a.starts = (const int32_t *)dsv4_find(call, "row_starts")->data;
         a.ends = (const int32_t *)dsv4_find(call, "row_ends")->data;

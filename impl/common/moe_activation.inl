@@ -37,44 +37,140 @@ GPU_DEVICE struct activation_place activation_open(const struct activation_args 
     return place;
 }
 
-template <bool ROUNDED> GPU_DEVICE float activation_of(float gate, float up, float limit) {
-    gate = gate > limit ? limit : gate;
+/* What whoever takes a weighed product rounds to bf16: nothing, the product, or silu on the way to it. ABOUT: an estimate will
+ * do. */
+enum activation_rounding {
+    ACTIVATION_UNROUNDED,
+    ACTIVATION_ONCE,
+    ACTIVATION_SILU,
+    ACTIVATION_ABOUT
+};
+
+/* A clamped pair. */
+struct activation_pair {
+    float gate, up;
+};
+
+GPU_DEVICE struct activation_pair activation_clamp(float gate, float up, float limit) {
+    struct activation_pair pair;
+    pair.gate = gate > limit ? limit : gate;
     up = up > limit ? limit : up;
-    up = up < -limit ? -limit : up;
-    float silu = gpu_divide_float(gate, 1.0f + elementary_exp(-gate));
-    if (ROUNDED) silu = num_bf16_low(num_bf16x2(silu, 0.0f));
-    return silu * up;
+    pair.up = up < -limit ? -limit : up;
+    return pair;
 }
 
-template <bool ROUNDED>
-GPU_DEVICE void activation_two(float *out, uint32_t gate, uint32_t up, float limit) {
-    out[0] = activation_of<ROUNDED>(num_bf16_low(gate), num_bf16_low(up), limit);
-    out[1] = activation_of<ROUNDED>(num_bf16_high(gate), num_bf16_high(up), limit);
+template <int ROUNDING> GPU_DEVICE float activation_of(struct activation_pair pair) {
+    float silu = gpu_divide_float(pair.gate, 1.0f + elementary_exp(-pair.gate));
+    if (ROUNDING == ACTIVATION_SILU) silu = num_bf16_low(num_bf16x2(silu, 0.0f));
+    return silu * pair.up;
 }
 
-GPU_DEVICE gpu_u4 activation_zeros(void) {
-    gpu_u4 zeros;
-    zeros.x = zeros.y = zeros.z = zeros.w = 0;
-    return zeros;
+#define ACTIVATION_ESTIMATES (GPU_CUDA || GPU_EMULATED)
+#if ACTIVATION_ESTIMATES
+/*
+ * silu within 16 units in the last place for gates of activation_far: exp2's estimate errs by 2, the reciprocal's by 1, and
+ * the canon's own roundings on the way to a weighed product count here too. What is rounded to the same number 32 units up
+ * and down is therefore what the canon's is rounded to; the rest, of bf16 one in 1024, is computed as it says.
+ */
+GPU_DEVICE float activation_silu_about(float gate) {
+    const float shifted = gpu_fma(gate, -0x1.715476p+0f, 0x1.8p23f), n = shifted - 0x1.8p23f;
+    float rest = gpu_fma(gate, -0x1.715476p+0f, -n);
+    rest = gpu_fma(gate, -0x1.4ae0c0p-26f, rest);
+    const uint32_t power = gpu_bits(num_exp2_about(rest)) + (gpu_bits(shifted) << 23);
+    return gate * num_reciprocal_about(1.0f + gpu_float(power));
 }
 
-/* Eight products, times the row's weight; 0 outside of the row. */
-template <bool ROUNDED>
-GPU_DEVICE void activation_eight(const struct activation_args &a,
+/* How far a magnitude is above 2^-40: up to 2^5 less than ACTIVATION_FAR, below and NaN more. Nothing that comes of two such
+ * numbers and such a weight is subnormal. */
+#define ACTIVATION_FAR (2u * (45u << 23))
+GPU_DEVICE uint32_t activation_far(float x) { return 2u * gpu_bits(x) - 2u * (87u << 23); }
+GPU_DEVICE uint32_t activation_farther(uint32_t far, float x) {
+    const uint32_t own = activation_far(x);
+    return far > own ? far : own;
+}
+
+/* Whether all within 32 units lies between the same two neighbours of a row of numbers 2^BITS units apart, one of them `one`. */
+template <int BITS> GPU_DEVICE bool activation_is_sure(float x, uint32_t one) {
+    return ((gpu_bits(x) - one + 32u) & ((1u << BITS) - 1u)) >= 64u;
+}
+
+/* Whether a significand without its last BITS bits is the same. */
+template <int BITS> GPU_DEVICE bool activation_rounds(float x) {
+    return activation_is_sure<BITS>(x, 1u << (BITS - 1));
+}
+
+/* Clamped numbers; of NaN any. */
+GPU_DEVICE struct activation_pair activation_clamp_numbers(float gate, float up, float limit) {
+    struct activation_pair pair;
+    pair.gate = gpu_min(gate, limit);
+    pair.up = gpu_max(gpu_min(up, limit), -limit);
+    return pair;
+}
+
+/* As activation_of times the weight where numbers are `near`. */
+template <int ROUNDING>
+GPU_DEVICE float activation_weighed(float gate, float up, float limit, float weight, bool near) {
+    const struct activation_pair pair = activation_clamp_numbers(gate, up, limit);
+    float silu = activation_silu_about(pair.gate);
+    if (ROUNDING == ACTIVATION_SILU) {
+        near = near && activation_rounds<16>(silu);
+        silu = num_bf16_low(num_bf16x2_of_numbers(silu, 0.0f));
+    }
+    const float product = silu * pair.up * weight;
+    if (ROUNDING == ACTIVATION_ONCE) near = near && activation_rounds<16>(product);
+    if (ROUNDING == ACTIVATION_ABOUT || near) return product;
+    return activation_of<ROUNDING>(activation_clamp(gate, up, limit)) * weight;
+}
+
+/* Returns whether values are within 32 units of the canon's (ABOUT); else they will be rounded as these. */
+template <int ROUNDING>
+GPU_DEVICE bool activation_weigh(float *out, const float *gates, const float *ups, float limit,
+                                 float weight) {
+    uint32_t far = activation_far(weight);
+    GPU_UNROLL for (int i = 0; i < 8; i++) {
+        far = activation_farther(activation_farther(far, gates[i]), ups[i]);
+    }
+    const bool near = far < ACTIVATION_FAR && limit >= 0x1p-40f;
+    GPU_UNROLL for (int i = 0; i < 8; i++) {
+        out[i] = activation_weighed<ROUNDING>(gates[i], ups[i], limit, weight, near);
+    }
+    return near;
+}
+#endif
+
+template <int ROUNDING>
+GPU_DEVICE bool activation_weigh_exactly(float *out, const float *gates, const float *ups,
+                                         float limit, float weight) {
+    GPU_UNROLL for (int i = 0; i < 8; i++) {
+        out[i] = activation_of<ROUNDING>(activation_clamp(gates[i], ups[i], limit)) * weight;
+    }
+    return true;
+}
+
+/* Eight products, times the row's weight; 0 outside of the row. Returns as activation_weigh. */
+template <int ROUNDING>
+GPU_DEVICE bool activation_eight(const struct activation_args &a,
                                  const struct activation_place &place, float *out) {
     const char *const at = a.x + place.row * a.stride + 2 * place.column;
-    gpu_u4 gate = activation_zeros(), up = gate;
-    if (place.inside) {
-        gate = *(const gpu_u4 *)at;
-        up = *(const gpu_u4 *)(at + 2 * (int64_t)a.width);
+    if (!place.inside) {
+        GPU_UNROLL for (int i = 0; i < 8; i++) out[i] = 0.0f;
+        return true;
     }
-    activation_two<ROUNDED>(out, gate.x, up.x, a.limit);
-    activation_two<ROUNDED>(out + 2, gate.y, up.y, a.limit);
-    activation_two<ROUNDED>(out + 4, gate.z, up.z, a.limit);
-    activation_two<ROUNDED>(out + 6, gate.w, up.w, a.limit);
-    if (a.weights == NULL) return;
-    const float weight = a.weights[place.row];
-    GPU_UNROLL for (int i = 0; i < 8; i++) out[i] = out[i] * weight;
+    const gpu_u4 gate = *(const gpu_u4 *)at, up = *(const gpu_u4 *)(at + 2 * (int64_t)a.width);
+    const float weight = a.weights == NULL ? 1.0f : a.weights[place.row];
+    const uint32_t gates[4] = {gate.x, gate.y, gate.z, gate.w}, ups[4] = {up.x, up.y, up.z, up.w};
+    float g[8], u[8];
+    GPU_UNROLL for (int i = 0; i < 4; i++) {
+        g[2 * i] = num_bf16_low(gates[i]);
+        g[2 * i + 1] = num_bf16_high(gates[i]);
+        u[2 * i] = num_bf16_low(ups[i]);
+        u[2 * i + 1] = num_bf16_high(ups[i]);
+    }
+#if ACTIVATION_ESTIMATES
+    if constexpr (ROUNDING != ACTIVATION_UNROUNDED)
+        return activation_weigh<ROUNDING>(out, g, u, a.limit, weight);
+#endif
+    return activation_weigh_exactly<ROUNDING>(out, g, u, a.limit, weight);
 }
 
 /* ---- host ---- */

@@ -13,13 +13,13 @@ GPU_DEVICE uint32_t swiglu_two(const float *values) {
                                              : num_bf16x2_of_numbers(values[0], values[1]);
 }
 
-template <bool ROUNDED>
+template <int ROUNDING>
 __global__ void __launch_bounds__(CALL_THREADS) swiglu_kernel(const struct swiglu_args a) {
     const int64_t task = gpu_block() * CALL_TEAMS + gpu_team();
     if (task >= a.x.tasks) return;
     const struct activation_place place = activation_open(a.x, task);
     float values[8];
-    activation_eight<ROUNDED>(a.x, place, values);
+    activation_eight<ROUNDING>(a.x, place, values);
     if (!place.stored) return;
     gpu_u4 codes;
     codes.x = swiglu_two(values);
@@ -29,7 +29,7 @@ __global__ void __launch_bounds__(CALL_THREADS) swiglu_kernel(const struct swigl
     *(gpu_u4 *)(a.y + place.row * a.y_row + 2 * place.column) = codes;
 }
 
-template <bool ROUNDED>
+template <int ROUNDING>
 __global__ void __launch_bounds__(CALL_THREADS) swiglu_narrow_kernel(const struct swiglu_args a) {
     const int64_t task = gpu_block() * CALL_TEAMS + gpu_team();
     if (task >= a.x.tasks) return;
@@ -39,7 +39,7 @@ __global__ void __launch_bounds__(CALL_THREADS) swiglu_narrow_kernel(const struc
     if (!place.stored) return;
     for (int i = place.column; i < place.column + 8 && i < a.x.width; i++) {
         const float gate = num_bf16_low(row[i]), up = num_bf16_low(row[a.x.width + i]);
-        float value = activation_of<ROUNDED>(gate, up, a.x.limit);
+        float value = activation_of<ROUNDING>(activation_clamp(gate, up, a.x.limit));
         if (a.x.weights != NULL) value = value * a.x.weights[place.row];
         to[i] = (uint16_t)num_bf16x2(value, 0.0f);
     }
@@ -64,13 +64,13 @@ static int run(const dsv4_call *call, struct call_why why) {
     if (status != DSV4_OK) return status;
     const bool wide = a.x.width % 8 == 0 && call_aligned(x, 16) && call_aligned(y, 16);
     if (wide && two)
-        GPU_LAUNCH(swiglu_kernel<true>, grid, CALL_THREADS, stream, a);
+        GPU_LAUNCH(swiglu_kernel<ACTIVATION_SILU>, grid, CALL_THREADS, stream, a);
     else if (wide)
-        GPU_LAUNCH(swiglu_kernel<false>, grid, CALL_THREADS, stream, a);
+        GPU_LAUNCH(swiglu_kernel<ACTIVATION_ONCE>, grid, CALL_THREADS, stream, a);
     else if (two)
-        GPU_LAUNCH(swiglu_narrow_kernel<true>, grid, CALL_THREADS, stream, a);
+        GPU_LAUNCH(swiglu_narrow_kernel<ACTIVATION_SILU>, grid, CALL_THREADS, stream, a);
     else
-        GPU_LAUNCH(swiglu_narrow_kernel<false>, grid, CALL_THREADS, stream, a);
+        GPU_LAUNCH(swiglu_narrow_kernel<ACTIVATION_ONCE>, grid, CALL_THREADS, stream, a);
     return call_launched(why);
 }
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* moe_swiglu_quant: see moe_activation.inl; a group is 4 lanes (mega) or 16. */
+/* moe_swiglu_quant: see moe_activation.inl; a group is 4 lanes (mega, aiter) or 16. */
 #include "moe_activation.inl"
 
-enum { SWIGLU_REF, SWIGLU_MEGA, SWIGLU_AITER, SWIGLU_DSPARK };
+enum { SWIGLU_REF, SWIGLU_MEGA, SWIGLU_AITER, SWIGLU_AITER_F32, SWIGLU_DSPARK };
+#define SWIGLU_LANES(RECIPE) ((RECIPE) == SWIGLU_MEGA || (RECIPE) == SWIGLU_AITER ? 4 : 16)
 
 struct swiglu_quant_args {
     struct activation_args x;
@@ -27,14 +28,15 @@ template <int LANES> GPU_DEVICE float swiglu_amax(const float *values) {
     return gpu_max(amax, team_xor_float(amax, 1));
 }
 
-template <int RECIPE> GPU_DEVICE uint32_t swiglu_byte(float amax, int fp8) {
+/* The scale is the power of two from this on. */
+template <int RECIPE> GPU_DEVICE float swiglu_quotient(float amax, int fp8) {
     const float inverse_most = fp8 == NUM_OCP       ? 1.0f / 448.0f
                                : fp8 == NUM_FNUZ224 ? 1.0f / 224.0f
                                                     : 1.0f / 240.0f;
     if (RECIPE == SWIGLU_REF) amax = gpu_max(amax, 1e-4f);
     if (RECIPE == SWIGLU_DSPARK) amax = gpu_max(amax, 1e-10f);
-    if (RECIPE == SWIGLU_AITER) return num_e8m0_ceil(gpu_divide_float(amax, num_fp8_max(fp8)));
-    return num_e8m0_ceil(amax * inverse_most);
+    if (RECIPE == SWIGLU_AITER) return gpu_divide_float(amax, num_fp8_max(fp8));
+    return amax * inverse_most;
 }
 
 GPU_DEVICE uint32_t swiglu_four(const float *values, float inverse, int fp8) {
@@ -42,15 +44,34 @@ GPU_DEVICE uint32_t swiglu_four(const float *values, float inverse, int fp8) {
            num_fp8_x2(values[2] * inverse, values[3] * inverse, fp8) << 16;
 }
 
+/* A group's values, those of eight columns here, its scale and what its values are multiplied by. */
+struct swiglu_group {
+    float values[8], scale, inverse;
+    uint32_t byte;
+};
+
 template <int RECIPE>
-__global__ void __launch_bounds__(CALL_THREADS)
-    swiglu_quant_kernel(const struct swiglu_quant_args a) {
-    constexpr int lanes = RECIPE == SWIGLU_MEGA ? 4 : 16;
-    const int64_t task = gpu_block() * CALL_TEAMS + gpu_team();
-    if (task >= a.x.tasks) return;
-    const struct activation_place place = activation_open(a.x, task);
-    float values[8];
-    activation_eight<RECIPE == SWIGLU_DSPARK>(a.x, place, values);
+GPU_DEVICE void swiglu_scale(struct swiglu_group &group, float amax, int fp8) {
+    if (RECIPE == SWIGLU_AITER_F32) {
+        group.scale = gpu_divide_float(gpu_max(amax, 1e-10f), num_fp8_max(fp8));
+        group.inverse = gpu_divide_float(1.0f, group.scale);
+        return;
+    }
+    group.byte = num_e8m0_ceil(swiglu_quotient<RECIPE>(amax, fp8));
+    group.scale = num_e8m0_value(group.byte);
+    group.inverse = num_e8m0_inverse(group.byte);
+}
+
+template <int RECIPE>
+GPU_DEVICE void swiglu_open(const struct swiglu_quant_args &a, const struct activation_place &place,
+                            struct swiglu_group &group) {
+    float *const values = group.values;
+    if (RECIPE == SWIGLU_DSPARK)
+        activation_eight<ACTIVATION_SILU>(a.x, place, values);
+    else if (RECIPE == SWIGLU_REF)
+        activation_eight<ACTIVATION_ONCE>(a.x, place, values);
+    else
+        activation_eight<ACTIVATION_UNROUNDED>(a.x, place, values);
     if (RECIPE == SWIGLU_REF || RECIPE == SWIGLU_DSPARK) {
         GPU_UNROLL for (int i = 0; i < 8; i += 2) {
             const uint32_t codes = num_bf16x2_of_numbers(values[i], values[i + 1]);
@@ -58,26 +79,61 @@ __global__ void __launch_bounds__(CALL_THREADS)
             values[i + 1] = num_bf16_high(codes);
         }
     }
-    const uint32_t byte = swiglu_byte<RECIPE>(swiglu_amax<lanes>(values), a.fp8);
+    swiglu_scale<RECIPE>(group, swiglu_amax<SWIGLU_LANES(RECIPE)>(values), a.fp8);
+}
+
+#if ACTIVATION_ESTIMATES
+/* By estimates; false where some of the team's codes or scales are not sure to be the canon's. */
+template <int RECIPE>
+GPU_DEVICE bool swiglu_guess(const struct swiglu_quant_args &a,
+                             const struct activation_place &place, struct swiglu_group &group) {
+    bool sure = activation_eight<ACTIVATION_ABOUT>(a.x, place, group.values);
+    const float amax = swiglu_amax<SWIGLU_LANES(RECIPE)>(group.values);
+    swiglu_scale<RECIPE>(group, amax, a.fp8);
+    sure = sure && activation_is_sure<23>(swiglu_quotient<RECIPE>(amax, a.fp8), 0);
+    /* Below the least normal number codes are as far apart as just above it. */
+    const float least = a.fp8 == NUM_OCP ? 0x1p-6f : 0x1p-7f;
+    GPU_UNROLL for (int i = 0; i < 8; i++) {
+        const float x = gpu_float(gpu_bits(group.values[i] * group.inverse) & 0x7FFFFFFFu);
+        sure = sure && activation_rounds<20>(x < least ? x + least : x);
+    }
+    return team_ballot(!sure && place.inside) == 0;
+}
+#endif
+
+template <int RECIPE>
+__global__ void __launch_bounds__(CALL_THREADS)
+    swiglu_quant_kernel(const struct swiglu_quant_args a) {
+    constexpr int lanes = SWIGLU_LANES(RECIPE);
+    const int64_t task = gpu_block() * CALL_TEAMS + gpu_team();
+    if (task >= a.x.tasks) return;
+    const struct activation_place place = activation_open(a.x, task);
+    struct swiglu_group group;
+#if ACTIVATION_ESTIMATES
+    constexpr bool guesses = RECIPE == SWIGLU_MEGA || RECIPE == SWIGLU_AITER;
+    if (!guesses || !swiglu_guess<RECIPE>(a, place, group)) swiglu_open<RECIPE>(a, place, group);
+#else
+    swiglu_open<RECIPE>(a, place, group);
+#endif
     if (!place.stored) return;
-    const float inverse = num_e8m0_inverse(byte);
     gpu_u2 codes;
-    codes.x = swiglu_four(values, inverse, a.fp8);
-    codes.y = swiglu_four(values + 4, inverse, a.fp8);
+    codes.x = swiglu_four(group.values, group.inverse, a.fp8);
+    codes.y = swiglu_four(group.values + 4, group.inverse, a.fp8);
     *(gpu_u2 *)(a.codes + place.row * a.codes_row + place.column) = codes;
     if (gpu_lane() % lanes != 0) return;
     char *const scales = a.scales + place.row * a.scales_row;
-    const int group = place.column / (8 * lanes);
-    if (RECIPE == SWIGLU_DSPARK)
-        ((float *)scales)[group] = num_e8m0_value(byte);
+    const int column = place.column / (8 * lanes);
+    if (RECIPE == SWIGLU_DSPARK || RECIPE == SWIGLU_AITER_F32)
+        ((float *)scales)[column] = group.scale;
     else
-        scales[group] = (char)byte;
+        scales[column] = (char)group.byte;
 }
 
 static int supports(const dsv4_call *call, struct call_why why) {
-    const bool dspark = dsv4_is(call, "recipe", "dspark"), ocp = dsv4_is(call, "fp8", "ocp");
+    const bool f32 = dsv4_is(call, "recipe", "dspark") || dsv4_is(call, "recipe", "aiter_f32");
+    const bool ocp = dsv4_is(call, "fp8", "ocp");
     CALL_NEED(call, "codes", ocp ? DSV4_E4M3FN : DSV4_E4M3FNUZ, 2, why);
-    CALL_NEED(call, "scales", dspark ? DSV4_F32 : DSV4_E8M0, 2, why);
+    CALL_NEED(call, "scales", f32 ? DSV4_F32 : DSV4_E8M0, 2, why);
     CALL_NEED_ALIGNED(call, "gate_up", 16, why);
     CALL_NEED_ALIGNED(call, "codes", 8, why);
     if (dsv4_find(call, "codes")->shape[1] % 128 != 0)
@@ -108,6 +164,8 @@ static int run(const dsv4_call *call, struct call_why why) {
         GPU_LAUNCH(swiglu_quant_kernel<SWIGLU_MEGA>, grid, CALL_THREADS, stream, a);
     else if (dspark)
         GPU_LAUNCH(swiglu_quant_kernel<SWIGLU_DSPARK>, grid, CALL_THREADS, stream, a);
+    else if (dsv4_is(call, "recipe", "aiter_f32"))
+        GPU_LAUNCH(swiglu_quant_kernel<SWIGLU_AITER_F32>, grid, CALL_THREADS, stream, a);
     else if (dsv4_is(call, "recipe", "aiter"))
         GPU_LAUNCH(swiglu_quant_kernel<SWIGLU_AITER>, grid, CALL_THREADS, stream, a);
     else

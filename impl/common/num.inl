@@ -203,6 +203,30 @@ GPU_DEVICE gpu_f2 num_fp8_x2_decode(uint32_t codes, int fp8) {
     return x;
 }
 
+/* ---- estimates ---- */
+
+#if GPU_CUDA
+/* 2^x within 2 units in the last place, and 1 / x of a normal number with a normal result within 1 (PTX ISA, ex2 and rcp). */
+GPU_DEVICE float num_exp2_about(float x) {
+    float y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
+GPU_DEVICE float num_reciprocal_about(float x) {
+    float y;
+    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
+#elif GPU_EMULATED
+/* As far off as they may be. */
+GPU_DEVICE float num_exp2_about(float x) {
+    return gpu_float(gpu_bits(elementary_exp2(x)) + 2u - (gpu_bits(x) >> 29 & 4u));
+}
+GPU_DEVICE float num_reciprocal_about(float x) {
+    return gpu_float(gpu_bits(1.0f / x) + (gpu_bits(x) & 2u) - 1u);
+}
+#endif
+
 /* ---- e8m0 and e2m1 ---- */
 
 /* Exponent field, plus one unless the mantissa is zero; s is positive. */

@@ -5,13 +5,16 @@
 #include "../../reference/layout/kv_page.h"
 #include "quant_lane.inl"
 
+enum { ROTATE_FP4, ROTATE_FP8, ROTATE_BF16 };
+
 struct quant_rotate_args {
     const char *x, *table, *weight;
     char *q, *scales;
-    const int64_t *positions;
+    const int64_t *positions, *slots; /* slots: of a cache's pages; NULL: rows by token and head */
     int64_t x_token, x_head, q_token, q_head, s_token, s_head, table_row, rows;
-    struct gpu_divisor heads;
-    int norm, rope, hadamard, lanes, fp4;
+    int64_t q_chunk, s_group; /* bytes from 16 bytes of fp4 codes, and from a scale, to the next */
+    struct gpu_divisor heads, block;
+    int norm, rope, hadamard, lanes, format, per_row;
     float eps;
     struct quant_rule rule;
 };
@@ -118,8 +121,8 @@ GPU_DEVICE void quant_rotate_fp4(const struct quant_rotate_args &a, float (*x)[8
             quant_byte(a.rule, quant_amax_group(quant_amax_floats(x[s]), a.lanes));
         const uint32_t codes = quant_fp4_floats(x[s], num_e8m0_inverse(byte), 0);
         if (!there) continue;
-        *(uint32_t *)(q + 4 * lane) = codes;
-        if ((lane & (a.lanes - 1)) == 0) ((uint8_t *)scales)[lane >> shift] = (uint8_t)byte;
+        *(uint32_t *)(q + (lane >> 2) * a.q_chunk + (lane & 3) * 4) = codes;
+        if ((lane & (a.lanes - 1)) == 0) scales[(lane >> shift) * a.s_group] = (char)byte;
     }
 }
 
@@ -130,15 +133,43 @@ GPU_DEVICE void quant_rotate_fp8(const struct quant_rotate_args &a, float (*x)[8
     float amax = 0.0f;
     GPU_UNROLL for (int s = 0; s < STEPS; s++) amax = gpu_max(amax, quant_amax_floats(x[s]));
     amax = DIM == 128 ? quant_amax_group(amax, 16) : gpu_float(team_max_u32(gpu_bits(amax)));
-    if (!there) return;
-    const float scale = gpu_max(amax, 1e-10f) * a.rule.inverse_most;
-    const float factor = gpu_divide_float(1.0f, scale);
     GPU_UNROLL for (int s = 0; s < STEPS; s++) {
         const int lane = quant_rotate_lane<DIM>() + s * TEAM;
+        if (!a.per_row) amax = quant_amax_group(quant_amax_floats(x[s]), 16);
+        if (!there) continue;
+        const float scale = gpu_max(amax, 1e-10f) * a.rule.inverse_most;
+        const float factor = gpu_divide_float(1.0f, scale);
+        if (lane == 0 || (!a.per_row && lane % 16 == 0)) ((float *)scales)[lane / 16] = scale;
         *(uint32_t *)(q + 8 * lane) = quant_fp8_four<QUANT_FNUZ>(x[s], factor, a.rule.fp8);
         *(uint32_t *)(q + 8 * lane + 4) = quant_fp8_four<QUANT_FNUZ>(x[s] + 4, factor, a.rule.fp8);
     }
-    if (quant_rotate_lane<DIM>() == 0) *(float *)scales = scale;
+}
+
+template <int DIM> GPU_DEVICE void quant_rotate_bf16(float (*x)[8], char *q, bool there) {
+    enum { STEPS = DIM > 256 ? DIM / 256 : 1 };
+    if (!there) return;
+    GPU_UNROLL for (int s = 0; s < STEPS; s++) {
+        const int lane = quant_rotate_lane<DIM>() + s * TEAM;
+        *(gpu_u4 *)(q + 16 * lane) =
+            quant_four(num_bf16x2(x[s][0], x[s][1]), num_bf16x2(x[s][2], x[s][3]),
+                       num_bf16x2(x[s][4], x[s][5]), num_bf16x2(x[s][6], x[s][7]));
+    }
+}
+
+/* Where the row goes; false: nowhere. A page has its codes and scales group by group, its scales shuffled by 16. */
+GPU_DEVICE bool quant_rotate_place(const struct quant_rotate_args &a, int64_t t, int64_t h,
+                                   char **q, char **scales) {
+    if (a.slots == NULL) {
+        *q = a.q + t * a.q_token + h * a.q_head;
+        *scales = a.scales + t * a.s_token + h * a.s_head;
+        return true;
+    }
+    const int64_t slot = a.slots[t];
+    if (slot < 0) return false;
+    const int64_t page = gpu_quotient(slot, a.block), j = slot - page * a.block.value;
+    *q = a.q + page * a.q_token + 16 * j;
+    *scales = a.scales + page * a.s_token + j % 16 * (a.block.value / 16) + j / 16;
+    return true;
 }
 
 template <int DIM>
@@ -166,25 +197,39 @@ __global__ void __launch_bounds__(CALL_THREADS)
     if (a.rope && lane >= LAST && lane < LAST + 8)
         quant_rotate_turn(x[STEPS - 1], a.table + a.positions[t] * a.table_row, (lane - LAST) * 4);
     if (a.hadamard) quant_rotate_hadamard<DIM>(x);
-    char *const q = a.q + t * a.q_token + h * a.q_head;
-    char *const scales = a.scales + t * a.s_token + h * a.s_head;
-    if (a.fp4)
-        quant_rotate_fp4<DIM>(a, x, q, scales, mine < a.rows);
+    char *q = NULL, *scales = NULL;
+    const bool there = quant_rotate_place(a, t, h, &q, &scales) && mine < a.rows;
+    if (a.format == ROTATE_FP4)
+        quant_rotate_fp4<DIM>(a, x, q, scales, there);
+    else if (a.format == ROTATE_FP8)
+        quant_rotate_fp8<DIM>(a, x, q, scales, there);
     else
-        quant_rotate_fp8<DIM>(a, x, q, scales, mine < a.rows);
+        quant_rotate_bf16<DIM>(x, q, there);
+}
+
+static int quant_rotate_format(const dsv4_call *call) {
+    return dsv4_is(call, "format", "fp4")   ? ROTATE_FP4
+           : dsv4_is(call, "format", "fp8") ? ROTATE_FP8
+                                            : ROTATE_BF16;
 }
 
 static int supports(const dsv4_call *call, struct call_why why) {
     const dsv4_tensor *const x = dsv4_find(call, "x");
-    const bool fp4 = dsv4_is(call, "format", "fp4");
+    const int format = quant_rotate_format(call), tiled = dsv4_is(call, "layout", "tiled");
     CALL_NEED(call, "x", DSV4_BF16, 3, why);
     CALL_NEED_ALIGNED(call, "x", 16, why);
     CALL_NEED(call, "positions", DSV4_I64, 1, why);
     CALL_NEED(call, "rope_table", DSV4_BF16, 2, why);
     if (dsv4_int(call, "norm", 0)) CALL_NEED(call, "weight", DSV4_BF16, 1, why);
-    CALL_NEED(call, "q", fp4 ? DSV4_U8 : quant_fp8_dtype(call), 3, why);
-    CALL_NEED_ALIGNED(call, "q", 4, why);
-    CALL_NEED(call, "scales", fp4 ? DSV4_E8M0 : DSV4_F32, 3, why);
+    if (tiled) CALL_NEED(call, "slots", DSV4_I64, 1, why);
+    CALL_NEED(call, "q",
+              format == ROTATE_FP4   ? DSV4_U8
+              : format == ROTATE_FP8 ? quant_fp8_dtype(call)
+                                     : DSV4_BF16,
+              tiled ? 4 : 3, why);
+    CALL_NEED_ALIGNED(call, "q", format == ROTATE_BF16 ? 16 : 4, why);
+    if (format != ROTATE_BF16)
+        CALL_NEED(call, "scales", format == ROTATE_FP4 ? DSV4_E8M0 : DSV4_F32, 3, why);
     const int64_t dim = x->shape[2];
     if (dim != 128 && dim != 256 && dim != 512 && dim != 1024)
         return call_unsupported(why, "x: rows of %lld; these kernels take 128 to 1024",
@@ -199,12 +244,23 @@ static void quant_rotate_open(const dsv4_call *call, struct quant_rotate_args &a
     a.x = (const char *)x->data;
     a.x_token = x->stride[0];
     a.x_head = x->stride[1];
+    a.format = quant_rotate_format(call);
     a.q = (char *)q->data;
     a.q_token = q->stride[0];
     a.q_head = q->stride[1];
-    a.scales = (char *)s->data;
-    a.s_token = s->stride[0];
-    a.s_head = s->stride[1];
+    a.q_chunk = 16;
+    a.s_group = 1;
+    if (a.format != ROTATE_BF16) {
+        a.scales = (char *)s->data;
+        a.s_token = s->stride[0];
+        a.s_head = s->stride[1];
+    }
+    if (dsv4_is(call, "layout", "tiled")) {
+        a.slots = (const int64_t *)dsv4_find(call, "slots")->data;
+        a.q_chunk = q->stride[1];
+        a.s_group = s->stride[1];
+        a.block = call_divisor(q->shape[2]);
+    }
     a.table = (const char *)table->data;
     a.table_row = table->stride[0];
     a.positions = (const int64_t *)dsv4_find(call, "positions")->data;
@@ -213,10 +269,10 @@ static void quant_rotate_open(const dsv4_call *call, struct quant_rotate_args &a
     a.rope = (int)dsv4_int(call, "rope", 1);
     a.hadamard = (int)dsv4_int(call, "hadamard", 1);
     a.lanes = (int)dsv4_int(call, "group", 32) / 8;
+    a.per_row = (int)dsv4_int(call, "per_row", 1);
     a.eps = dsv4_float(call, "eps", 1e-6f);
-    a.fp4 = dsv4_is(call, "format", "fp4");
     a.rule.fp8 = quant_fp8_of(call);
-    a.rule.most = a.fp4 ? 6.0f : num_fp8_max(a.rule.fp8);
+    a.rule.most = a.format == ROTATE_FP4 ? 6.0f : num_fp8_max(a.rule.fp8);
     a.rule.inverse_most = 1.0f / a.rule.most;
     a.rule.floor = 6.0f * 0x1p-126f;
     a.heads = call_divisor(x->shape[1]);

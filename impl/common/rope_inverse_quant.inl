@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * rope_inverse_quant: a team per head, two vectors of eight channels per lane: lane t has channels 8t.. and 256 + 8t...
- * A group of 128 channels is half a team's, one of 32 is four lanes'. A block takes one head of eight neighbouring
+ * GROUP, 128 channels under a scale, is half a team's, 32 is four lanes'. A block takes one head of eight neighbouring
  * tokens, so that their scales, which lie side by side, are stored together.
  */
 #include "rope_back.inl"
@@ -24,15 +24,17 @@ GPU_DEVICE float quant_amax(const float *x) {
 }
 
 /* Exponent byte of this lane's group. */
-template <bool MX> GPU_DEVICE uint32_t quant_byte(float amax) {
+template <bool MX, int GROUP> GPU_DEVICE uint32_t quant_byte(float amax) {
     amax = gpu_max(amax, team_xor_float(amax, 2));
     amax = gpu_max(amax, team_xor_float(amax, 1));
     if (MX) {
         const float s = gpu_divide_float(gpu_max(amax, 0x1p-126f), 448.0f);
         return gpu_bits(s) <= 0x00400000u ? 0u : num_e8m0_ceil(s);
     }
-    amax = gpu_max(amax, team_xor_float(amax, 8));
-    amax = gpu_max(amax, team_xor_float(amax, 4));
+    if (GROUP == 128) {
+        amax = gpu_max(amax, team_xor_float(amax, 8));
+        amax = gpu_max(amax, team_xor_float(amax, 4));
+    }
     return num_e8m0_ceil(gpu_max(amax, 1e-10f) * (1.0f / 448.0f));
 }
 
@@ -48,8 +50,12 @@ GPU_DEVICE gpu_u2 quant_codes(const float *x, uint32_t byte) {
 
 enum quant_scales { QUANT_F32, QUANT_PACKED, QUANT_MX };
 
-/* byte[v]: of vector v's group in this lane. Lane 0 and 16 have the first of a half's. */
-template <int SCALES>
+/* Lanes of a group; scales, or words of four, of a head. */
+#define QUANT_LANES(GROUP) ((GROUP) / 8)
+#define QUANT_ROWS(SCALES, GROUP) (KV_HEAD / (GROUP) / ((SCALES) == QUANT_PACKED ? 4 : 1))
+
+/* byte[v]: of vector v's group in this lane. The first lane of a group has its scale. */
+template <int SCALES, int GROUP>
 GPU_DEVICE void quant_store_scales(const struct quant_args &a, const uint32_t *byte, int64_t t,
                                    int64_t h) {
     const int lane = gpu_lane();
@@ -63,34 +69,45 @@ GPU_DEVICE void quant_store_scales(const struct quant_args &a, const uint32_t *b
     }
     const int64_t group = gpu_quotient(h, a.per), k = h - group * a.per.value;
     char *const scales = a.scales + group * a.scale_group + t * 4;
+    enum { LANES = QUANT_LANES(GROUP), ROWS = QUANT_ROWS(SCALES, GROUP) };
     if (SCALES == QUANT_F32) {
-        if (lane % 16 != 0) return;
-        char *const at = scales + (4 * k + lane / 16) * a.scale_row;
+        if (lane % LANES != 0) return;
+        char *const at = scales + (ROWS * k + lane / LANES) * a.scale_row;
         *(float *)at = num_e8m0_value(byte[0]);
-        *(float *)(at + 2 * a.scale_row) = num_e8m0_value(byte[1]);
+        *(float *)(at + ROWS / 2 * a.scale_row) = num_e8m0_value(byte[1]);
         return;
     }
-    const uint32_t mine = byte[0] | byte[1] << 16, other = team_xor_u32(mine, 16);
-    if (lane == 0) *(uint32_t *)(scales + k * a.scale_row) = mine | other << 8;
+    if constexpr (GROUP == 128) {
+        const uint32_t mine = byte[0] | byte[1] << 16, other = team_xor_u32(mine, 16);
+        if (lane == 0) *(uint32_t *)(scales + k * a.scale_row) = mine | other << 8;
+    } else {
+        GPU_UNROLL for (int v = 0; v < 2; v++) { /* the groups of half a team make a word */
+            uint32_t word = byte[v] << 8 * (lane / LANES % 4);
+            word |= team_xor_u32(word, LANES);
+            word |= team_xor_u32(word, 2 * LANES);
+            if (lane % 16 == 0)
+                *(uint32_t *)(scales + (ROWS * k + 2 * v + lane / 16) * a.scale_row) = word;
+        }
+    }
 }
 
 /* Zeros in the columns beyond the last token. */
-template <int SCALES> GPU_DEVICE void quant_pad(const struct quant_args &a, int64_t t, int64_t h) {
+template <int SCALES, int GROUP>
+GPU_DEVICE void quant_pad(const struct quant_args &a, int64_t t, int64_t h) {
+    enum { ROWS = QUANT_ROWS(SCALES, GROUP) };
     if (SCALES == QUANT_MX || t >= a.padded) return;
     const int64_t group = gpu_quotient(h, a.per), k = h - group * a.per.value;
     char *const scales = a.scales + group * a.scale_group + t * 4;
-    if (SCALES == QUANT_PACKED && gpu_lane() == 0) *(uint32_t *)(scales + k * a.scale_row) = 0;
-    if (SCALES == QUANT_F32 && gpu_lane() < 4)
-        *(uint32_t *)(scales + (4 * k + gpu_lane()) * a.scale_row) = 0;
+    if (gpu_lane() < ROWS) *(uint32_t *)(scales + (ROWS * k + gpu_lane()) * a.scale_row) = 0;
 }
 
-template <int SCALES, bool WIDE>
+template <int SCALES, int GROUP, bool WIDE>
 __global__ void __launch_bounds__(CALL_THREADS) inverse_quant_kernel(const struct quant_args a) {
     const int64_t tile = gpu_quotient(gpu_block(), a.heads);
     const int64_t h = gpu_block() - tile * a.heads.value, t = tile * CALL_TEAMS + gpu_team();
     const int lane = gpu_lane();
     if (t >= a.tokens) {
-        quant_pad<SCALES>(a, t, h);
+        quant_pad<SCALES, GROUP>(a, t, h);
         return;
     }
     const char *const row = a.o + t * a.o_token + h * a.o_head + 16 * lane;
@@ -114,10 +131,10 @@ __global__ void __launch_bounds__(CALL_THREADS) inverse_quant_kernel(const struc
         codes += group * a.code_group + (h - group * a.per.value) * KV_HEAD;
     }
     GPU_UNROLL for (int v = 0; v < 2; v++) {
-        byte[v] = quant_byte<SCALES == QUANT_MX>(quant_amax(x[v]));
+        byte[v] = quant_byte<SCALES == QUANT_MX, GROUP>(quant_amax(x[v]));
         *(gpu_u2 *)(codes + 256 * v) = quant_codes(x[v], byte[v]);
     }
-    quant_store_scales<SCALES>(a, byte, t, h);
+    quant_store_scales<SCALES, GROUP>(a, byte, t, h);
 }
 
 static int quant_scales_of(const dsv4_call *call) {
@@ -137,23 +154,27 @@ static int supports(const dsv4_call *call, struct call_why why) {
               : scales == QUANT_F32 ? DSV4_F32
                                     : DSV4_I32,
               scales == QUANT_MX ? 2 : 3, why);
+    const int64_t group = dsv4_int(call, "quant_group", 128);
+    if (group != 128 && group != 32)
+        return call_unsupported(why, "quant_group: %lld; these kernels take 128 and 32",
+                                (long long)group);
     if (groups < 1 || heads % groups != 0)
         return call_unsupported(why, "groups: %lld do not divide %lld heads", (long long)groups,
                                 (long long)heads);
     return DSV4_OK;
 }
 
-template <int SCALES>
+template <int SCALES, int GROUP>
 static int launch(const dsv4_call *call, const struct quant_args &a, struct call_why why) {
     const int64_t tiles = call_ceil(a.padded > a.tokens ? a.padded : a.tokens, CALL_TEAMS);
     dim3 grid;
     const int status = call_grid(&grid, tiles * a.heads.value, why);
     if (status != DSV4_OK) return status;
     if (call_aligned(dsv4_find(call, "o"), 16))
-        GPU_LAUNCH((inverse_quant_kernel<SCALES, true>), grid, CALL_THREADS,
+        GPU_LAUNCH((inverse_quant_kernel<SCALES, GROUP, true>), grid, CALL_THREADS,
                    (gpu_stream)call->stream, a);
     else
-        GPU_LAUNCH((inverse_quant_kernel<SCALES, false>), grid, CALL_THREADS,
+        GPU_LAUNCH((inverse_quant_kernel<SCALES, GROUP, false>), grid, CALL_THREADS,
                    (gpu_stream)call->stream, a);
     return call_launched(why);
 }
@@ -182,9 +203,12 @@ static int run(const dsv4_call *call, struct call_why why) {
     a.scale_row = scales->stride[form == QUANT_MX ? 0 : 1];
     a.padded = form == QUANT_MX ? a.tokens : scales->shape[2];
     if (a.tokens == 0) return DSV4_OK;
-    return form == QUANT_MX    ? launch<QUANT_MX>(call, a, why)
-           : form == QUANT_F32 ? launch<QUANT_F32>(call, a, why)
-                               : launch<QUANT_PACKED>(call, a, why);
+    if (form == QUANT_MX) return launch<QUANT_MX, 32>(call, a, why);
+    if (dsv4_int(call, "quant_group", 128) == 32)
+        return form == QUANT_F32 ? launch<QUANT_F32, 32>(call, a, why)
+                                 : launch<QUANT_PACKED, 32>(call, a, why);
+    return form == QUANT_F32 ? launch<QUANT_F32, 128>(call, a, why)
+                             : launch<QUANT_PACKED, 128>(call, a, why);
 }
 
 CALL_ENTRY_POINTS(rope_inverse_quant)

@@ -7,7 +7,8 @@
  *   acc   terms p * v in the declared class, p being rounded to bf16 or not, relative to whatever maximum was current
  *   l     terms p, added in binary32, likewise
  *   o     acc * a / (l * a + exp(sink - M)), a = exp(m - M), M = max(m, sink): products, sum, division, stored rounding
- *   lse   m + log(l), two roundings more where it was in base 2; with the sink: M + log of o's denominator, in base 2
+ *   lse   m + log(l), two roundings more where it was in base 2; with the sink: M + log of o's denominator, in base 2;
+ *         of a part: m + log(l) in base 2
  * Rows without a key, and those that an infinite sink empties, are zeros to all and compared as bits.
  */
 #include "attn_bound.h"
@@ -103,19 +104,18 @@ static struct dsv4_ball lse_ball(const struct head *head, const struct attn_boun
 
 /* ---- parts ---- */
 
-enum { M, L, ACC, PARTS };
+enum { M, L, LSE_OF_PART, ACC, PARTS };
 
-/* What a head leaves of a split, in three slots. */
+/* What a head leaves of a split, in slots from `m` on; what the call does not have is no element long. */
 static void part_rows(struct dsv4_row *rows, const struct attn_bound *bound, int64_t t, int64_t i,
                       int64_t h, size_t m) {
     for (size_t part = M; part < PARTS; part++) {
-        const int64_t *const stride = bound->call->tensors[m + part].stride;
-        rows[part] = (struct dsv4_row){m + part,
-                                       t * stride[0] + i * stride[1] + h * stride[2],
-                                       4,
-                                       DSV4_AS_F32,
-                                       part == ACC ? KV_HEAD : 1,
-                                       1};
+        const bool there = !attn_absent(&bound->call->tensors[m + part]);
+        const size_t slot = m + (there ? part : ACC);
+        const int64_t *const stride = bound->call->tensors[slot].stride;
+        rows[part] =
+            (struct dsv4_row){slot,        t * stride[0] + i * stride[1] + h * stride[2], 4,
+                              DSV4_AS_F32, !there ? 0 : part == ACC ? KV_HEAD : 1,        1};
     }
 }
 
@@ -138,6 +138,7 @@ static bool find_maximum(struct head *head, const struct attn_bound *bound,
 /* Balls that are relative to the kernel's own maximum are of no use to another kernel. */
 static bool moves_maximum(const struct attn_bound *bound, const struct dsv4_row *m) {
     float got, want;
+    if (m->n == 0) return false;
     read_maximum(bound, m, &got, &want);
     return memcmp(&got, &want, sizeof got) != 0;
 }
@@ -155,13 +156,12 @@ bool attn_part_settled(const struct attn_bound *bound, int64_t heads, int64_t t,
     return settled;
 }
 
-static void part_head(struct head *head, const struct attn_bound *bound,
-                      const struct attn_token *token, const void *q, const struct dsv4_row *rows) {
+/* Maximum, denominator and numerator, relative to the kernel's own maximum. */
+static void admit_sums(struct head *head, const struct attn_bound *bound,
+                       const struct attn_token *token, const struct dsv4_row *rows) {
     const dsv4_arithmetic *const a = &bound->a->arithmetic;
-    struct dsv4_ball acc[KV_HEAD];
-    find_scores(head, bound, token, q);
-    if (head->m == -INFINITY) return;
     const bool other = find_maximum(head, bound, &rows[M]);
+    struct dsv4_ball acc[KV_HEAD];
     dsv4_admit(bound->a, &rows[M], &head->most, NULL);
     find_weights(head, a, token);
     find_numerators(acc, head, a, token);
@@ -174,6 +174,20 @@ static void part_head(struct head *head, const struct attn_bound *bound,
     }
 }
 
+/* The logarithm and the quotient: the maximum cancels. */
+static void admit_quotients(struct head *head, const struct attn_bound *bound,
+                            const struct attn_token *token, const struct dsv4_row *rows) {
+    const dsv4_arithmetic *const a = &bound->a->arithmetic;
+    struct dsv4_ball acc[KV_HEAD];
+    find_weights(head, a, token);
+    find_numerators(acc, head, a, token);
+    const struct dsv4_ball lse =
+        dsv4_ball_rounded(dsv4_ball_rounded(lse_ball(head, bound, -INFINITY)));
+    for (int d = 0; d < KV_HEAD; d++) acc[d] = dsv4_ball_div(a, acc[d], head->l);
+    dsv4_admit(bound->a, &rows[LSE_OF_PART], &lse, NULL);
+    dsv4_admit(bound->a, &rows[ACC], acc, NULL);
+}
+
 void attn_part_bound(const struct attn_bound *bound, const struct attn_token *token, int64_t t,
                      int64_t i, size_t m) {
     const dsv4_tensor *const q = &bound->call->tensors[bound->q];
@@ -183,9 +197,11 @@ void attn_part_bound(const struct attn_bound *bound, const struct attn_token *to
     for (int64_t h = 0; h < token->heads; h++) {
         struct dsv4_row rows[PARTS];
         part_rows(rows, bound, t, i, h, m);
-        if (moves_maximum(bound, &rows[M]) || !dsv4_admit_settled(bound->a, rows, PARTS))
-            part_head(&head, bound, token,
-                      (const char *)q->data + t * q->stride[0] + h * q->stride[1], rows);
+        if (!moves_maximum(bound, &rows[M]) && dsv4_admit_settled(bound->a, rows, PARTS)) continue;
+        find_scores(&head, bound, token,
+                    (const void *)((const char *)q->data + t * q->stride[0] + h * q->stride[1]));
+        if (head.m == -INFINITY) continue;
+        (rows[M].n == 0 ? admit_quotients : admit_sums)(&head, bound, token, rows);
     }
     dsv4_free(head.p);
     dsv4_free(head.s);

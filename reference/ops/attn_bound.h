@@ -21,9 +21,9 @@ struct attn_bound {
 };
 
 /*
- * What the first stage may give for split i of token t, whose rows have been appended: the maximum in slot `m`, the
- * denominator and the numerator, relative to the kernel's own maximum, in the two after it. Settled: without its rows,
- * for no ball is needed.
+ * What the first stage may give for split i of token t, whose rows have been appended: the maximum in slot `m`, in those
+ * after it the denominator, the logarithm and the numerator, relative to the kernel's own maximum; or, without a maximum,
+ * the quotient. Settled: without its rows, for no ball is needed.
  */
 bool attn_part_settled(const struct attn_bound *bound, int64_t heads, int64_t t, int64_t i,
                        size_t m);

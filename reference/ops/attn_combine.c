@@ -15,6 +15,8 @@
  * Rounding points: every operation above, once.
  * All splits empty: o = +0, lse = +inf. sink = +inf: o = +0. No sink: as sink = -inf. lse has no sink in it.
  * counts below 0 count as 0, beyond the splits as all of them.
+ * epilogue, of form ml: the quotient is not rounded to bf16 but turned back in fp32 by positions[t], as rope_inverse has it;
+ *   turned  o = bf16 of that    mxfp8  codes and a byte per 32 channels, as rope_inverse_quant has them, and no o
  * In the lse forms a token of one split was finished by the first stage: its rows of o and lse stay untouched.
  *
  * Source: vllm v1/attention/ops/rocm_aiter_mla_sparse.py (ml), FlashMLA csrc/smxx/decode/combine (lse).
@@ -28,14 +30,32 @@
 #include "../num/exp.h"
 #include "../num/log.h"
 #include "attn_bound.h"
+#include "kv_bound.h"
+#include "rope_family.h"
 
-enum { PART_M, PART_L, PART_LSE, PART_O, COUNTS, SINK, O, LSE };
+enum {
+    PART_M,
+    PART_L,
+    PART_LSE,
+    PART_O,
+    COUNTS,
+    SINK,
+    POSITIONS,
+    ROPE_TABLE,
+    O,
+    LSE,
+    CODES,
+    SCALES
+};
+enum { MX_GROUP = 32, MX_GROUPS = KV_HEAD / MX_GROUP, STREAM_POSITION = 6 };
 
 static const float log2e = 1.44269504f;
 
 static const struct dsv4_param_def params[] = {
     DSV4_PARAM_NAME("form", DIALECT, "ml", "ml lse_natural lse_log2",
                     "what a part carries: maximum and sum, or a logarithm"),
+    DSV4_PARAM_NAME("epilogue", DIALECT, "none", "none turned mxfp8",
+                    "o as it is, turned back by RoPE, or turned back and quantised"),
     DSV4_PARAM_INT("heads", CALL, 4, 1, 512, "heads that are computed"),
     DSV4_PARAM_INT("tokens", INPUT, 3, 0, 1 << 20, "tokens"),
     DSV4_PARAM_INT("padded_heads", INPUT, 0, 0, 512,
@@ -46,6 +66,7 @@ static const struct dsv4_param_def params[] = {
                     "splits in use per token, by turns: 4,1,~3; none: absent, all are"),
     DSV4_PARAM_INT("odd_counts", INPUT, 0, 0, 1,
                    "1: counts of 0 are below it, and those of all splits beyond them"),
+    DSV4_PARAM_INT("max_position", INPUT, 4096, 1, 1 << 20, "rows of the RoPE table"),
     DSV4_PARAM_NAME("empty", INPUT, "none", "none first last scattered all",
                     "splits without a key"),
     DSV4_PARAM_NAME("scores", INPUT, "normal", "normal spread equal",
@@ -57,50 +78,82 @@ static const struct dsv4_param_def params[] = {
 };
 
 static const struct dsv4_slot slots[] = {
-    {"part_m",   DSV4_IN,  "[tokens, splits, heads or more] f32, strided, or absent", "maxima"                 },
-    {"part_l",   DSV4_IN,  "[tokens, splits, heads or more] f32, strided, or absent", "denominators"           },
-    {"part_lse", DSV4_IN,  "[tokens, splits, heads or more] f32, strided, or absent", "logarithms"             },
-    {"part_o",   DSV4_IN,  "[tokens, splits, heads or more, 512] f32, strided",       "parts"                  },
-    {"counts",   DSV4_IN,  "[tokens] i32, or absent",                                 "splits in use"          },
-    {"sink",     DSV4_IN,  "[heads or more] f32, or absent",                          "a logit without a value"},
-    {"o",        DSV4_OUT, "[tokens, heads or more, 512] bf16, strided",              "attention output"       },
-    {"lse",      DSV4_OUT, "[tokens, heads or more] f32, rows strided",
-     "natural log of the sum, without the sink"                                                                },
+    {"part_m",     DSV4_IN,  "[tokens, splits, heads or more] f32, strided, or absent", "maxima"                 },
+    {"part_l",     DSV4_IN,  "[tokens, splits, heads or more] f32, strided, or absent", "denominators"           },
+    {"part_lse",   DSV4_IN,  "[tokens, splits, heads or more] f32, strided, or absent", "logarithms"             },
+    {"part_o",     DSV4_IN,  "[tokens, splits, heads or more, 512] f32, strided",       "parts"                  },
+    {"counts",     DSV4_IN,  "[tokens] i32, or absent",                                 "splits in use"          },
+    {"sink",       DSV4_IN,  "[heads or more] f32, or absent",                          "a logit without a value"},
+    {"positions",  DSV4_IN,  "[tokens] i64, or absent",                                 "of the epilogue"        },
+    {"rope_table", DSV4_IN,  "[max_position, 64] f32, or absent",                       "32 cos, then 32 sin"    },
+    {"o",          DSV4_OUT, "[tokens, heads or more, 512] bf16, strided, or absent",   "attention output"       },
+    {"lse",        DSV4_OUT, "[tokens, heads or more] f32, rows strided",
+     "natural log of the sum, without the sink"                                                                  },
+    {"codes",      DSV4_OUT, "[tokens, heads or more, 512] e4m3fn, or absent",          "of mxfp8"               },
+    {"scales",     DSV4_OUT, "[tokens, heads or more, 16] u8, or absent",               "of mxfp8"               },
 };
 
 static const struct dsv4_mutant mutants[] = {
     ATTN_MUTANTS_OF_SINKS,
     ATTN_MUTANTS_OF_EMPTY_ROWS,
-    {"splits-reversed",      "splits summed from the last to the first",                           ATTN_SPLITS_REVERSED},
-    {"count-ignored",        "all splits combined; counts says how many there are",                ATTN_COUNT_IGNORED  },
+    {"splits-reversed",      "splits summed from the last to the first",                           ATTN_SPLITS_REVERSED },
+    {"count-ignored",        "all splits combined; counts says how many there are",                ATTN_COUNT_IGNORED   },
     {"empty-weighed",        "an empty split weighed with 0; what it holds may be NaN",
-      ATTN_EMPTY_WEIGHED                                                                                                },
+      ATTN_EMPTY_WEIGHED                                                                                                 },
     {"lse-base-mixed",       "logarithms of base 2 taken for natural ones, or the reverse",
-      ATTN_LSE_BASE_MIXED                                                                                               },
+      ATTN_LSE_BASE_MIXED                                                                                                },
     {"single-written",       "a token of one split combined again; the first stage finished it",
-      ATTN_SINGLE_WRITTEN                                                                                               },
+      ATTN_SINGLE_WRITTEN                                                                                                },
     {"count-unclamped",      "a count beyond the splits reads the next token's; it counts as all",
-      ATTN_LEN_UNCLAMPED                                                                                                },
-    {"token-wraps",          "byte offset of a token of part_o computed in 32 bits",               ATTN_TOKEN_WRAPS    },
-    {"out-wraps",            "byte offset of a token of o computed in 32 bits",                    ATTN_OUT_WRAPS      },
+      ATTN_LEN_UNCLAMPED                                                                                                 },
+    {"token-wraps",          "byte offset of a token of part_o computed in 32 bits",               ATTN_TOKEN_WRAPS     },
+    {"out-wraps",            "byte offset of a token of o computed in 32 bits",                    ATTN_OUT_WRAPS       },
+    {"lse-wraps",            "byte offset of a token's marks or of its lse computed in 32 bits",
+      ATTN_LSE_WRAPS                                                                                                     },
+    {"epilogue-rounded",     "o rounded to bf16 before it is turned back",                         ATTN_EPILOGUE_ROUNDED},
+    {"epilogue-forward",     "o turned by +position",                                              ATTN_EPILOGUE_FORWARD},
+    {"epilogue-by-row",      "o turned by another token's position",                               ATTN_EPILOGUE_BY_ROW },
+    {"epilogue-floor",       "the scale's exponent rounded down; it is rounded up",                ATTN_EPILOGUE_FLOOR  },
     {"padded-heads-written", "heads beyond `heads` written; they are not computed",
-      ATTN_PADDED_HEADS_WRITTEN                                                                                         },
+      ATTN_PADDED_HEADS_WRITTEN                                                                                          },
 };
 
 struct plan {
-    int64_t *counts;
+    int64_t *counts, *positions;
 };
 
 static bool is_ml(const struct dsv4_case *c) { return dsv4_case_is(c, "form", "ml"); }
+
+static void shape_epilogue(struct dsv4_case *c, struct plan *plan, int64_t tokens) {
+    const int64_t most = dsv4_case_int(c, "max_position"), heads = c->tensors[LSE].t.shape[1];
+    const bool none = dsv4_case_is(c, "epilogue", "none"),
+               mx = dsv4_case_is(c, "epilogue", "mxfp8");
+    plan->positions = dsv4_case_alloc(c, (size_t)(tokens + 1) * sizeof *plan->positions);
+    for (int64_t t = 0; t < tokens; t++)
+        plan->positions[t] = dsv4_below(dsv4_random(c->seed, STREAM_POSITION, (uint64_t)t), most);
+    DSV4_SHAPE(c, POSITIONS, DSV4_I64, tokens);
+    dsv4_rope_shape(c, ROPE_TABLE, plan->positions, tokens, most);
+    DSV4_SHAPE(c, CODES, DSV4_E4M3FN, tokens, heads, KV_HEAD);
+    attn_widen(c, CODES, 1, 64);
+    DSV4_SHAPE(c, SCALES, DSV4_U8, tokens, heads, MX_GROUPS);
+    for (size_t slot = POSITIONS; slot <= ROPE_TABLE; slot++)
+        if (none) dsv4_absent(c, slot);
+    for (size_t slot = CODES; slot <= SCALES; slot++)
+        if (!mx) dsv4_absent(c, slot);
+    if (mx) dsv4_absent(c, O);
+}
 
 static int shape(struct dsv4_case *c, struct dsv4_err *err) {
     struct plan *const plan = dsv4_case_alloc(c, sizeof *plan);
     const int64_t tokens = dsv4_case_int(c, "tokens"), n = dsv4_case_int(c, "n_splits");
     const int64_t heads = attn_padded_heads(c);
     c->plan = plan;
+    if (!is_ml(c) && !dsv4_case_is(c, "epilogue", "none"))
+        return dsv4_fail(err, "epilogue: of form ml alone");
     for (size_t slot = PART_M; slot <= PART_LSE; slot++) {
         DSV4_SHAPE(c, slot, DSV4_F32, tokens, n, heads);
         attn_widen(c, slot, 1, 16);
+        attn_spread(c, slot);
         if (is_ml(c) == (slot == PART_LSE)) dsv4_absent(c, slot);
     }
     DSV4_SHAPE(c, PART_O, DSV4_F32, tokens, n, heads, KV_HEAD);
@@ -114,6 +167,8 @@ static int shape(struct dsv4_case *c, struct dsv4_err *err) {
     attn_spread(c, O);
     DSV4_SHAPE(c, LSE, DSV4_F32, tokens, heads);
     attn_widen(c, LSE, 0, 16);
+    attn_spread(c, LSE);
+    shape_epilogue(c, plan, tokens);
     if (dsv4_case_is(c, "counts", "none")) return 0;
     plan->counts = attn_lengths(c, "counts", tokens, 3, err);
     for (int64_t t = 0; plan->counts != NULL && t < tokens; t++)
@@ -184,6 +239,10 @@ static void fill(struct dsv4_case *c) {
                 fill_part(c, t, i, h, i >= count || h >= heads, is_empty(c, t, i, count));
     }
     attn_fill_sink(c, SINK);
+    if (c->tensors[POSITIONS].t.ndim == 0) return;
+    memcpy(c->tensors[POSITIONS].t.data, plan->positions,
+           (size_t)parts->shape[0] * sizeof *plan->positions);
+    dsv4_rope_fill(c, ROPE_TABLE, DSV4_ROPE_COMPRESSED);
 }
 
 /* The parts of one head. */
@@ -196,9 +255,11 @@ struct head {
     enum attn_wrong wrong;
 };
 
-static float float_at(const dsv4_tensor *tensor, int64_t t, int64_t i, int64_t h) {
+static float float_at(const struct head *head, size_t slot, int64_t i) {
+    const dsv4_tensor *const t = &head->tensors[slot];
+    const int64_t offset = attn_token_offset(t, head->t, head->wrong == ATTN_LSE_WRAPS);
     float value;
-    memcpy(&value, at(tensor, t, i, h), sizeof value);
+    memcpy(&value, (char *)at(t, 0, i, head->h) + offset, sizeof value);
     return value;
 }
 
@@ -206,9 +267,8 @@ static void open_head(struct head *head, bool ml) {
     const bool all = head->wrong == ATTN_EMPTY_WEIGHED;
     head->most = -INFINITY;
     for (int64_t i = 0; i < head->n; i++) {
-        const dsv4_tensor *const m = &head->tensors[ml ? PART_M : PART_LSE];
-        head->m[i] = float_at(m, head->t, i, head->h);
-        head->l[i] = ml ? float_at(&head->tensors[PART_L], head->t, i, head->h) : 0.0f;
+        head->m[i] = float_at(head, ml ? PART_M : PART_LSE, i);
+        head->l[i] = ml ? float_at(head, PART_L, i) : 0.0f;
         const bool empty = ml ? head->m[i] == -FLT_MAX : head->m[i] == -INFINITY;
         head->used[i] = !empty || all;
         if (!empty && !(head->m[i] <= head->most)) head->most = head->m[i];
@@ -272,12 +332,37 @@ static float combine_lse(struct head *head, float *acc, bool base_2) {
     return base_2 ? lse / log2e : lse;
 }
 
-static void put(const struct head *head, const float *acc, float lse) {
+/* Rows of the RoPE table; NULL: no epilogue. */
+static const float *angle_of(const struct head *head) {
+    const dsv4_tensor *const positions = &head->tensors[POSITIONS];
+    const bool other = head->wrong == ATTN_EPILOGUE_BY_ROW;
+    if (attn_absent(positions)) return NULL;
+    return rope_angle(&head->tensors[ROPE_TABLE], positions, head->t,
+                      other ? ROPE_POSITION_BY_ROW : ROPE_RIGHT);
+}
+
+static void turn_back(const struct head *head, float *acc, const float *angle) {
+    if (head->wrong == ATTN_EPILOGUE_ROUNDED)
+        for (int d = 0; d < KV_HEAD; d++) acc[d] = dsv4_bf16_to_f32(dsv4_bf16_from_f32(acc[d]));
+    rope_back(acc, angle, false, head->wrong == ATTN_EPILOGUE_FORWARD ? ROPE_FORWARD : ROPE_RIGHT);
+}
+
+static void put(const struct head *head, float *acc, float lse) {
     const dsv4_tensor *const o = &head->tensors[O], *const out = &head->tensors[LSE];
+    const float *const angle = angle_of(head);
+    const int64_t offset = attn_token_offset(out, head->t, head->wrong == ATTN_LSE_WRAPS);
+    memcpy((char *)at(out, 0, head->h, 0) + offset, &lse, sizeof lse);
+    if (angle != NULL) turn_back(head, acc, angle);
+    if (attn_absent(o)) {
+        const bool floor = head->wrong == ATTN_EPILOGUE_FLOOR;
+        const struct rope_rule rule = {true, MX_GROUP, floor ? ROPE_SCALE_FLOOR : ROPE_RIGHT};
+        rope_quantise(&rule, at(&head->tensors[CODES], head->t, head->h, 0),
+                      at(&head->tensors[SCALES], head->t, head->h, 0), acc);
+        return;
+    }
     uint16_t *const row = (void *)((char *)at(o, 0, head->h, 0) +
                                    attn_token_offset(o, head->t, head->wrong == ATTN_OUT_WRAPS));
     for (int d = 0; d < KV_HEAD; d++) row[d] = dsv4_bf16_from_f32(acc[d]);
-    memcpy(at(out, head->t, head->h, 0), &lse, sizeof lse);
 }
 
 enum form { ML, NATURAL, LOG2 };
@@ -427,20 +512,81 @@ static struct dsv4_ball lse_balls(const struct head *head, const dsv4_arithmetic
     return base_2 ? dsv4_ball_div(a, g, dsv4_ball_of((double)log2e)) : g;
 }
 
+static int64_t offset_of(const struct head *head, size_t slot) {
+    const dsv4_tensor *const t = &head->tensors[slot];
+    return head->t * t->stride[0] + head->h * t->stride[1];
+}
+
+static struct dsv4_row row_of(const struct head *head, size_t slot) {
+    const bool values = slot == O;
+    const enum dsv4_form form = values ? DSV4_AS_BF16 : DSV4_AS_F32;
+    return (struct dsv4_row){slot, offset_of(head, slot), values ? 2 : 4,
+                             form, values ? KV_HEAD : 1,  1};
+}
+
+static struct dsv4_row codes_of(const struct head *head, int g) {
+    const int64_t first = offset_of(head, CODES) + g * MX_GROUP;
+    return (struct dsv4_row){CODES, first, 1, DSV4_AS_OCP, MX_GROUP, 1};
+}
+
+static struct dsv4_scale scale_of(const struct head *head, int g) {
+    return (struct dsv4_scale){.slot = SCALES,
+                               .offset = offset_of(head, SCALES) + g,
+                               .form = DSV4_AS_E8M0,
+                               .floor = 0x1p-126,
+                               .most = 448,
+                               .zero_byte = true,
+                               .log2 = true};
+}
+
+static bool needs_balls(const struct head *head, const struct dsv4_admission *a) {
+    const struct dsv4_row values = row_of(head, O), lse = row_of(head, LSE);
+    bool needs = dsv4_admit_needs(a, &lse, NULL);
+    if (!attn_absent(&head->tensors[O])) return needs || dsv4_admit_needs(a, &values, NULL);
+    for (int g = 0; g < MX_GROUPS && !needs; g++) {
+        const struct dsv4_row codes = codes_of(head, g);
+        const struct dsv4_scale scale = scale_of(head, g);
+        needs = dsv4_admit_scale_needs(a, &scale, &codes);
+    }
+    return needs;
+}
+
+/*
+ * The quotient, rounded; or turned back (kv_bound.c) and rounded; or quantised, as rope_inverse_quant's bound has it.
+ * x: NULL where none is needed.
+ */
+static void admit_output(const struct head *head, struct dsv4_admission *a, struct dsv4_ball *x) {
+    const float *const angle = angle_of(head);
+    if (angle != NULL && x != NULL) kv_rope_balls(x + KV_NOPE, angle, true);
+    if (!attn_absent(&head->tensors[O])) {
+        const struct dsv4_row row = row_of(head, O);
+        dsv4_admit(a, &row, x, NULL);
+        return;
+    }
+    for (int g = 0; g < MX_GROUPS; g++) {
+        const struct dsv4_row codes = codes_of(head, g);
+        const struct dsv4_scale scale = scale_of(head, g);
+        struct dsv4_ball *const group = x != NULL ? x + g * MX_GROUP : NULL;
+        const struct dsv4_ball amax =
+            x != NULL ? dsv4_ball_amax(group, MX_GROUP) : DSV4_BALL_UNKNOWN;
+        dsv4_admit_scale(a, &scale, amax, &codes, group);
+    }
+}
+
 static void bound_head(struct head *head, struct dsv4_admission *a, enum form form) {
-    const dsv4_tensor *const o = &head->tensors[O], *const lse = &head->tensors[LSE];
-    const struct dsv4_row row = {
-        O, head->t * o->stride[0] + head->h * o->stride[1], 2, DSV4_AS_BF16, KV_HEAD, 1};
-    const struct dsv4_row one = {
-        LSE, head->t * lse->stride[0] + head->h * lse->stride[1], 4, DSV4_AS_F32, 1, 1};
+    const struct dsv4_row lse = row_of(head, LSE);
     struct dsv4_ball acc[KV_HEAD];
-    if (dsv4_admit_settled(a, (const struct dsv4_row[]){row, one}, 2)) return;
+    if (!needs_balls(head, a)) {
+        admit_output(head, a, NULL);
+        dsv4_admit(a, &lse, NULL, NULL);
+        return;
+    }
     open_head(head, form == ML);
     if (head->most == -INFINITY) return;
     const struct dsv4_ball sum = form == ML ? ml_balls(head, &a->arithmetic, acc)
                                             : lse_balls(head, &a->arithmetic, acc, form == LOG2);
-    if (head->sink < INFINITY) dsv4_admit(a, &row, acc, NULL);
-    dsv4_admit(a, &one, &sum, NULL);
+    if (head->sink < INFINITY) admit_output(head, a, acc);
+    dsv4_admit(a, &lse, &sum, NULL);
 }
 
 static void bound(const dsv4_call *call, struct dsv4_admission *a) {
@@ -473,7 +619,8 @@ static void work(const struct dsv4_case *c, struct dsv4_work *work) {
         tokens += 1;
     }
     work->bytes_read = parts * heads * (double)(4 * KV_HEAD + (is_ml(c) ? 8 : 4));
-    work->bytes_written = tokens * heads * (double)(2 * KV_HEAD + 4);
+    const bool mx = dsv4_case_is(c, "epilogue", "mxfp8");
+    work->bytes_written = tokens * heads * (double)(mx ? KV_HEAD + MX_GROUPS + 4 : 2 * KV_HEAD + 4);
 }
 
 const struct dsv4_op dsv4_op_attn_combine = {

@@ -5,22 +5,25 @@
  *
  * Scores, weights and sums as attn_family.h has them, over the split's entries as if they were a token's whole list:
  * blocks of 128 begin at the split's first position. m is the split's own maximum.
- *   part_m = m    part_l = l    part_acc = acc, not divided; no sink takes part
- * A split without an entry that names a row: m = -FLT_MAX, l = +0, acc = +0.
+ *   parts ml        part_m = m    part_l = l    part_acc = acc, not divided
+ *   parts lse_log2  part_lse = (m + log(l)) * log2e, 1.44269504 in fp32    part_acc = acc / l
+ * No sink takes part. A split without an entry that names a row: m = -FLT_MAX, l = +0, or lse = -inf; acc = +0, or, where
+ * `empty` says so, untouched.
  * Rounding points in order: the row to bf16; chains of fma and sums of blocks; product with scale; s - m; exp; l; the
- * weight to bf16 for acc alone.
+ * weight to bf16 for acc alone. log; m + log(l); the product; the quotient.
  *
  * A boundary beyond the list counts as its end; a split that ends before it begins is empty. Domain: boundaries from 0 on;
  * a list's rest belongs to no split. Lists and rows as attn_sparse_decode has them.
- * Source: vllm v1/attention/ops/rocm_aiter_mla_sparse.py, FlashMLA csrc/sm90/decode/sparse_fp8.
- * Latitude: kernels choose how many splits there are and where; here both are inputs, because they change the sums. An
- * adaptive kernel leaves acc of an empty split unwritten and its reduction looks at m; here it is 0. FlashMLA's parts are
- * divided and carry a logarithm of base 2: attn_combine takes those, too.
+ * Source: vllm v1/attention/ops/rocm_aiter_mla_sparse.py (ml; its adaptive kernel for gfx950 leaves acc of empty splits
+ * untouched, and the reduction looks at m), FlashMLA csrc/sm90/decode/sparse_fp8 (lse_log2).
+ * Latitude: kernels choose how many splits there are and where; here both are inputs, because they change the sums.
+ * FlashMLA's kernel finishes a token of one split by itself, as attn_sparse_decode does; here one split is a part.
  */
 #include <float.h>
 #include <math.h>
 #include <stdio.h>
 
+#include "../num/log.h"
 #include "attn_bound.h"
 
 enum {
@@ -37,6 +40,7 @@ enum {
     EXTRA_SPLITS,
     PART_M,
     PART_L,
+    PART_LSE,
     PART_ACC
 };
 
@@ -48,6 +52,9 @@ static const struct dsv4_param_def params[] = {
     ATTN_LAYOUT_PARAM("extra_"),
     ATTN_BLOCK_SIZE_PARAM("extra_", 64),
     ATTN_SCRUB_PARAM,
+    DSV4_PARAM_NAME("parts", DIALECT, "ml", "ml lse_log2",
+                    "maximum, denominator and numerator; or a logarithm and the quotient"),
+    DSV4_PARAM_NAME("empty", DIALECT, "zero", "zero untouched", "part_acc of an empty split"),
     ATTN_FORM_PARAM,
     ATTN_CALL_PARAMS,
     ATTN_QUERY_PARAMS,
@@ -75,9 +82,12 @@ static const struct dsv4_slot slots[] = {
     {"splits",        DSV4_IN,  "[tokens, splits + 1] i32, rows strided",               "boundaries in the main list"                    },
     {"extra_splits",  DSV4_IN,  "[tokens, splits + 1] i32, or absent",
      "boundaries in the extra list"                                                                                                      },
-    {"part_m",        DSV4_OUT, "[tokens, splits, heads or more] f32, strided",         "maxima"                                         },
-    {"part_l",        DSV4_OUT, "[tokens, splits, heads or more] f32, strided",         "denominators"                                   },
-    {"part_acc",      DSV4_OUT, "[tokens, splits, heads or more, 512] f32, strided",    "numerators"                                     },
+    {"part_m",        DSV4_OUT, "[tokens, splits, heads or more] f32, or absent",       "maxima"                                         },
+    {"part_l",        DSV4_OUT, "[tokens, splits, heads or more] f32, or absent",       "denominators"                                   },
+    {"part_lse",      DSV4_OUT, "[tokens, splits, heads or more] f32, or absent",
+     "logarithms of base 2"                                                                                                              },
+    {"part_acc",      DSV4_OUT, "[tokens, splits, heads or more, 512] f32, strided",
+     "numerators, or quotients"                                                                                                          },
 };
 
 static const struct dsv4_mutant mutants[] = {
@@ -86,15 +96,20 @@ static const struct dsv4_mutant mutants[] = {
     ATTN_MUTANTS_OF_ADDRESSES,
     ATTN_MUTANTS_OF_PAGES,
     ATTN_MUTANTS_OF_TWO_CACHES,
-    {"split-extra-whole",    "every split attends all of the extra list",                  ATTN_SPLIT_EXTRA_WHOLE},
-    {"split-even",           "lists cut evenly; the boundaries are an input",              ATTN_SPLIT_EVEN       },
-    {"split-normalised",     "parts divided by their denominators; the reduction divides",
-      ATTN_SPLIT_NORMALISED                                                                                       },
+    {"split-extra-whole",    "every split attends all of the extra list",                     ATTN_SPLIT_EXTRA_WHOLE},
+    {"split-even",           "lists cut evenly; the boundaries are an input",                 ATTN_SPLIT_EVEN       },
+    {"split-normalised",     "parts divided where the reduction divides, or the reverse",
+      ATTN_SPLIT_NORMALISED                                                                                          },
     {"split-with-token-max", "the token's maximum in every split; each has its own",
-      ATTN_SPLIT_WITH_TOKEN_MAX                                                                                   },
-    {"empty-split-inf",      "-inf as the maximum of an empty split; it is -FLT_MAX",
-      ATTN_EMPTY_SPLIT_NAN                                                                                        },
-    {"empty-unwritten",      "an empty split is left as it was; it is written",            ATTN_EMPTY_UNWRITTEN  },
+      ATTN_SPLIT_WITH_TOKEN_MAX                                                                                      },
+    {"empty-split-inf",      "-inf marks an empty split where -FLT_MAX does, or the reverse",
+      ATTN_EMPTY_SPLIT_NAN                                                                                           },
+    {"empty-unwritten",      "an empty split is left as it was; it is written",               ATTN_EMPTY_UNWRITTEN  },
+    {"empty-acc-other",      "acc of an empty split untouched where it is 0, or the reverse",
+      ATTN_EMPTY_ACC_OTHER                                                                                           },
+    {"lse-base-2",           "natural logarithms of parts; they are of base 2",               ATTN_LSE_BASE_2       },
+    {"lse-of-max",           "log2 of the denominator added to the maximum; that is natural",
+      ATTN_LSE_BASE_MIXED                                                                                            },
 };
 
 static void shape_parts(struct dsv4_case *c) {
@@ -103,9 +118,11 @@ static void shape_parts(struct dsv4_case *c) {
     attn_widen(c, SPLITS, 0, 16);
     DSV4_SHAPE(c, EXTRA_SPLITS, DSV4_I32, tokens, n + 1);
     if (!attn_plan_of(c)->extra.present) dsv4_absent(c, EXTRA_SPLITS);
-    for (size_t slot = PART_M; slot <= PART_L; slot++) {
+    for (size_t slot = PART_M; slot <= PART_LSE; slot++) {
         DSV4_SHAPE(c, slot, DSV4_F32, tokens, n, attn_padded_heads(c));
         attn_widen(c, slot, 1, 16);
+        attn_spread(c, slot);
+        if (dsv4_case_is(c, "parts", "ml") == (slot == PART_LSE)) dsv4_absent(c, slot);
     }
     DSV4_SHAPE(c, PART_ACC, DSV4_F32, tokens, n, attn_padded_heads(c), KV_HEAD);
     attn_widen(c, PART_ACC, 1, 64);
@@ -183,32 +200,54 @@ static void *at(const dsv4_tensor *tensor, int64_t t, int64_t i, int64_t h) {
            h * tensor->stride[2];
 }
 
-static void store(const struct attn_token *token, const dsv4_tensor *tensors, int64_t t,
-                  int64_t i) {
-    const bool pads = token->wrong == ATTN_PADDED_HEADS_WRITTEN;
-    const int64_t heads = pads ? tensors[PART_M].shape[2] : token->heads;
-    for (int64_t h = 0; h < heads; h++) {
-        const bool real = h < token->heads, empty = !real || token->m[h] == -INFINITY;
-        const float none = token->wrong == ATTN_EMPTY_SPLIT_NAN ? -INFINITY : -FLT_MAX;
-        const float m = empty ? none : token->m[h], l = real ? token->l[h] : 0.0f;
-        if (empty && token->wrong == ATTN_EMPTY_UNWRITTEN) continue;
-        memcpy(at(&tensors[PART_M], t, i, h), &m, sizeof m);
-        memcpy(at(&tensors[PART_L], t, i, h), &l, sizeof l);
-        const bool wraps = token->wrong == ATTN_OUT_WRAPS;
-        float *const acc = (void *)((char *)at(&tensors[PART_ACC], 0, i, h) +
-                                    attn_token_offset(&tensors[PART_ACC], t, wraps));
-        for (int64_t c = 0; c < KV_HEAD; c++) {
-            acc[c] = real ? token->acc[h * KV_HEAD + c] : 0.0f;
-            if (token->wrong == ATTN_SPLIT_NORMALISED && !empty) acc[c] /= l;
-        }
-    }
-}
-
 struct stage {
     const dsv4_tensor *tensors;
     struct attn_source main, extra;
     float scale;
+    bool empty_untouched;
 };
+
+static void put(const struct attn_token *token, const dsv4_tensor *tensor, int64_t t, int64_t i,
+                int64_t h, float value) {
+    if (attn_absent(tensor)) return;
+    const int64_t offset = attn_token_offset(tensor, t, token->wrong == ATTN_LSE_WRAPS);
+    memcpy((char *)at(tensor, 0, i, h) + offset, &value, sizeof value);
+}
+
+static float lse_of(float m, float l, enum attn_wrong wrong) {
+    const float log2e = 1.44269504f, log = dsv4_log(l);
+    if (wrong == ATTN_LSE_BASE_MIXED) return m + log * log2e;
+    return wrong == ATTN_LSE_BASE_2 ? m + log : (m + log) * log2e;
+}
+
+/* One head of split i; `real`: not padding. */
+static void store_head(const struct attn_token *token, const struct stage *stage, int64_t t,
+                       int64_t i, int64_t h, bool real) {
+    const dsv4_tensor *const tensors = stage->tensors, *const parts = &tensors[PART_ACC];
+    const enum attn_wrong wrong = token->wrong;
+    const bool other = wrong == ATTN_EMPTY_SPLIT_NAN, ml = attn_absent(&tensors[PART_LSE]);
+    const bool empty = !real || token->m[h] == -INFINITY;
+    const float m = real ? token->m[h] : -INFINITY, l = real ? token->l[h] : 0.0f;
+    if (empty && wrong == ATTN_EMPTY_UNWRITTEN) return;
+    put(token, &tensors[PART_M], t, i, h, empty ? other ? -INFINITY : -FLT_MAX : m);
+    put(token, &tensors[PART_L], t, i, h, l);
+    put(token, &tensors[PART_LSE], t, i, h,
+        empty ? other ? -FLT_MAX : -INFINITY : lse_of(m, l, wrong));
+    if (empty && stage->empty_untouched != (wrong == ATTN_EMPTY_ACC_OTHER)) return;
+    float *const acc =
+        (void *)((char *)at(parts, 0, i, h) + attn_token_offset(parts, t, wrong == ATTN_OUT_WRAPS));
+    const bool divided = !empty && ml == (wrong == ATTN_SPLIT_NORMALISED);
+    for (int64_t c = 0; c < KV_HEAD; c++) {
+        acc[c] = real ? token->acc[h * KV_HEAD + c] : 0.0f;
+        if (divided) acc[c] /= l;
+    }
+}
+
+static void store(const struct attn_token *token, const struct stage *stage, int64_t t, int64_t i) {
+    const bool pads = token->wrong == ATTN_PADDED_HEADS_WRITTEN;
+    const int64_t heads = pads ? stage->tensors[PART_ACC].shape[2] : token->heads;
+    for (int64_t h = 0; h < heads; h++) store_head(token, stage, t, i, h, h < token->heads);
+}
 
 static void append(struct attn_token *token, const struct stage *stage, int64_t t, int64_t i) {
     const struct attn_list main = part_of(&stage->main, &stage->tensors[SPLITS], t, i);
@@ -236,7 +275,9 @@ static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
     const enum attn_wrong wrong = attn_wrong_of(&dsv4_op_attn_decode_partial, mutant);
     const dsv4_tensor *const tensors = call->tensors;
     const int64_t heads = dsv4_int(call, "heads", 1), n = tensors[SPLITS].shape[1] - 1;
-    struct stage stage = {.tensors = tensors, .scale = dsv4_float(call, "scale", 0.0f)};
+    struct stage stage = {.tensors = tensors,
+                          .scale = dsv4_float(call, "scale", 0.0f),
+                          .empty_untouched = dsv4_is(call, "empty", "untouched")};
     (void)err;
     attn_source_open(&stage.main, call, "", "cache", wrong);
     attn_source_open(&stage.extra, call, "extra_", "cache", wrong);
@@ -256,7 +297,7 @@ static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
             if (shared) token.wrong = ATTN_SINK_AS_KEY;
             attn_token_attend(&token, stage.scale, shared ? most : NULL);
             token.wrong = wrong;
-            store(&token, tensors, t, i);
+            store(&token, &stage, t, i);
         }
         attn_token_free(&token);
     }
@@ -267,7 +308,8 @@ static void bound(const dsv4_call *call, struct dsv4_admission *a) {
     const dsv4_tensor *const tensors = call->tensors;
     const int64_t heads = dsv4_int(call, "heads", 1), n = tensors[SPLITS].shape[1] - 1;
     struct stage stage = {.tensors = tensors, .scale = dsv4_float(call, "scale", 0.0f)};
-    const struct attn_bound how = {.call = call, .a = a, .q = Q, .scale = stage.scale};
+    const struct attn_bound how = {
+        .call = call, .a = a, .q = Q, .scale = stage.scale, .log2_sink = true};
     attn_source_open(&stage.main, call, "", "cache", ATTN_RIGHT);
     attn_source_open(&stage.extra, call, "extra_", "cache", ATTN_RIGHT);
 #pragma omp parallel
@@ -300,7 +342,7 @@ static void work(const struct dsv4_case *c, struct dsv4_work *work) {
     const double parts = (double)(dsv4_case_int(c, "tokens") * dsv4_case_int(c, "heads") *
                                   dsv4_case_int(c, "n_splits"));
     attn_work(c, attn_plan_of(c), work);
-    work->bytes_written = parts * (double)(4 * KV_HEAD + 8);
+    work->bytes_written = parts * (double)(4 * KV_HEAD + (dsv4_case_is(c, "parts", "ml") ? 8 : 4));
 }
 
 const struct dsv4_op dsv4_op_attn_decode_partial = {

@@ -80,6 +80,7 @@ enum attn_wrong {
     ATTN_EMPTY_LSE,
     ATTN_EMPTY_UNWRITTEN,
     ATTN_EMPTY_SPLIT_NAN,
+    ATTN_EMPTY_ACC_OTHER,
     ATTN_PADDED_HEADS_WRITTEN,
     ATTN_MAX_LOGIT_FROM_ZERO,
     ATTN_SPLIT_EXTRA_WHOLE,
@@ -90,6 +91,10 @@ enum attn_wrong {
     ATTN_COUNT_IGNORED,
     ATTN_EMPTY_WEIGHED,
     ATTN_LSE_BASE_MIXED,
+    ATTN_EPILOGUE_ROUNDED,
+    ATTN_EPILOGUE_FORWARD,
+    ATTN_EPILOGUE_BY_ROW,
+    ATTN_EPILOGUE_FLOOR,
     ATTN_SINGLE_WRITTEN,
     ATTN_OVERHEAD_LOST,
     ATTN_EXTRA_UNALIGNED,
@@ -101,6 +106,8 @@ enum attn_wrong {
     ATTN_LEN_UNCLAMPED,
     ATTN_TOKEN_WRAPS,
     ATTN_OUT_WRAPS,
+    ATTN_LSE_WRAPS,
+    ATTN_INDEX_WRAPS,
 };
 
 /* Bytes before a token, as kernels with 32-bit offsets have them where `wraps`. */
@@ -283,6 +290,8 @@ void attn_finish(uint16_t *o, const float *acc, float m, float l, float sink,
          ATTN_PV_ONE_CHAIN},                                                                       \
         {"token-wraps", "byte offset of a token of q computed in 32 bits", ATTN_TOKEN_WRAPS},      \
         {"out-wraps", "byte offset of a token's output computed in 32 bits", ATTN_OUT_WRAPS},      \
+        {"lse-wraps", "byte offset of a token's maxima or logarithms computed in 32 bits",         \
+         ATTN_LSE_WRAPS},                                                                          \
         {"q-dense", "q taken as contiguous; its tokens and heads have strides", ATTN_Q_DENSE}, {   \
         "padded-heads-written", "heads beyond `heads` written; they are not computed",             \
             ATTN_PADDED_HEADS_WRITTEN                                                              \
@@ -306,6 +315,7 @@ void attn_finish(uint16_t *o, const float *acc, float m, float l, float sink,
          ATTN_RANGE_CLAMPED},                                                                      \
         {"duplicates-dropped", "a row that is listed twice attended once; it counts twice",        \
          ATTN_DUPLICATES_DROPPED},                                                                 \
+        {"index-row-wraps", "byte offset of an index row computed in 32 bits", ATTN_INDEX_WRAPS},  \
         {"index-row-dense", "index rows taken as contiguous; they have a stride",                  \
          ATTN_INDEX_ROW_DENSE},                                                                    \
     {                                                                                              \

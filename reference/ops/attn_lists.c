@@ -246,6 +246,7 @@ void attn_shape_source(struct dsv4_case *c, size_t first_slot, const struct attn
     } else {
         DSV4_SHAPE(c, indices, DSV4_I32, lists->tokens, lists->width + spare);
         attn_widen(c, indices, 0, 16);
+        attn_spread(c, indices);
         if (!dsv4_case_is(c, "lens_given", "no")) DSV4_SHAPE(c, lens, DSV4_I32, lists->tokens);
     }
 }
@@ -359,10 +360,12 @@ static void fill_rows(const struct dsv4_case *c, size_t slot, const struct attn_
     }
 }
 
-/* Stale entries look valid, and lead to rows of NaN or out of the cache. */
+/* Stale entries look valid, and lead to rows of NaN or out of the cache; of engines that test the range, just out of it. */
 static int32_t stale_entry(const struct dsv4_case *c, const struct attn_lists *lists, int64_t i) {
     const int64_t n = lists->n_live * lists->block_size;
-    const int32_t beyond[] = {INT32_MIN, -123456, -1, INT32_MAX};
+    const bool ranged = dsv4_case_is(c, "invalid", "range");
+    const int32_t last = ranged ? (int32_t)lists->n_rows : -1;
+    const int32_t beyond[] = {INT32_MIN, -123456, last, INT32_MAX};
     for (int64_t j = 0; i % 3 != 0 && j < n; j++) {
         const int64_t row =
             (dsv4_below(dsv4_random(c->seed, STREAM_ORDER + 5, (uint64_t)i), n) + j) % n;

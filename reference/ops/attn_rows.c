@@ -73,10 +73,11 @@ struct attn_list attn_list_of(const struct attn_source *source, int64_t token) {
         list = (struct attn_list){entries + begin, end - begin};
     } else {
         const int64_t width = source->indices->shape[1];
+        const bool dense = source->wrong == ATTN_INDEX_ROW_DENSE;
         const int64_t row =
-            source->wrong == ATTN_INDEX_ROW_DENSE ? width : source->indices->stride[0] / 4;
+            attn_token_offset(source->indices, token, source->wrong == ATTN_INDEX_WRAPS);
         const bool all = attn_absent(source->lens) || source->wrong == ATTN_LEN_IGNORED;
-        list.entries = entries + token * row;
+        list.entries = entries + (dense ? token * width : row / 4);
         list.n = all ? width : i32_at(source->lens, token);
         if (source->wrong == ATTN_LEN_UNSIGNED && list.n < 0) list.n = width;
         if (list.n > width) list.n = width + (source->wrong == ATTN_LEN_UNCLAMPED);

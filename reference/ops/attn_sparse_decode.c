@@ -99,6 +99,7 @@ static int shape(struct dsv4_case *c, struct dsv4_err *err) {
     attn_shape_query(c, O);
     DSV4_SHAPE(c, LSE, DSV4_F32, dsv4_case_int(c, "tokens"), attn_padded_heads(c));
     attn_widen(c, LSE, 0, 16);
+    attn_spread(c, LSE);
     return 0;
 }
 

@@ -66,6 +66,7 @@ static int shape(struct dsv4_case *c, struct dsv4_err *err) {
     for (size_t slot = MAX_LOGITS; slot <= LSE; slot++) {
         DSV4_SHAPE(c, slot, DSV4_F32, dsv4_case_int(c, "tokens"), attn_padded_heads(c));
         attn_widen(c, slot, 0, 16);
+        attn_spread(c, slot);
     }
     return 0;
 }

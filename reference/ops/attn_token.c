@@ -289,10 +289,11 @@ static float lse_of(const struct attn_token *token, int64_t h, float sink, bool 
     return base_2 ? lse * 1.44269504f : lse;
 }
 
-static void put(const dsv4_tensor *tensor, int64_t t, int64_t h, float value) {
+static void put(const struct attn_token *token, const dsv4_tensor *tensor, int64_t t, int64_t h,
+                float value) {
     if (attn_absent(tensor)) return;
-    memcpy((char *)tensor->data + t * tensor->stride[0] + h * tensor->stride[1], &value,
-           sizeof value);
+    const int64_t offset = attn_token_offset(tensor, t, token->wrong == ATTN_LSE_WRAPS);
+    memcpy((char *)tensor->data + offset + h * tensor->stride[1], &value, sizeof value);
 }
 
 void attn_token_store(const struct attn_token *token, const struct attn_outputs *outputs,
@@ -313,8 +314,8 @@ void attn_token_store(const struct attn_token *token, const struct attn_outputs 
         const float m = token->m[h];
         if (m == -INFINITY && token->wrong == ATTN_EMPTY_UNWRITTEN) continue;
         attn_finish(row, token->acc + h * KV_HEAD, m, token->l[h], bias, token->wrong);
-        put(outputs->lse, t, h, lse_of(token, h, bias, outputs->log2_sink));
-        put(outputs->max_logits, t, h,
+        put(token, outputs->lse, t, h, lse_of(token, h, bias, outputs->log2_sink));
+        put(token, outputs->max_logits, t, h,
             token->wrong == ATTN_MAX_LOGIT_FROM_ZERO && !(m > 0.0f) ? 0.0f : m);
     }
 }

@@ -25,7 +25,7 @@ void idx_logits_shape(struct dsv4_case *c, size_t q, size_t weights, size_t out,
     kv_widen(c, q, 0, 64);
     DSV4_SHAPE(c, weights, DSV4_F32, rows, heads);
     kv_widen(c, weights, 0, 12);
-    DSV4_SHAPE(c, out, DSV4_F32, rows, columns);
+    DSV4_SHAPE(c, out, dsv4_case_is(c, "logits", "bf16") ? DSV4_BF16 : DSV4_F32, rows, columns);
     kv_widen(c, out, 0, 20);
     c->tensors[weights].align = c->tensors[out].align = 4;
 }
@@ -37,7 +37,7 @@ void idx_logits_spread(struct dsv4_case *c, size_t out, const bool *written, boo
     if (gap == 0 && !sparse) return;
     for (int64_t r = 0; r < rows; r++)
         if (written[r] || dsv4_case_int(c, "clean") != 0) live[n++] = r;
-    dsv4_widen(c, out, 0, 4 * gap);
+    dsv4_widen(c, out, 0, gap * dsv4_dtype_bytes(c->tensors[out].t.dtype));
     dsv4_live_rows(c, out, live, n);
 }
 
@@ -99,6 +99,7 @@ void idx_logits_open(struct idx_logits *logits, const dsv4_call *call, const dsv
     logits->columns = out->shape[1];
     logits->fp8 = ocp ? DSV4_OCP : DSV4_FNUZ240;
     logits->clean = (dsv4_int(call, "clean", 0) != 0) != (wrong == IDX_CLEAN_OTHER);
+    logits->bf16 = out->dtype == DSV4_BF16;
     logits->wrong = wrong;
     for (int code = 0; code < 256; code++)
         logits->values[code] = (double)dsv4_fp8_to_f32((uint8_t)code, logits->fp8);
@@ -218,11 +219,18 @@ static void load_row(const struct idx_logits *logits, double *q, float *w, int64
     if (logits->wrong == IDX_LAST_HEAD_LOST) w[logits->heads - 1] = 0.0f;
 }
 
-static float *out_row(const struct idx_logits *logits, int64_t row) {
+static void put(const struct idx_logits *logits, int64_t row, int64_t column, float x) {
     const dsv4_tensor *const out = logits->out;
-    int64_t offset = row * (logits->wrong == IDX_OUT_DENSE ? out->shape[1] * 4 : out->stride[0]);
+    const bool dense = logits->wrong == IDX_OUT_DENSE;
+    int64_t offset = row * (dense ? out->shape[1] * out->stride[1] : out->stride[0]);
     if (logits->wrong == IDX_OUT_WRAPS) offset &= INT64_C(0x7FFFFFFF);
-    return (void *)((char *)out->data + offset);
+    char *const at = (char *)out->data + offset + column * out->stride[1];
+    const bool cut = logits->wrong == IDX_OUT_TRUNCATED;
+    const uint16_t code = cut ? (uint16_t)(dsv4_bits(x) >> 16) : dsv4_bf16_from_f32(x);
+    if (logits->bf16)
+        memcpy(at, &code, sizeof code);
+    else
+        memcpy(at, &x, sizeof x);
 }
 
 /* Rows first .. first + n - 1, of one group, over keys [begin, end). */
@@ -243,7 +251,7 @@ static void score_block(const struct idx_logits *logits, const struct idx_logits
                 const int64_t key = at + j, column = key - row->shift;
                 if (key < row->first || key >= row->end || key >= end) continue;
                 if (column >= 0 && column < logits->columns)
-                    out_row(logits, first + i)[column] = scores[j];
+                    put(logits, first + i, column, scores[j]);
             }
         }
     }
@@ -253,12 +261,11 @@ static void score_block(const struct idx_logits *logits, const struct idx_logits
 
 static void clean_row(const struct idx_logits *logits, const struct idx_logits_row *row,
                       int64_t r) {
-    float *const out = out_row(logits, r);
     if (logits->wrong == IDX_EMPTY_KEPT && row->first >= row->end) return;
     for (int64_t column = 0; column < logits->columns; column++) {
         const int64_t key = column + row->shift;
         if (key < row->first || key >= row->end)
-            out[column] = logits->wrong == IDX_CLEAN_ZERO ? 0.0f : -INFINITY;
+            put(logits, r, column, logits->wrong == IDX_CLEAN_ZERO ? 0.0f : -INFINITY);
     }
 }
 
@@ -312,10 +319,11 @@ static void bound_row(const struct idx_logits *logits, const struct idx_logits_r
                       struct dsv4_admission *a, size_t slot) {
     const int64_t first = row->first > row->shift ? row->first : row->shift;
     const int64_t left = row->shift + logits->columns, end = row->end < left ? row->end : left;
+    const int64_t *const stride = logits->out->stride;
     const struct dsv4_row to = {slot,
-                                r * logits->out->stride[0] + 4 * (first - row->shift),
-                                4,
-                                DSV4_AS_F32,
+                                r * stride[0] + (first - row->shift) * stride[1],
+                                stride[1],
+                                logits->bf16 ? DSV4_AS_BF16 : DSV4_AS_F32,
                                 end > first ? end - first : 0,
                                 1};
     double *const q = dsv4_alloc((size_t)(logits->heads * INDEXER_HEAD) * sizeof *q);

@@ -7,7 +7,7 @@
  *   relu  x > 0 ? x : +0
  *   sum   64 partials from +0: partial l takes heads l and l + 64 by fma(w, relu, partial); then a halving tree: strides
  *         32, 16, ... 1
- *   then the product with kscale
+ *   then the product with kscale; rounded to bf16 where `logits` says so
  * The products are multiples of 2^-20 below 2^18, so that a double holds any sum of 128 of them.
  */
 #ifndef DSV4_IDX_LOGITS_H
@@ -58,6 +58,7 @@ enum idx_logits_wrong {
     IDX_NEGATIVE_WRAPS,
     IDX_LIMIT_UNCLAMPED,
     IDX_EMPTY_KEPT,
+    IDX_OUT_TRUNCATED,
 };
 
 #define IDX_MUTANTS_OF_SCORES                                                                      \
@@ -82,6 +83,8 @@ enum idx_logits_wrong {
         {"clean-zero", "columns without a key set to 0; they are -inf", IDX_CLEAN_ZERO},           \
         {"empty-row-kept", "a row without keys, padding, not cleaned; it is all -inf",             \
          IDX_EMPTY_KEPT},                                                                          \
+        {"out-truncated", "bf16 logits cut off; they are rounded to nearest even",                 \
+         IDX_OUT_TRUNCATED},                                                                       \
         {"out-dense", "rows of logits taken as contiguous; they have a stride", IDX_OUT_DENSE},    \
         {"out-wraps", "byte offset of a row of logits computed in 32 bits", IDX_OUT_WRAPS}, {      \
         "q-dense", "rows of q taken as contiguous; they have a stride", IDX_Q_DENSE                \
@@ -89,6 +92,7 @@ enum idx_logits_wrong {
 
 #define IDX_LOGITS_PARAMS                                                                          \
     KV_FP8_PARAM, DSV4_PARAM_INT("heads", INPUT, 64, 8, IDX_HEADS, "heads, a multiple of 8"),      \
+        DSV4_PARAM_NAME("logits", DIALECT, "f32", "f32 bf16", "what out holds"),                   \
         DSV4_PARAM_INT("clean", CALL, 0, 0, 1, "1: -inf in columns without a key"),                \
         DSV4_PARAM_NAME("codes", INPUT, "normal", "normal every few cancel",                       \
                         "about N(0, 1); all finite codes; of 4 values; pairs that nearly cancel"), \
@@ -106,7 +110,7 @@ struct idx_logits {
     const dsv4_tensor *q, *weights, *out;
     int64_t heads, columns;
     enum dsv4_fp8 fp8;
-    bool clean;
+    bool clean, bf16;
     enum idx_logits_wrong wrong;
     double values[256];
     void (*key)(const struct idx_logits *logits, int64_t group, int64_t n, uint8_t *codes,

@@ -2,11 +2,12 @@
 /*
  * idx_mqa_logits: scores of keys for rows of prefill queries. Row m sees keys ks[m] <= n < ke[m]:
  *   out[m, n] = kscale[n] * sum over heads of w[m, h] * relu(q[m, h] . k[n])
- * Rounding points: the exact dot, once; each fma and sum of the tree over heads; the product (idx_logits.h).
+ * Rounding points: the exact dot, once; each fma and sum of the tree over heads; the product; with bf16 logits
+ * the logit (idx_logits.h).
  * A ke beyond the keys counts as their number; where ke is at or before ks, there is no key. Domain: ks from 0 on.
  * compressed: key n of row m goes to column n - ks[m]. clean: the other columns become -inf; else they stay untouched.
  *
- * Source: DeepGEMM fp8_mqa_logits, aiter and vllm rocm fp8_mqa_logits.
+ * Source: DeepGEMM fp8_mqa_logits (bf16 logits too), aiter and vllm rocm fp8_mqa_logits.
  * Latitude: kernels on FP8 matrix units accumulate with fewer bits and sum heads in other orders; kernels may scale before
  * the relu, which is the same for powers of two, the only scales that writers make. Upstream writes garbage where this
  * one leaves columns untouched.
@@ -41,7 +42,7 @@ static const struct dsv4_slot slots[] = {
     {"weights", DSV4_IN,  "[M, heads] f32, rows strided",       "head weights"                },
     {"ks",      DSV4_IN,  "[M] i32",                            "first key"                   },
     {"ke",      DSV4_IN,  "[M] i32",                            "key after the last"          },
-    {"out",     DSV4_OUT, "[M, N] f32, rows strided",           "logits"                      },
+    {"out",     DSV4_OUT, "[M, N] f32 or bf16, rows strided",   "logits"                      },
 };
 
 static const struct dsv4_mutant mutants[] = {
@@ -168,7 +169,7 @@ static void bound(const dsv4_call *call, struct dsv4_admission *a) {
 static void trace(const struct dsv4_case *c, size_t slot, int64_t offset, char *line, size_t size) {
     const struct plan *const plan = c->plan;
     const int64_t m = offset / c->tensors[slot].t.stride[0];
-    const int64_t column = offset % c->tensors[slot].t.stride[0] / 4;
+    const int64_t column = offset % c->tensors[slot].t.stride[0] / c->tensors[slot].t.stride[1];
     const int64_t key = column + (dsv4_case_int(c, "compressed") != 0 ? plan->starts[m] : 0);
     snprintf(line, size, "row %lld, key %lld of [%lld, %lld)", (long long)m, (long long)key,
              (long long)plan->starts[m], (long long)plan->ends[m]);
@@ -182,7 +183,8 @@ static void work(const struct dsv4_case *c, struct dsv4_work *work) {
     for (int64_t m = 0; m < dsv4_case_int(c, "rows"); m++)
         pairs += plan->ends[m] > plan->starts[m] ? (double)(plan->ends[m] - plan->starts[m]) : 0;
     work->bytes_read = rows * (heads * 132 + 8) + keys * 132;
-    work->bytes_written = 4 * (dsv4_case_int(c, "clean") != 0 ? rows * keys : pairs);
+    work->bytes_written = (double)dsv4_dtype_bytes(c->tensors[OUT].t.dtype) *
+                          (dsv4_case_int(c, "clean") != 0 ? rows * keys : pairs);
     work->fmas = pairs * heads * (double)INDEXER_HEAD;
 }
 

@@ -5,11 +5,11 @@
  *   lens        L = lens[request] - next_n + j + 1
  *   lens_exact  L = lens[request, j]
  * held to [0, columns]. out[r, n] as idx_mqa_logits has it: the exact dot rounded once, the tree over heads, the product
- * with the key's scale (idx_logits.h). clean: -inf in columns from L on; else they stay untouched.
+ * with the key's scale, perhaps rounded to bf16 (idx_logits.h). clean: -inf in columns from L on; else they stay untouched.
  * Domain: the block table has a page of the cache for every key that a row sees; entries beyond are not read.
  * shuffled pages need block_size to be a multiple of 16; others are refused.
  *
- * Source: DeepGEMM fp8_paged_mqa_logits (lengths per row), vllm rocm and aiter (lengths per request; shuffled pages).
+ * Source: DeepGEMM fp8_paged_mqa_logits (lengths per row, bf16 logits too), vllm rocm and aiter (lengths per request; shuffled pages).
  * Latitude: that of idx_mqa_logits. DeepGEMM writes whole tiles past L, aiter's stage 1 -inf per head; here those columns
  * are untouched, or -inf.
  */
@@ -38,12 +38,12 @@ static const struct dsv4_param_def params[] = {
 };
 
 static const struct dsv4_slot slots[] = {
-    {"q",           DSV4_IN,  "[rows, heads, 128] e4m3, rows strided",  "queries"                  },
-    {"cache",       DSV4_IN,  "[blocks, page bytes] u8, pages strided", "132 bytes per token"      },
-    {"weights",     DSV4_IN,  "[rows, heads] f32, rows strided",        "head weights"             },
-    {"lens",        DSV4_IN,  "[requests] or [requests, next_n] i32",   "keys"                     },
-    {"block_table", DSV4_IN,  "[requests, W] i32, rows strided",        "pages; garbage beyond use"},
-    {"out",         DSV4_OUT, "[rows, columns] f32, rows strided",      "logits"                   },
+    {"q",           DSV4_IN,  "[rows, heads, 128] e4m3, rows strided",     "queries"                  },
+    {"cache",       DSV4_IN,  "[blocks, page bytes] u8, pages strided",    "132 bytes per token"      },
+    {"weights",     DSV4_IN,  "[rows, heads] f32, rows strided",           "head weights"             },
+    {"lens",        DSV4_IN,  "[requests] or [requests, next_n] i32",      "keys"                     },
+    {"block_table", DSV4_IN,  "[requests, W] i32, rows strided",           "pages; garbage beyond use"},
+    {"out",         DSV4_OUT, "[rows, columns] f32 or bf16, rows strided", "logits"                   },
 };
 
 static const struct dsv4_mutant mutants[] = {
@@ -267,7 +267,7 @@ static void trace(const struct dsv4_case *c, size_t slot, int64_t offset, char *
     const int64_t r = offset / c->tensors[slot].t.stride[0], next_n = dsv4_case_int(c, "next_n");
     snprintf(line, size, "request %lld, row %lld of %lld: key %lld of %lld",
              (long long)(r / next_n), (long long)(r % next_n), (long long)next_n,
-             (long long)(offset % c->tensors[slot].t.stride[0] / 4),
+             (long long)(offset % c->tensors[slot].t.stride[0] / c->tensors[slot].t.stride[1]),
              (long long)row_length(c, r / next_n, r % next_n));
 }
 
@@ -283,7 +283,7 @@ static void work(const struct dsv4_case *c, struct dsv4_work *work) {
         }
     }
     work->bytes_read += (double)(requests * next_n) * heads * 132;
-    work->bytes_written = 4 * pairs;
+    work->bytes_written = (double)dsv4_dtype_bytes(c->tensors[OUT].t.dtype) * pairs;
     work->fmas = pairs * heads * (double)INDEXER_HEAD;
 }
 

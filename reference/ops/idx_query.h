@@ -3,6 +3,7 @@
 #ifndef DSV4_IDX_QUERY_H
 #define DSV4_IDX_QUERY_H
 
+#include "../layout/indexer_page.h"
 #include "kv_family.h"
 
 enum { IDX_Q, IDX_POSITIONS, IDX_ROPE_TABLE };
@@ -36,6 +37,9 @@ enum idx_query_wrong {
     IDX_HEADS_DENSE,
     IDX_FORM_OTHER,
     IDX_ZEROS_SKIPPED,
+    IDX_LAYOUT_OTHER,
+    IDX_TILES_UNPADDED,
+    IDX_PADDING_KEPT,
 };
 
 #define IDX_QUERY_PARAMS                                                                           \

@@ -33,8 +33,12 @@ void idx_query_bound_fours(struct dsv4_admission *a, const struct idx_query *que
     struct dsv4_ball x[INDEXER_HEAD];
     bool found = false;
     const int64_t *const to = call->tensors[codes].stride, *const by = call->tensors[scales].stride;
+    const bool shuffled = dsv4_is(call, "scale_layout", "shuffled");
     for (int64_t g = 0; g < INDEXER_MXFP4_GROUPS; g++) {
         const struct dsv4_ball *const group = x + g * INDEXER_MXFP4_GROUP;
+        const int64_t byte_at =
+            shuffled ? indexer_query_scale_offset(call->tensors[codes].shape[1], head, (int)g)
+                     : head * by[1] + g;
         const struct dsv4_row row = {codes,
                                      t * to[0] + head * to[1] + g * INDEXER_MXFP4_GROUP / 2,
                                      1,
@@ -42,7 +46,7 @@ void idx_query_bound_fours(struct dsv4_admission *a, const struct idx_query *que
                                      INDEXER_MXFP4_GROUP,
                                      1};
         const struct dsv4_scale scale = {.slot = scales,
-                                         .offset = t * by[0] + head * by[1] + g,
+                                         .offset = t * by[0] + byte_at,
                                          .form = DSV4_AS_E8M0,
                                          .floor = 6 * 0x1p-126,
                                          .most = 6};

@@ -44,6 +44,7 @@ enum wrong {
     ROW_DENSE,
     SMALLEST,
     SHORT_ROWS_SORTED,
+    COLUMNS_DENSE,
     ROW_WRAPS,
     OUT_WRAPS,
     NEGATIVE_LEN,
@@ -67,6 +68,7 @@ static const struct dsv4_param_def params[] = {
                    "there at all"),
     DSV4_PARAM_INT("row_gap", INPUT, 0, 0, 1 << 30,
                    "columns between the rows of logits and of out"),
+    DSV4_PARAM_INT("column_gap", INPUT, 0, 0, 1 << 16, "floats between the columns of logits"),
     DSV4_PARAM_INT("spare", INPUT, 2, 0, 1 << 16, "columns of out after k"),
     DSV4_PARAM_NAME("view", INPUT, "dense", "dense wide",
                     "wide: rows lie apart, by no multiple of 16 bytes"),
@@ -79,7 +81,7 @@ static const struct dsv4_param_def params[] = {
 };
 
 static const struct dsv4_slot slots[] = {
-    {"logits",     DSV4_IN,  "[rows, columns] f32, rows strided",             "scores; garbage outside of the rows"},
+    {"logits",     DSV4_IN,  "[rows, columns] f32, strided",                  "scores; garbage outside of the rows"},
     {"row_starts", DSV4_IN,  "[rows] i32, or absent",                         "first column"                       },
     {"row_ends",   DSV4_IN,  "[rows] i32, or absent",                         "column after the last"              },
     {"lens",       DSV4_IN,  "[rows / next_n] or [rows] i32, or absent",      "lengths"                            },
@@ -87,28 +89,29 @@ static const struct dsv4_slot slots[] = {
 };
 
 static const struct dsv4_mutant mutants[] = {
-    {"value-order",       "positions in order of their values; they ascend",                      VALUE_ORDER },
-    {"larger-index",      "the last of equal values chosen; it is the first",                     LARGER_INDEX},
-    {"absolute",          "columns of logits given; positions count from the row's start",        ABSOLUTE    },
-    {"start-lost",        "rows read from column 0; they begin at their start",                   START_LOST  },
-    {"len-ignored",       "all columns from the start on; the row ends before",                   LEN_IGNORED },
-    {"next-n-lost",       "every row of a request as long as its last one",                       NEXT_N_LOST },
-    {"tail-zero",         "0 after the last position of a short row; it is -1",                   TAIL_ZERO   },
-    {"tail-kept",         "the tail of a short row left as it was; it is -1",                     TAIL_KEPT   },
-    {"inf-absent",        "positions of -inf given as -1; they are positions like others",        INF_ABSENT  },
-    {"zeros-equal",       "-0 and +0 taken for equal; +0 is greater",                             ZEROS_EQUAL },
-    {"nan-last",          "NaN below all numbers; +NaN is above them",                            NAN_LAST    },
-    {"half-keys",         "values compared in 16 bits; equal ones there are not equal",           HALF_KEYS   },
-    {"row-dense",         "rows taken as contiguous; they have a stride",                         ROW_DENSE   },
-    {"smallest",          "the smallest values chosen",                                           SMALLEST    },
+    {"value-order",       "positions in order of their values; they ascend",                      VALUE_ORDER  },
+    {"larger-index",      "the last of equal values chosen; it is the first",                     LARGER_INDEX },
+    {"absolute",          "columns of logits given; positions count from the row's start",        ABSOLUTE     },
+    {"start-lost",        "rows read from column 0; they begin at their start",                   START_LOST   },
+    {"len-ignored",       "all columns from the start on; the row ends before",                   LEN_IGNORED  },
+    {"next-n-lost",       "every row of a request as long as its last one",                       NEXT_N_LOST  },
+    {"tail-zero",         "0 after the last position of a short row; it is -1",                   TAIL_ZERO    },
+    {"tail-kept",         "the tail of a short row left as it was; it is -1",                     TAIL_KEPT    },
+    {"inf-absent",        "positions of -inf given as -1; they are positions like others",        INF_ABSENT   },
+    {"zeros-equal",       "-0 and +0 taken for equal; +0 is greater",                             ZEROS_EQUAL  },
+    {"nan-last",          "NaN below all numbers; +NaN is above them",                            NAN_LAST     },
+    {"half-keys",         "values compared in 16 bits; equal ones there are not equal",           HALF_KEYS    },
+    {"row-dense",         "rows taken as contiguous; they have a stride",                         ROW_DENSE    },
+    {"columns-dense",     "columns of logits taken as contiguous; they have a stride",            COLUMNS_DENSE},
+    {"smallest",          "the smallest values chosen",                                           SMALLEST     },
     {"short-rows-sorted", "a row of at most k sorted by value; it is 0, 1, 2, ...",
-     SHORT_ROWS_SORTED                                                                                        },
-    {"row-wraps",         "byte offset of a row of logits computed in 32 bits",                   ROW_WRAPS   },
-    {"out-wraps",         "byte offset of a row of out computed in 32 bits",                      OUT_WRAPS   },
+     SHORT_ROWS_SORTED                                                                                         },
+    {"row-wraps",         "byte offset of a row of logits computed in 32 bits",                   ROW_WRAPS    },
+    {"out-wraps",         "byte offset of a row of out computed in 32 bits",                      OUT_WRAPS    },
     {"negative-len",
-     "a negative length taken as it is: -1 fills from there, before the row; it counts as 0",     NEGATIVE_LEN},
-    {"long-len",          "a length beyond the columns taken as it is; it counts as all of them", LONG_LEN    },
-    {"empty-row-kept",    "a row of length 0, padding, left as it was; it is all -1",             EMPTY_KEPT  },
+     "a negative length taken as it is: -1 fills from there, before the row; it counts as 0",     NEGATIVE_LEN },
+    {"long-len",          "a length beyond the columns taken as it is; it counts as all of them", LONG_LEN     },
+    {"empty-row-kept",    "a row of length 0, padding, left as it was; it is all -1",             EMPTY_KEPT   },
 };
 
 struct plan {
@@ -167,6 +170,7 @@ static int shape(struct dsv4_case *c, struct dsv4_err *err) {
     DSV4_SHAPE(c, LENS, DSV4_I32, n);
     DSV4_SHAPE(c, OUT, DSV4_I32, rows, k + dsv4_case_int(c, "spare"));
     for (size_t slot = LOGITS; slot <= OUT; slot++) c->tensors[slot].align = 4;
+    dsv4_widen(c, LOGITS, 1, 4 * dsv4_case_int(c, "column_gap"));
     if (dsv4_case_is(c, "view", "wide")) {
         dsv4_widen(c, LOGITS, 0, columns % 4 == 3 ? 8 : 4);
         dsv4_widen(c, OUT, 0, 12);
@@ -204,10 +208,13 @@ static float value_of(const struct dsv4_case *c, int64_t r, int64_t i) {
 /* What lies outside of a row would be chosen, were it looked at. */
 static void fill_row(const struct dsv4_case *c, int64_t r, int64_t start, int64_t len) {
     const dsv4_tensor *const logits = &c->tensors[LOGITS].t;
-    float *const row = (void *)((char *)logits->data + r * logits->stride[0]);
-    for (int64_t i = 0; i < logits->shape[1]; i++)
-        row[i] = i < start || i >= start + len ? dsv4_from_bits(0x7FC00000u + (uint32_t)(i & 7))
-                                               : value_of(c, r, i - start);
+    char *const row = (char *)logits->data + r * logits->stride[0];
+    for (int64_t i = 0; i < logits->shape[1]; i++) {
+        const bool outside = i < start || i >= start + len;
+        const float value =
+            outside ? dsv4_from_bits(0x7FC00000u + (uint32_t)(i & 7)) : value_of(c, r, i - start);
+        memcpy(row + i * logits->stride[1], &value, sizeof value);
+    }
 }
 
 static void fill(struct dsv4_case *c) {
@@ -311,17 +318,24 @@ static char *row_at(const dsv4_tensor *t, int64_t r, bool wraps) {
     return (char *)t->data + (wraps ? offset & INT64_C(0x7FFFFFFF) : offset);
 }
 
+static float value_at(const char *row, int64_t column, int64_t stride) {
+    float value;
+    memcpy(&value, row + column * stride, sizeof value);
+    return value;
+}
+
 static void select_row(const dsv4_call *call, uint32_t *keys, int64_t r, enum wrong wrong) {
     dsv4_tensor logits = call->tensors[LOGITS];
     const int64_t k = dsv4_int(call, "k", 8);
-    if (wrong == ROW_DENSE) logits.stride[0] = logits.shape[1] * 4;
+    if (wrong == ROW_DENSE) logits.stride[0] = logits.shape[1] * logits.stride[1];
+    if (wrong == COLUMNS_DENSE) logits.stride[1] = 4;
     const char *const row = row_at(&logits, r, wrong == ROW_WRAPS);
     int32_t *const out = (void *)row_at(&call->tensors[OUT], r, wrong == OUT_WRAPS);
     int64_t start, len;
     row_span(call, r, wrong, &start, &len);
     if (len == 0 && wrong == EMPTY_KEPT) return;
     for (int64_t i = 0; i < len; i++)
-        keys[i] = key_of(((const float *)(const void *)row)[start + i], wrong);
+        keys[i] = key_of(value_at(row, start + i, logits.stride[1]), wrong);
     const int64_t n = len < k ? len : k;
     if (len <= k)
         for (int64_t i = 0; i < len; i++) out[i] = (int32_t)i;
@@ -370,12 +384,14 @@ static bool is_set(const uint32_t *keys, int64_t len, const int32_t *got, int64_
 static void bound_row(struct dsv4_admission *a, const dsv4_call *call, int64_t r, uint32_t *keys,
                       uint8_t *seen) {
     const int64_t at = r * call->tensors[OUT].stride[0], k = dsv4_int(call, "k", 8);
-    const float *const row = (const void *)row_at(&call->tensors[LOGITS], r, false);
+    const dsv4_tensor *const logits = &call->tensors[LOGITS];
+    const char *const row = row_at(logits, r, false);
     int64_t start, len;
     row_span(call, r, RIGHT, &start, &len);
     const int64_t n = len < k ? len : k;
     if (memcmp(dsv4_admit_got(a, OUT, at), dsv4_admit_want(a, OUT, at), (size_t)n * 4) == 0) return;
-    for (int64_t i = 0; i < len; i++) keys[i] = key_of(row[start + i], ZEROS_EQUAL);
+    for (int64_t i = 0; i < len; i++)
+        keys[i] = key_of(value_at(row, start + i, logits->stride[1]), ZEROS_EQUAL);
     if (is_set(keys, len, dsv4_admit_got(a, OUT, at), n, seen)) dsv4_admit_bytes(a, OUT, at, 4 * n);
 }
 

@@ -3,7 +3,7 @@
  * mhc_pre_broadcast: mhc_pre of layer 0, whose four streams are all the embedding. With x = embed[t]:
  *   mixes and squares over `splits` parts of hidden, of x and fn_bc; the mean square is over hidden elements
  *   residual[t, j] = x; post, comb as in mhc_mix.c; layer_input = the collapse of four streams x, perhaps with the norm
- * fn_bc[o, h] is the sum of fn[o, j, h] over j, made when weights are loaded.
+ * fn_bc[o, h] is the sum of fn[o, j, h] over j, made when weights are loaded: mhc_fn_broadcast.
  *
  * Rounding points: those of mhc_prenorm_gemm over hidden elements, mhc_mix.c and mhc_pre.
  * Source: vllm kernels/mhc mhc_pre_broadcast.

@@ -30,6 +30,7 @@ enum moe_activation_wrong {
     MOE_ACT_GROUP_START,
     MOE_ACT_GROUP_WHOLE,
     MOE_ACT_FNUZ_MAX,
+    MOE_ACT_SCALE_POW2,
 };
 
 #define MOE_ACTIVATION_PARAMS                                                                      \

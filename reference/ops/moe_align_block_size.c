@@ -126,26 +126,24 @@ static void put_experts(const dsv4_call *call, const struct dispatch *d, const i
     }
 }
 
-/* Slots into their places, of which `end` are written; how many slots have one. */
-static int32_t put_slots(const dsv4_tensor *sorted, const struct dispatch *d, const int32_t *places,
-                         int64_t end) {
+/* Wrong on purpose: slots into their places; what num_tokens_post_pad becomes. */
+static int32_t sort_wrong(const dsv4_tensor *sorted, const struct dispatch *d, int64_t block,
+                          int32_t *starts) {
     const int32_t sentinel = d->wrong == DISPATCH_SENTINEL ? -1 : (int32_t)d->n;
-    const int64_t n = sorted->shape[0], size = end < n ? end : n;
-    int32_t *const out = sorted->data;
+    int32_t *const places = dsv4_alloc((size_t)(d->n + 1) * sizeof *places), *const out =
+                                                                                 sorted->data;
     int32_t total = 0;
-#pragma omp parallel
-    {
-#pragma omp for simd schedule(static)
-        for (int64_t i = 0; i < size; i++) out[i] = sentinel;
-#pragma omp for schedule(static) reduction(+ : total)
-        for (int64_t i = 0; i < d->n; i++) {
-            if (places[i] < 0) continue;
-            total++;
-            if (places[i] < n)
-                out[places[i]] = (int32_t)(d->wrong == DISPATCH_TOKENS ? i / d->topk : i);
-        }
+    moe_dispatch_sort(d, block, places, starts);
+    const int64_t end = d->wrong == DISPATCH_TAIL_KEPT ? starts[d->experts] : sorted->shape[0];
+    for (int64_t i = 0; i < end && i < sorted->shape[0]; i++) out[i] = sentinel;
+    for (int64_t i = 0; i < d->n; i++) {
+        if (places[i] < 0) continue;
+        total++;
+        if (places[i] < sorted->shape[0])
+            out[places[i]] = (int32_t)(d->wrong == DISPATCH_TOKENS ? i / d->topk : i);
     }
-    return total;
+    dsv4_free(places);
+    return d->wrong == DISPATCH_TOTAL_UNPADDED ? total : starts[d->experts];
 }
 
 static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
@@ -155,16 +153,16 @@ static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
     (void)err;
     const enum dispatch_wrong wrong = dispatch_wrong_of(&dsv4_op_moe_align_block_size, mutant);
     const bool marked = open_sort(&d, call, wrong);
-    int32_t *const places = dsv4_alloc((size_t)(d.n + 1) * sizeof *places);
     int32_t *const starts = dsv4_alloc((size_t)(d.experts + 1) * sizeof *starts);
-    moe_dispatch_sort(&d, block, places, starts);
-    const int64_t end = wrong == DISPATCH_TAIL_KEPT ? starts[d.experts] : sorted->shape[0];
-    const int32_t total = put_slots(sorted, &d, places, end);
-    *(int32_t *)call->tensors[TOTAL].data =
-        wrong == DISPATCH_TOTAL_UNPADDED ? total : starts[d.experts];
+    int32_t *const total = call->tensors[TOTAL].data;
+    if (wrong == DISPATCH_RIGHT) {
+        moe_dispatch_order(&d, block, sorted->data, sorted->shape[0], (int32_t)d.n, starts);
+        *total = starts[d.experts];
+    } else {
+        *total = sort_wrong(sorted, &d, block, starts);
+    }
     put_experts(call, &d, starts, marked);
     dsv4_free(starts);
-    dsv4_free(places);
     return DSV4_OK;
 }
 

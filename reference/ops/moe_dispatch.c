@@ -2,9 +2,11 @@
 /* Ids of experts, and the stable sort by them. */
 #include "moe_dispatch.h"
 
+#include <assert.h>
+
 #include "../memory.h"
 
-enum { STREAM_ID = 11, CHUNKS = 32, BATCH = 1024 };
+enum { STREAM_ID = 11, CHUNKS = 32, BATCH = 1024, BANKS = 4 };
 
 /* ---- inputs ---- */
 
@@ -130,7 +132,7 @@ static int64_t counters(const struct dispatch *d) { return d->experts + 1; }
  */
 static void batch_experts(const struct dispatch *d, int64_t first, int64_t n,
                           int32_t *restrict experts) {
-    const int32_t none = (int32_t)d->experts;
+    const int32_t none = (int32_t)d->experts, out = d->map != NULL ? -1 : none;
     const uint64_t limit = (uint64_t)(d->map != NULL ? d->n_map : d->experts);
     if (d->wrong != DISPATCH_RIGHT) {
         for (int64_t i = 0; i < n; i++) {
@@ -143,35 +145,46 @@ static void batch_experts(const struct dispatch *d, int64_t first, int64_t n,
         const int64_t *const ids = (const int64_t *)d->ids->data + first;
 #pragma omp simd
         for (int64_t i = 0; i < n; i++)
-            experts[i] = (uint64_t)ids[i] < limit ? (int32_t)ids[i] : -1;
+            experts[i] = (uint64_t)ids[i] < limit ? (int32_t)ids[i] : out;
     } else {
         const int32_t *const ids = (const int32_t *)d->ids->data + first;
 #pragma omp simd
         for (int64_t i = 0; i < n; i++)
-            experts[i] = (uint32_t)ids[i] < (uint32_t)limit ? ids[i] : -1;
+            experts[i] = (uint32_t)ids[i] < (uint32_t)limit ? ids[i] : out;
     }
-    for (int64_t i = 0; d->map != NULL && i < n; i++)
+    if (d->map == NULL) return;
+    for (int64_t i = 0; i < n; i++)
         if (experts[i] >= 0) experts[i] = d->map[experts[i]];
 #pragma omp simd
     for (int64_t i = 0; i < n; i++)
         experts[i] = (uint32_t)experts[i] < (uint32_t)none ? experts[i] : none;
 }
 
+/* Neighbours count in counters of their own, so that none waits for another. */
 static void count_chunk(const struct dispatch *d, int64_t chunk, int32_t *restrict counts) {
     const int64_t end = chunk_begin(d, chunk + 1);
-    int32_t experts[BATCH];
+    int32_t experts[BATCH], banks[BANKS][DISPATCH_MOST + 1];
+    for (int b = 0; b < BANKS; b++) memset(banks[b], 0, (size_t)counters(d) * sizeof banks[b][0]);
     for (int64_t first = chunk_begin(d, chunk); first < end; first += BATCH) {
         const int64_t n = end - first < BATCH ? end - first : BATCH;
+        int64_t i = 0;
         batch_experts(d, first, n, experts);
-        for (int64_t i = 0; i < n; i++) counts[experts[i]]++;
+        for (; i + BANKS <= n; i += BANKS) {
+            banks[0][experts[i]]++;
+            banks[1][experts[i + 1]]++;
+            banks[2][experts[i + 2]]++;
+            banks[3][experts[i + 3]]++;
+        }
+        for (; i < n; i++) banks[0][experts[i]]++;
     }
+    for (int64_t e = 0; e < counters(d); e++)
+        counts[e] = banks[0][e] + banks[1][e] + banks[2][e] + banks[3][e];
 }
 
 /* counts[chunk][counter]. */
 static int32_t *count_chunks(const struct dispatch *d) {
     const size_t size = (size_t)(CHUNKS * counters(d)) * sizeof(int32_t);
     int32_t *const counts = dsv4_alloc(size);
-    memset(counts, 0, size);
 #pragma omp parallel for schedule(static)
     for (int64_t chunk = 0; chunk < CHUNKS; chunk++)
         count_chunk(d, chunk, counts + chunk * counters(d));
@@ -213,7 +226,22 @@ static void place_chunk(const struct dispatch *d, int64_t chunk, int32_t *restri
     }
 }
 
-void moe_dispatch_sort(const struct dispatch *d, int64_t align, int32_t *places, int32_t *starts) {
+/* Leaves in `next` where the chunk's slots of each expert end. */
+static void order_chunk(const struct dispatch *d, int64_t chunk, int32_t *next, int32_t *slots) {
+    const int64_t end = chunk_begin(d, chunk + 1);
+    int32_t *at[DISPATCH_MOST + 1], nowhere[BATCH], experts[BATCH];
+    for (int64_t e = 0; e < d->experts; e++) at[e] = slots + next[e];
+    for (int64_t first = chunk_begin(d, chunk); first < end; first += BATCH) {
+        const int64_t n = end - first < BATCH ? end - first : BATCH;
+        batch_experts(d, first, n, experts);
+        at[d->experts] = nowhere;
+        for (int64_t i = 0; i < n; i++) *at[experts[i]]++ = (int32_t)(first + i);
+    }
+    for (int64_t e = 0; e < d->experts; e++) next[e] = (int32_t)(at[e] - slots);
+}
+
+/* Where each chunk's slots of each expert begin, and each expert's first place. */
+static int32_t *first_places(const struct dispatch *d, int64_t align, int32_t *starts) {
     int32_t *const next = count_chunks(d);
     int64_t at = 0;
     for (int64_t e = 0; e < d->experts; e++) {
@@ -228,9 +256,33 @@ void moe_dispatch_sort(const struct dispatch *d, int64_t align, int32_t *places,
         at = d->wrong == DISPATCH_UNPADDED ? end : at + (end - at + align - 1) / align * align;
     }
     starts[d->experts] = (int32_t)at;
+    return next;
+}
+
+void moe_dispatch_sort(const struct dispatch *d, int64_t align, int32_t *places, int32_t *starts) {
+    int32_t *const next = first_places(d, align, starts);
 #pragma omp parallel for schedule(static)
     for (int64_t chunk = 0; chunk < CHUNKS; chunk++)
         place_chunk(d, chunk, next + chunk * counters(d), places);
     if (d->wrong == DISPATCH_UNSTABLE) reverse(d, places, starts);
+    dsv4_free(next);
+}
+
+void moe_dispatch_order(const struct dispatch *d, int64_t align, int32_t *slots, int64_t n,
+                        int32_t none, int32_t *starts) {
+    int32_t *const next = first_places(d, align, starts);
+    const int32_t *const ends = next + (CHUNKS - 1) * counters(d);
+    assert(starts[d->experts] <= n);
+#pragma omp parallel
+    {
+#pragma omp for schedule(static)
+        for (int64_t chunk = 0; chunk < CHUNKS; chunk++)
+            order_chunk(d, chunk, next + chunk * counters(d), slots);
+#pragma omp for schedule(static)
+        for (int64_t e = 0; e < d->experts; e++)
+            for (int64_t p = ends[e]; p < starts[e + 1]; p++) slots[p] = none;
+#pragma omp for simd schedule(static)
+        for (int64_t p = starts[d->experts]; p < n; p++) slots[p] = none;
+    }
     dsv4_free(next);
 }

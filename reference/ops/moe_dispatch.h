@@ -5,6 +5,8 @@
 
 #include "../input/input.h"
 
+enum { DISPATCH_MOST = 1024 /* experts */ };
+
 enum dispatch_wrong {
     DISPATCH_RIGHT,
     DISPATCH_ID_NARROW,
@@ -121,5 +123,10 @@ void moe_dispatch_count(const struct dispatch *d, int32_t *counts);
 /* Stable sort by expert. starts[e]: the first place of expert e, whose places are rounded up to a multiple of align;
  * starts[experts]: their end. places[i]: of slot i, -1 if it has no expert. */
 void moe_dispatch_sort(const struct dispatch *d, int64_t align, int32_t *places, int32_t *starts);
+
+/* The same the other way round, without the ways to go wrong: slots[p] is the slot of place p < n, `none`
+ * where no slot is; n takes all places. */
+void moe_dispatch_order(const struct dispatch *d, int64_t align, int32_t *slots, int64_t n,
+                        int32_t none, int32_t *starts);
 
 #endif

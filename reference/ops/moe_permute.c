@@ -210,19 +210,6 @@ static struct rows rows_of(const dsv4_call *call, enum dispatch_wrong wrong) {
     return rows;
 }
 
-static void copy_scales(const struct scales *s, const struct scales *d, int64_t from, int64_t to) {
-    char *const at = d->data + to * d->row;
-    if (from >= 0 && s->column == s->size && d->column == d->size) {
-        memcpy(at, s->data + from * s->row, (size_t)(d->columns * d->size));
-        return;
-    }
-    for (int64_t j = 0; j < d->columns; j++)
-        if (from < 0)
-            memset(at + j * d->column, 0, (size_t)d->size);
-        else
-            memcpy(at + j * d->column, s->data + from * s->row + j * s->column, (size_t)d->size);
-}
-
 /* from -1: zeros. */
 static void copy_row(const struct rows *rows, int64_t from, int64_t to) {
     const dsv4_tensor *const x = rows->x;
@@ -234,29 +221,77 @@ static void copy_row(const struct rows *rows, int64_t from, int64_t to) {
         memset(at, 0, (size_t)bytes);
     else
         memcpy(at, (const char *)x->data + from * stride, (size_t)bytes);
-    if (from >= 0 && rows->wrong == DISPATCH_SCALE_IN_PLACE) from = to % x->shape[0];
-    if (rows->scaled) copy_scales(&rows->from, &rows->to, from, to);
 }
 
-/* Slot by slot, so that a token's row is read once; then the rows without a slot. */
-static void put_rows(const dsv4_call *call, const struct dispatch *d, const int32_t *places,
-                     int64_t used) {
-    const struct rows rows = rows_of(call, d->wrong);
-    const int64_t n = call->tensors[ROW_IDS].shape[0], tokens = call->tensors[X].shape[0];
-    const int64_t end = d->wrong == DISPATCH_TAIL_KEPT && used < n ? used : n;
+/* Slot by slot, so that a token's row is read once; then the rows without a slot, up to `end`. */
+static void put_rows(const dsv4_call *call, const struct dispatch *d, const struct rows *rows,
+                     const int32_t *places, int64_t end, bool zero) {
+    const int64_t tokens = call->tensors[X].shape[0];
     const int32_t *const sources = call->tensors[ROW_SOURCES].data;
-    const bool zero = dsv4_is(call, "padding", "zero") != (d->wrong == DISPATCH_PADDING_OTHER);
 #pragma omp parallel
     {
 #pragma omp for schedule(static)
         for (int64_t i = 0; i < d->n; i++)
             if (places[i] >= 0 && places[i] < end)
-                copy_row(&rows, d->wrong == DISPATCH_SOURCE_BY_SLOT ? i % tokens : i / d->topk,
+                copy_row(rows, d->wrong == DISPATCH_SOURCE_BY_SLOT ? i % tokens : i / d->topk,
                          places[i]);
 #pragma omp for schedule(static)
         for (int64_t p = 0; p < end; p++)
-            if (zero && sources[p] < 0) copy_row(&rows, -1, p);
+            if (zero && sources[p] < 0) copy_row(rows, -1, p);
     }
+}
+
+/* Those of n places from `to` on, whose tokens are from[], or -1: zeros; -2: nothing. */
+static void copy_scales(const struct scales *s, const struct scales *d, const int64_t *from,
+                        int64_t to, int64_t n) {
+    const bool whole = s->column == s->size && d->column == d->size;
+    for (int64_t q = 0; whole && q < n; q++)
+        if (from[q] >= 0)
+            memcpy(d->data + (to + q) * d->row, s->data + from[q] * s->row,
+                   (size_t)(d->columns * d->size));
+        else if (from[q] == -1)
+            memset(d->data + (to + q) * d->row, 0, (size_t)(d->columns * d->size));
+    for (int64_t j = 0; !whole && j < d->columns; j++)
+        for (int64_t q = 0; q < n; q++) {
+            char *const at = d->data + (to + q) * d->row + j * d->column;
+            const char *const source = s->data + from[q] * s->row + j * s->column;
+            if (from[q] >= 0 && d->size == 4)
+                memcpy(at, source, 4);
+            else if (from[q] >= 0)
+                *at = *source;
+            else if (from[q] == -1)
+                memset(at, 0, (size_t)d->size);
+        }
+}
+
+/* Place by place, sixteen at a time: where scales lie column by column, those of a line are written together. */
+static void put_scales(const dsv4_call *call, const struct dispatch *d, const struct rows *rows,
+                       int64_t end, bool zero) {
+    enum { BESIDE = 16 };
+    const int64_t tokens = call->tensors[X].shape[0];
+    const int32_t *const sources = call->tensors[ROW_SOURCES].data;
+#pragma omp parallel for schedule(static)
+    for (int64_t first = 0; first < end; first += BESIDE) {
+        const int64_t n = end - first < BESIDE ? end - first : BESIDE;
+        int64_t from[BESIDE];
+        for (int64_t q = 0; q < n; q++) {
+            const int64_t slot = sources[first + q];
+            from[q] = slot < 0 ? (zero ? -1 : -2) : slot / d->topk;
+            if (slot >= 0 && d->wrong == DISPATCH_SOURCE_BY_SLOT) from[q] = slot % tokens;
+            if (slot >= 0 && d->wrong == DISPATCH_SCALE_IN_PLACE) from[q] = (first + q) % tokens;
+        }
+        copy_scales(&rows->from, &rows->to, from, first, n);
+    }
+}
+
+static void put(const dsv4_call *call, const struct dispatch *d, const int32_t *places,
+                int64_t used) {
+    const struct rows rows = rows_of(call, d->wrong);
+    const int64_t n = call->tensors[ROW_IDS].shape[0];
+    const int64_t end = d->wrong == DISPATCH_TAIL_KEPT && used < n ? used : n;
+    const bool zero = dsv4_is(call, "padding", "zero") != (d->wrong == DISPATCH_PADDING_OTHER);
+    put_rows(call, d, &rows, places, end, zero);
+    if (rows.scaled) put_scales(call, d, &rows, end, zero);
 }
 
 /* row_ids and row_sources; wrong kernels give dropped slots the places from `used` on. */
@@ -298,7 +333,7 @@ static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
     moe_dispatch_sort(&d, dsv4_int(call, "align", 1), places, offsets);
     const int64_t used = offsets[experts];
     put_places(call, &d, places, used);
-    put_rows(call, &d, places, used);
+    put(call, &d, places, used);
     put_inverse(call, &d, places);
     for (int64_t p = 0; d.wrong == DISPATCH_TOKENS && p < tensors[ROW_IDS].shape[0]; p++)
         if (sources[p] >= 0) sources[p] /= (int32_t)d.topk;

@@ -17,7 +17,8 @@
  * TileKernels topk_gate and normalize_weight (start), aiter topk (floor), the dsv4 hash kernel (max_form, multiply_first),
  * the fast kernel for six of 256 (no_threshold).
  * Latitude: bounds take any experts whose order the errors of their values leave open. torch.topk leaves ties open, aiter
- * takes the lowest lane; approximate exp and log move near ties, whose cases are tagged order-sensitive. No class sees the
+ * takes the lowest lane and writes softplus in base two, log2(1 + exp2(x * log2(e))) * ln(2): log_one_plus with an error of
+ * exp and log that its class declares; approximate exp and log move near ties, whose cases are tagged order-sensitive. No class sees the
  * mutant recovery-mixed while exp and log may be off by 2 ulp, as they may unless a kernel declares less: what a bias takes
  * from a score, a rounding of their sum, is no more than that. Bits see it, and so does exp=0.5 log=0.5.
  */

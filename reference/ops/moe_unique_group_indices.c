@@ -11,7 +11,16 @@
 #include "moe_dispatch.h"
 
 enum { GROUPS };
-enum wrong { RIGHT, LAST_KEPT, NEIGHBOURS, SIXTY_FOUR, ACROSS_TOKENS, ZERO_LOST, ALL_LOST };
+enum wrong {
+    RIGHT,
+    LAST_KEPT,
+    NEIGHBOURS,
+    SIXTY_FOUR,
+    ACROSS_TOKENS,
+    ZERO_LOST,
+    ALL_LOST,
+    NEGATIVE_FIRST
+};
 
 static const struct dsv4_param_def params[] = {
     DSV4_PARAM_INT("groups", INPUT, 8, 1, 128, "groups"),
@@ -23,12 +32,13 @@ static const struct dsv4_slot slots[] = {
 };
 
 static const struct dsv4_mutant mutants[] = {
-    {"last-kept",     "the last of equal groups kept; the first one is",          LAST_KEPT    },
-    {"neighbours",    "compared with the slot before alone",                      NEIGHBOURS   },
-    {"sixty-four",    "groups 64 apart taken for the same",                       SIXTY_FOUR   },
-    {"across-tokens", "groups of the token before remembered",                    ACROSS_TOKENS},
-    {"zero-lost",     "group 0 taken for none",                                   ZERO_LOST    },
-    {"all-lost",      "every group that comes twice becomes -1; the first stays", ALL_LOST     },
+    {"last-kept",      "the last of equal groups kept; the first one is",          LAST_KEPT     },
+    {"neighbours",     "compared with the slot before alone",                      NEIGHBOURS    },
+    {"sixty-four",     "groups 64 apart taken for the same",                       SIXTY_FOUR    },
+    {"across-tokens",  "groups of the token before remembered",                    ACROSS_TOKENS },
+    {"zero-lost",      "group 0 taken for none",                                   ZERO_LOST     },
+    {"negative-first", "a negative group taken for group 0",                       NEGATIVE_FIRST},
+    {"all-lost",       "every group that comes twice becomes -1; the first stays", ALL_LOST      },
 };
 
 static int shape(struct dsv4_case *c, struct dsv4_err *err) {
@@ -43,6 +53,7 @@ static void fill(struct dsv4_case *c) {
 }
 
 static bool same(int64_t a, int64_t b, enum wrong wrong) {
+    if (wrong == NEGATIVE_FIRST && a < 0) a = 0;
     if (b < 0 || (wrong == ZERO_LOST && b == 0)) return false;
     return wrong == SIXTY_FOUR ? a >= 0 && a % 64 == b % 64 : a == b;
 }

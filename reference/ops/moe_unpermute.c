@@ -43,6 +43,10 @@ static const struct dsv4_param_def params[] = {
     DSV4_PARAM_INT("topk", INPUT, 6, 1, 16, "slots of a token"),
     DSV4_PARAM_INT("hidden", INPUT, 64, 8, 1 << 16, "channels"),
     DSV4_PARAM_NAME("skipped", INPUT, "none", "none some all", "slots without a place"),
+    DSV4_PARAM_INT(
+        "assignment", INPUT, -1, -1, 1 << 20,
+        "-1: as skipped says; else one of all assignments: places are the number's digits in "
+        "base rows + 1, less 1"),
     DSV4_PARAM_INT("spare", INPUT, 0, 0, 1 << 20, "rows of x more than there are slots"),
     DSV4_PARAM_NAME("values", INPUT, "normal", "normal cancel opposite zeros",
                     "about N(0, 1); large ones that cancel; pairs of opposites of equal weight; "
@@ -120,24 +124,36 @@ static int64_t step_of(int64_t rows) {
     return step;
 }
 
+/* The place of slot i, negative if it has none. */
+static int64_t place_of(const struct dsv4_case *c, int64_t i, int64_t rows, int64_t step) {
+    const int64_t topk = dsv4_case_int(c, "topk");
+    const char skipped = dsv4_case_word(c, "skipped")[0];
+    int64_t number = dsv4_case_int(c, "assignment");
+    if (number >= 0) {
+        for (int64_t k = 0; k < i; k++) number /= rows + 1;
+        return number % (rows + 1) - 1;
+    }
+    const bool none = skipped == 'a' || (skipped == 's' && (i * 7 + i / topk) % 5 == 0);
+    return none ? (i % 3 == 1 ? -7 : -1) : (i + 1) * step % rows;
+}
+
 static void fill(struct dsv4_case *c) {
     const dsv4_tensor *const x = &c->tensors[X].t, *const inverse = &c->tensors[INVERSE].t;
     const int64_t rows = x->shape[0], topk = inverse->shape[1], n = inverse->shape[0] * topk;
     const int64_t step = rows > 0 ? step_of(rows) : 1;
-    const char skipped = dsv4_case_word(c, "skipped")[0];
+    const bool assigned = dsv4_case_int(c, "assignment") >= 0;
 #pragma omp parallel for schedule(static)
     for (int64_t r = 0; r < rows; r++) {
         uint16_t *const row = (void *)((char *)x->data + r * x->stride[0]);
         for (int64_t i = 0; i < x->shape[1]; i++) row[i] = 0x7FC0;
     }
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (!assigned)
     for (int64_t i = 0; i < n; i++) {
-        const int64_t place = (i + 1) * step % rows, t = i / topk;
-        const bool none = skipped == 'a' || (skipped == 's' && (i * 7 + t) % 5 == 0);
+        const int64_t place = place_of(c, i, rows, step), t = i / topk;
         uint16_t *const row = (void *)((char *)x->data + place * x->stride[0]);
-        ((int32_t *)inverse->data)[i] = none ? (i % 3 == 1 ? -7 : -1) : (int32_t)place;
-        for (int64_t d = 0; !none && d < x->shape[1]; d++)
-            row[d] = dsv4_bf16_from_f32(value_of(c, i, d, i % topk));
+        ((int32_t *)inverse->data)[i] = (int32_t)place;
+        for (int64_t d = 0; place >= 0 && d < x->shape[1]; d++)
+            row[d] = dsv4_bf16_from_f32(value_of(c, assigned ? place : i, d, i % topk));
         const uint64_t pair =
             dsv4_random(c->seed, STREAM_WEIGHT, (uint64_t)(t * topk + i % topk / 2));
         if (c->tensors[WEIGHTS].t.ndim > 0)

@@ -16,6 +16,7 @@ enum norm_wrong {
     NORM_WEIGHT_PLUS_ONE,
     NORM_ROUNDED_FIRST,
     NORM_TRUNCATED,
+    NORM_ZEROS_SKIPPED,
     NORM_IN_ORDER,
     NORM_THIRTY_TWO,
     NORM_TAIL_LOST,
@@ -53,7 +54,10 @@ enum norm_wrong {
         {"norm-in-order", "squares summed in one run; the canon has 64 partials and a tree",       \
          NORM_IN_ORDER},                                                                           \
         {"partials-of-32", "32 partials; the canon has 64", NORM_THIRTY_TWO},                      \
-        {"mean-lost", "the sum of squares taken for their mean", NORM_MEAN_LOST}, {                \
+        {"mean-lost", "the sum of squares taken for their mean", NORM_MEAN_LOST},                  \
+        {"zeros-skipped", "a row of zeros, as padding has, left as it was; every row is written",  \
+         NORM_ZEROS_SKIPPED},                                                                      \
+    {                                                                                              \
         "truncated", "the result cut off; it is rounded to nearest even", NORM_TRUNCATED           \
     }
 
@@ -70,6 +74,9 @@ enum norm_wrong {
 static inline enum norm_wrong norm_wrong_of(const struct dsv4_op *op, int mutant) {
     return mutant > 0 ? (enum norm_wrong)op->mutants[mutant - 1].id : NORM_RIGHT;
 }
+
+/* Whether a wrong kernel takes the row for padding, and leaves it. */
+bool norm_skips(const float *x, int64_t n, enum norm_wrong wrong);
 
 /* rsqrt(mean of squares + eps) of a row. */
 float norm_factor(const float *x, int64_t n, float eps, enum norm_wrong wrong);

@@ -44,6 +44,7 @@ void norm_head(uint16_t *out, const uint16_t *x, float eps, enum norm_rounding r
     if (wrong == NORM_ROUNDING_REF)
         rounding = rounding == NORM_ROUND_ALWAYS ? NORM_ROUND_BETWEEN : NORM_ROUND_ALWAYS;
     kv_load_bf16(y, x, KV_HEAD);
+    if (norm_skips(y, KV_HEAD, wrong)) return;
     const float r = rounding == NORM_ROUND_ALWAYS ? factor_of_bf16(y, eps)
                                                   : norm_factor(y, KV_HEAD, eps, wrong);
 #pragma omp simd

@@ -31,6 +31,12 @@ static float sum_of(const float *x, int64_t n, enum norm_wrong wrong) {
     return dsv4_row_squares(x, n);
 }
 
+bool norm_skips(const float *x, int64_t n, enum norm_wrong wrong) {
+    int64_t zeros = 0;
+    while (wrong == NORM_ZEROS_SKIPPED && zeros < n && x[zeros] == 0.0f) zeros++;
+    return wrong == NORM_ZEROS_SKIPPED && zeros == n;
+}
+
 float norm_factor(const float *x, int64_t n, float eps, enum norm_wrong wrong) {
     const float sum = sum_of(x, n, wrong);
     int64_t count = n;
@@ -61,6 +67,7 @@ void norm_row(uint16_t *out, const uint16_t *x, int64_t n, float eps, const floa
     float values[NORM_MAX_WIDTH];
     values[0] = 0.0f; /* for compilers that do not see that n > 0 */
     kv_load_bf16(values, x, (int)n);
+    if (norm_skips(values, n, wrong)) return;
     const float r = norm_factor(values, n, eps, wrong);
     if (wrong != NORM_RIGHT) {
         row_wrong(out, values, n, r, weight, wrong);

@@ -78,6 +78,11 @@ enum quant_wrong {
     QUANT_HADAMARD_UNSCALED,
     QUANT_HADAMARD_OF_128,
     QUANT_DIVIDES,
+    QUANT_ROW_SCALED,
+    QUANT_OUT_TRUNCATED,
+    QUANT_SLOT_WRAPS,
+    QUANT_TILES_LINEAR,
+    QUANT_SCALES_IN_ORDER,
 };
 
 #define QUANT_MUTANTS_OF_SCALE                                                                     \

@@ -25,6 +25,7 @@ enum rope_wrong {
     ROPE_SCALE_LOG2,
     ROPE_FLOOR_RAISED,
     ROPE_GROUP_APART,
+    ROPE_GROUP_OF_128,
     ROPE_TIES_AWAY,
     ROPE_SUBNORMALS_FLUSHED,
     ROPE_PADDING_KEPT,
@@ -57,6 +58,18 @@ static inline enum rope_wrong rope_wrong_of(const struct dsv4_op *op, int mutant
 /* Turns the last 64 of 512 values back: even = e*c + o*s, odd = o*c - e*s; each product rounded, then one sum; with
  * `fused` even = fma(e, c, o*s), odd = fma(o, c, -(e*s)). */
 void rope_back(float *values, const float *angle, bool fused, enum rope_wrong wrong);
+
+/*
+ * A head of 512 values to OCP codes, n (128 or 32) under a power of two each.
+ *   byte   that of max(amax, 1e-10) * fl(1/448), or with `mx` of max(amax, 2^-126) / 448, rounded up
+ *   code   e4m3(x * 2^(127 - byte))
+ */
+struct rope_rule {
+    bool mx;
+    int n;
+    enum rope_wrong wrong;
+};
+void rope_quantise(const struct rope_rule *rule, uint8_t *codes, uint8_t *bytes, const float *x);
 
 /* Position t of an i32 or i64 vector, and the table's row for it. */
 int64_t rope_position(const dsv4_tensor *positions, int64_t t);

@@ -5,11 +5,12 @@
  * 1. x = o in fp32; channels 448..511 turned back by positions[t]: even = e*c + o*s, odd = o*c - e*s, each product
  *    rounded, then one sum. dialect `rounding`: f32, kept so (vllm on CUDA); bf16, rounded to bf16 first (model.py, ROCm).
  * 2. dialect `scales`
- *    f32     per 128 channels (the last ones of a head: 64 that do not rotate, 64 that do): amax at least 1e-10;
- *            s = 2^ceil(log2(fl(amax * fl(1/448)))) by exponent bits; code = e4m3(x / s), saturating; codes [G, T, K];
- *            scales fp32 [G, K / 128, T up to a multiple of 4], tokens innermost; 0 in the columns beyond T    (SM90)
- *    packed  the same codes; the four exponent bytes of a head in one i32, the first in the low byte,
- *            [G, K / 512, T up to a multiple of 4], 0 beyond T                                                (SM100)
+ *    f32     per quant_group channels, 128 (the last ones of a head: 64 that do not rotate, 64 that do) or 32: amax at
+ *            least 1e-10; s = 2^ceil(log2(fl(amax * fl(1/448)))) by exponent bits; code = e4m3(x / s), saturating; codes
+ *            [G, T, K]; scales fp32 [G, K / quant_group, T up to a multiple of 4], tokens innermost; 0 in the columns
+ *            beyond T                                                                                          (SM90)
+ *    packed  the same codes; four exponent bytes in one i32, the first in the low byte,
+ *            [G, K / quant_group / 4, T up to a multiple of 4], 0 beyond T                                    (SM100)
  *    mxfp8   per 32 channels: amax at least 2^-126; byte = ceil(log2(fl(amax / 448))) + 127, clamped to 0..254;
  *            code = e4m3(x * 2^(127 - byte)); codes [T, H * 512], bytes [T, H * 16]                           (gfx950)
  *    with K = heads_per_group * 512.
@@ -28,13 +29,15 @@
 #include "rope_family.h"
 
 enum { O, POSITIONS, ROPE_TABLE, CODES, SCALES };
-enum { GROUP = 128, MX_GROUP = 32, HEAD_GROUPS = KV_HEAD / GROUP, STREAM_PEAK = 200 };
+enum { GROUP = 128, MX_GROUP = 32, MOST_GROUPS = KV_HEAD / MX_GROUP, STREAM_PEAK = 200 };
 
 static const struct dsv4_param_def params[] = {
     DSV4_PARAM_NAME("scales", DIALECT, "f32", "f32 packed mxfp8",
                     "fp32 or packed exponents per 128 channels, or a byte per 32"),
     DSV4_PARAM_NAME("rounding", DIALECT, "f32", "f32 bf16",
                     "rotated values as they are, or rounded"),
+    DSV4_PARAM_INT("quant_group", CALL, 128, MX_GROUP, GROUP,
+                   "channels under one scale of f32 and packed: 128 or 32"),
     DSV4_PARAM_INT("groups", CALL, 8, 1, 16,
                    "groups of the output projection: 8 (Flash), 16 (Pro)"),
     DSV4_PARAM_INT("heads_per_group", INPUT, 8, 1, 16, "heads of a group"),
@@ -64,6 +67,7 @@ static const struct dsv4_mutant mutants[] = {
     {"scale-log2",         "exponent by log2f: a few units above 2^k count as 2^k",                ROPE_SCALE_LOG2        },
     {"floor-raised",       "1e-4 is the least amax; here it is 1e-10 or 2^-126",                   ROPE_FLOOR_RAISED      },
     {"group-apart",        "rotated channels left out of the amax of their group",                 ROPE_GROUP_APART       },
+    {"group-of-128",       "a scale per 128 channels, whatever the call says",                     ROPE_GROUP_OF_128      },
     {"ties-away",          "codes round half away from zero; they round half to even",             ROPE_TIES_AWAY         },
     {"subnormals-flushed", "codes below the least normal become zero",                             ROPE_SUBNORMALS_FLUSHED},
     {"padding-kept",       "scales beyond the last token left as they were; they are 0",
@@ -82,13 +86,18 @@ static const struct dsv4_mutant mutants[] = {
 };
 
 static bool is_mx(const struct dsv4_case *c) { return dsv4_case_is(c, "scales", "mxfp8"); }
+static int64_t group_of(const struct dsv4_case *c) {
+    return is_mx(c) ? (int64_t)MX_GROUP : dsv4_case_int(c, "quant_group");
+}
 
 static int shape(struct dsv4_case *c, struct dsv4_err *err) {
     const struct kv_step *const step = kv_step_make(c, err);
     if (step == NULL) return -1;
     const int64_t rows = step->batch.n_rows, groups = dsv4_case_int(c, "groups");
     const int64_t per = dsv4_case_int(c, "heads_per_group"), heads = groups * per;
-    const int64_t padded = (rows + 3) / 4 * 4;
+    const int64_t padded = (rows + 3) / 4 * 4, group = dsv4_case_int(c, "quant_group");
+    if (group != GROUP && group != MX_GROUP)
+        return dsv4_fail(err, "quant_group: %lld; it is 128 or 32", (long long)group);
     DSV4_SHAPE(c, O, DSV4_BF16, rows, heads, KV_HEAD);
     kv_widen(c, O, 1, 64);
     kv_widen(c, O, 0, 32);
@@ -102,9 +111,9 @@ static int shape(struct dsv4_case *c, struct dsv4_err *err) {
     DSV4_SHAPE(c, CODES, DSV4_E4M3FN, groups, rows, per * KV_HEAD);
     rope_spread(c, CODES);
     if (dsv4_case_is(c, "scales", "f32"))
-        DSV4_SHAPE(c, SCALES, DSV4_F32, groups, per * HEAD_GROUPS, padded);
+        DSV4_SHAPE(c, SCALES, DSV4_F32, groups, per * KV_HEAD / group, padded);
     else
-        DSV4_SHAPE(c, SCALES, DSV4_I32, groups, per, padded);
+        DSV4_SHAPE(c, SCALES, DSV4_I32, groups, per * KV_HEAD / group / 4, padded);
     return rope_shape_positions(c, POSITIONS, ROPE_TABLE, err);
 }
 
@@ -122,7 +131,7 @@ static bool is_peak(const uint16_t *pair, float peak, float cos, float sin) {
 /* Puts such a pair into a row's rotated channels: the first is near the peak, the second fills what is left. */
 static void put_peak(uint16_t *rotated, float peak, const float *angle, uint64_t bits) {
     for (int k = 0; k < KV_ROPE / 2; k++) {
-        const int p = (int)((uint64_t)k + bits) % (KV_ROPE / 2);
+        const int p = (int)(((uint64_t)k + bits) % (KV_ROPE / 2));
         const float cos = angle[p], sin = angle[KV_ROPE / 2 + p];
         if (cos < 0.5f || fabsf(sin) < 0x1p-6f) continue;
         for (int step = 0; step < 25; step++) {
@@ -162,61 +171,18 @@ static void lower_greatest(const struct dsv4_case *c) {
 
 static void fill(struct dsv4_case *c) {
     rope_fill_positions(c, POSITIONS, ROPE_TABLE);
-    dsv4_fill_bf16(c, O, dsv4_case_word(c, "values"), 1, is_mx(c) ? MX_GROUP : GROUP);
+    dsv4_fill_bf16(c, O, dsv4_case_word(c, "values"), 1, group_of(c));
     lower_greatest(c);
     if (dsv4_case_is(c, "peaks", "turned")) put_peaks(c);
 }
 
 struct quant {
     const dsv4_tensor *o, *positions, *table, *codes, *scales;
-    bool mx, packed, rounded;
+    bool packed, rounded;
     int64_t groups, per; /* heads per group */
+    struct rope_rule rule;
     enum rope_wrong wrong;
 };
-
-static uint8_t exponent_of(const struct quant *q, float s) {
-    const uint32_t bits = dsv4_bits(s);
-    if (q->wrong == ROPE_SCALE_FLOOR) return (uint8_t)(bits >> 23);
-    if (q->wrong == ROPE_SCALE_LOG2 && (bits & 0x7FFFFFu) <= 8) return (uint8_t)(bits >> 23);
-    /* Up to 2^-127 a byte of 0 will do, which the bit rule does not know. */
-    if (q->mx && bits <= 0x00400000u) return 0;
-    return dsv4_e8m0_ceil(s);
-}
-
-static uint8_t byte_of(const struct quant *q, const float *x, int n, bool last) {
-    const float least = q->wrong == ROPE_FLOOR_RAISED ? 1e-4f : q->mx ? 0x1p-126f : 1e-10f;
-    const int seen = q->wrong == ROPE_GROUP_APART && last ? n / 2 : n;
-    float amax = 0.0f;
-#pragma omp simd reduction(max : amax)
-    for (int i = 0; i < seen; i++) amax = fabsf(x[i]) > amax ? fabsf(x[i]) : amax;
-    amax = amax > least ? amax : least;
-    return exponent_of(q, q->mx ? amax / 448.0f : amax * (1.0f / 448.0f));
-}
-
-/* Wrong on purpose: a code with its ties away from zero, or without subnormals. */
-static uint8_t code_wrong(const struct quant *q, float x) {
-    const uint8_t code = dsv4_e4m3fn_from_f32(x);
-    if (q->wrong == ROPE_SUBNORMALS_FLUSHED) return (code & 0x7F) < 8 ? code & 0x80 : code;
-    return q->wrong == ROPE_TIES_AWAY ? dsv4_e4m3fn_from_f32(x * 1.0000002f) : code;
-}
-
-/* A head in groups of n channels; each step for all of them, so that no group waits for another's scale. */
-static void quantise(const struct quant *q, uint8_t *codes, uint8_t *bytes, const float *x, int n) {
-    float scaled[KV_HEAD];
-    for (int g = 0; g < KV_HEAD / n; g++) bytes[g] = byte_of(q, x + g * n, n, g == KV_HEAD / n - 1);
-    for (int g = 0; g < KV_HEAD / n; g++) {
-        const bool flushed = q->wrong == ROPE_DIVISOR_FLUSHED && bytes[g] == 0;
-        const float factor = flushed ? INFINITY : dsv4_from_bits((254u - bytes[g]) << 23);
-#pragma omp simd
-        for (int i = g * n; i < (g + 1) * n; i++) scaled[i] = x[i] * factor;
-    }
-    if (q->wrong == ROPE_RIGHT) {
-#pragma omp simd
-        for (int i = 0; i < KV_HEAD; i++) codes[i] = dsv4_e4m3fn_from_f32(scaled[i]);
-    } else {
-        for (int i = 0; i < KV_HEAD; i++) codes[i] = code_wrong(q, scaled[i]);
-    }
-}
 
 static void turn(const struct quant *q, float *x, int64_t t, int64_t h) {
     float *const turned = x + KV_HEAD - KV_ROPE;
@@ -234,10 +200,10 @@ static void mx_head(const struct quant *q, const float *x, int64_t t, int64_t h)
                            rope_offset(q->codes, t, q->wrong == ROPE_OUT_WRAPS) + h * KV_HEAD;
     uint8_t *const bytes =
         (uint8_t *)q->scales->data + t * q->scales->stride[0] + h * (KV_HEAD / MX_GROUP);
-    quantise(q, codes, bytes, x, MX_GROUP);
+    rope_quantise(&q->rule, codes, bytes, x);
 }
 
-/* Where a scale of one group, k-th of K / 128 or K / 512, lies for token t. */
+/* Where a scale or word of one group, k-th of its row, lies for token t. */
 static void *scale_at(const struct quant *q, int64_t group, int64_t k, int64_t t) {
     const dsv4_tensor *const s = q->scales;
     int64_t i = k * s->shape[2] + t;
@@ -249,22 +215,26 @@ static void head(const struct quant *q, const float *x, int64_t t, int64_t h) {
     const int64_t group = h / q->per, k = h % q->per, width = q->per * KV_HEAD;
     int64_t at = rope_offset(q->codes, group, q->wrong == ROPE_OUT_WRAPS) + t * width;
     uint32_t word = 0;
-    uint8_t bytes[HEAD_GROUPS];
+    uint8_t bytes[MOST_GROUPS];
+    const int n = KV_HEAD / q->rule.n;
     if (q->wrong == ROPE_TOKENS_FIRST) at = (t * q->groups + group) * width;
     uint8_t *const codes = (uint8_t *)q->codes->data + at + k * KV_HEAD;
-    quantise(q, codes, bytes, x, GROUP);
-    for (int g = 0; g < HEAD_GROUPS; g++) {
+    rope_quantise(&q->rule, codes, bytes, x);
+    for (int g = 0; g < n; g++) {
         const float s = dsv4_e8m0_to_f32(bytes[g]);
-        word |= (uint32_t)bytes[g] << 8 * (q->wrong == ROPE_BYTES_REVERSED ? 3 - g : g);
-        if (!q->packed) memcpy(scale_at(q, group, k * HEAD_GROUPS + g, t), &s, sizeof s);
+        const int place = q->wrong == ROPE_BYTES_REVERSED ? 3 - g % 4 : g % 4;
+        word = (g % 4 == 0 ? 0 : word) | (uint32_t)bytes[g] << 8 * place;
+        if (!q->packed)
+            memcpy(scale_at(q, group, k * n + g, t), &s, sizeof s);
+        else if (g % 4 == 3)
+            memcpy(scale_at(q, group, (k * n + g) / 4, t), &word, sizeof word);
     }
-    if (q->packed) memcpy(scale_at(q, group, k, t), &word, sizeof word);
 }
 
 /* Columns beyond the last token. */
 static void pad(const struct quant *q) {
     const dsv4_tensor *const s = q->scales;
-    if (q->mx || q->wrong == ROPE_PADDING_KEPT) return;
+    if (q->rule.mx || q->wrong == ROPE_PADDING_KEPT) return;
     for (int64_t g = 0; g < s->shape[0]; g++)
         for (int64_t k = 0; k < s->shape[1]; k++)
             for (int64_t t = q->o->shape[0]; t < s->shape[2]; t++)
@@ -275,17 +245,19 @@ const struct dsv4_op dsv4_op_rope_inverse_quant;
 
 static struct quant open_quant(const dsv4_call *call, enum rope_wrong wrong) {
     const dsv4_tensor *const tensors = call->tensors;
-    const struct quant q = {.o = &tensors[O],
-                            .positions = &tensors[POSITIONS],
-                            .table = &tensors[ROPE_TABLE],
-                            .codes = &tensors[CODES],
-                            .scales = &tensors[SCALES],
-                            .mx = dsv4_is(call, "scales", "mxfp8"),
-                            .packed = dsv4_is(call, "scales", "packed"),
-                            .rounded = dsv4_is(call, "rounding", "bf16"),
-                            .groups = dsv4_int(call, "groups", 8),
-                            .per = tensors[O].shape[1] / dsv4_int(call, "groups", 8),
-                            .wrong = wrong};
+    struct quant q = {.o = &tensors[O],
+                      .positions = &tensors[POSITIONS],
+                      .table = &tensors[ROPE_TABLE],
+                      .codes = &tensors[CODES],
+                      .scales = &tensors[SCALES],
+                      .packed = dsv4_is(call, "scales", "packed"),
+                      .rounded = dsv4_is(call, "rounding", "bf16"),
+                      .groups = dsv4_int(call, "groups", 8),
+                      .per = tensors[O].shape[1] / dsv4_int(call, "groups", 8),
+                      .wrong = wrong};
+    q.rule.wrong = wrong;
+    q.rule.mx = dsv4_is(call, "scales", "mxfp8");
+    q.rule.n = q.rule.mx ? MX_GROUP : (int)dsv4_int(call, "quant_group", GROUP);
     return q;
 }
 
@@ -297,7 +269,7 @@ static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
         for (int64_t h = 0; h < q.o->shape[1]; h++) {
             float x[KV_HEAD];
             turn(&q, x, t, h);
-            if (q.mx)
+            if (q.rule.mx)
                 mx_head(&q, x, t, h);
             else
                 head(&q, x, t, h);
@@ -308,17 +280,18 @@ static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
 
 /* Offset of the code of channel 0 of a head. */
 static int64_t codes_at(const struct quant *q, int64_t t, int64_t h) {
-    if (q->mx) return t * q->codes->stride[0] + h * KV_HEAD;
+    if (q->rule.mx) return t * q->codes->stride[0] + h * KV_HEAD;
     const int64_t group = h / q->per, k = h % q->per;
     return group * q->codes->stride[0] + t * q->per * KV_HEAD + k * KV_HEAD;
 }
 
 /* Offset of the scale of group g of a head: a byte, a float, or a byte of an i32. */
 static int64_t scale_offset(const struct quant *q, int64_t t, int64_t h, int64_t g) {
-    if (q->mx) return t * q->scales->stride[0] + h * (KV_HEAD / MX_GROUP) + g;
+    if (q->rule.mx) return t * q->scales->stride[0] + h * (KV_HEAD / MX_GROUP) + g;
     const int64_t group = h / q->per, k = h % q->per, base = group * q->scales->stride[0];
-    if (q->packed) return base + (k * q->scales->shape[2] + t) * 4 + g;
-    return base + ((k * HEAD_GROUPS + g) * q->scales->shape[2] + t) * 4;
+    const int64_t i = k * (KV_HEAD / q->rule.n) + g;
+    if (q->packed) return base + (i / 4 * q->scales->shape[2] + t) * 4 + i % 4;
+    return base + (i * q->scales->shape[2] + t) * 4;
 }
 
 /*
@@ -334,17 +307,18 @@ static void find_head(struct dsv4_ball *x, const struct quant *q, int64_t t, int
 }
 
 static void bound_head(struct dsv4_admission *a, const struct quant *q, int64_t t, int64_t h) {
-    const int n = q->mx ? MX_GROUP : GROUP;
+    const int n = q->rule.n;
     struct dsv4_ball x[KV_HEAD];
     bool found = false;
     for (int64_t g = 0; g < KV_HEAD / n; g++) {
         const struct dsv4_row row = {CODES, codes_at(q, t, h) + g * n, 1, DSV4_AS_OCP, n, 1};
         const struct dsv4_scale scale = {.slot = SCALES,
                                          .offset = scale_offset(q, t, h, g),
-                                         .form = q->mx || q->packed ? DSV4_AS_E8M0 : DSV4_AS_POWER,
-                                         .floor = q->mx ? 0x1p-126 : (double)1e-10f,
+                                         .form =
+                                             q->rule.mx || q->packed ? DSV4_AS_E8M0 : DSV4_AS_POWER,
+                                         .floor = q->rule.mx ? 0x1p-126 : (double)1e-10f,
                                          .most = 448,
-                                         .zero_byte = q->mx,
+                                         .zero_byte = q->rule.mx,
                                          .log2 = true};
         if (dsv4_admit_scale_settled(a, &scale, &row)) continue;
         if (!found) find_head(x, q, t, h);
@@ -381,7 +355,8 @@ static void trace(const struct dsv4_case *c, size_t slot, int64_t offset, char *
 static void work(const struct dsv4_case *c, struct dsv4_work *work) {
     const dsv4_tensor *const o = &c->tensors[O].t;
     const double heads = (double)(o->shape[0] * o->shape[1]);
-    const double scales = is_mx(c) || !dsv4_case_is(c, "scales", "packed") ? 16 : 4;
+    const double bytes = dsv4_case_is(c, "scales", "f32") ? 4 : 1;
+    const double scales = bytes * KV_HEAD / (double)group_of(c);
     work->bytes_read = heads * KV_HEAD * 2 + (double)o->shape[0] * (KV_ROPE_TABLE_ROW * 4 + 8);
     work->bytes_written = heads * (KV_HEAD + scales);
 }

@@ -5,7 +5,7 @@
  *   f_i by ../num/rope.h, every operation rounded to fp32: p_i = theta^(2i / 64), f_i = 1 / p_i, with YaRN on layers
  *   that compress; angle = fl(position * f_i); table[position, i] = cos(angle), table[position, 32 + i] = sin(angle),
  *   correctly rounded. No mscale: attention is not scaled with the context.
- * SWA layers have theta 10000 and no YaRN; compressed ones theta 160000 and YaRN of factor 16 from 65,536 positions:
+ * The same in Flash and Pro: SWA layers, and the one that drafts, have theta 10000 and no YaRN; compressed ones theta 160000 and YaRN of factor 16 from 65,536 positions:
  *   low = floor(64 ln(65536 / (32 * 2 pi)) / (2 ln theta)) = 15, high = ceil(64 ln(65536 / (2 pi)) / (2 ln theta)) = 25.
  * dialect `yarn`: none; ref, f / factor, as DeepSeek's model.py; vllm, 1 / (factor * p). vllm sends SWA layers through
  *   that formula with factor 1 (low 29, high 42 of 1,048,576 positions): the same but for the last bit where 0 < s < 1.
@@ -61,21 +61,22 @@ static const struct dsv4_slot slots[] = {
 };
 
 static const struct dsv4_mutant mutants[] = {
-    {"yarn-on-swa",      "YaRN applied to a layer without compression",                       YARN_ON_SWA     },
-    {"yarn-lost",        "YaRN left out",                                                     YARN_LOST       },
-    {"yarn-other",       "the factor divided out of f where it multiplies p, or the reverse", YARN_OTHER      },
-    {"ramp-reversed",    "fast pairs slowed and slow ones kept",                              RAMP_REVERSED   },
-    {"bounds-unfloored", "the ramp from 15.453 to 24.708; its ends are whole",                BOUNDS_UNFLOORED},
-    {"theta-swapped",    "theta of the other kind of layer: 10000 and 160000",                THETA_SWAPPED   },
-    {"mscale",           "values times 0.1 ln(factor) + 1; DeepSeek-V4 has no mscale",        MSCALE          },
-    {"interleaved",      "cos and sin by turns; 32 cos come first",                           INTERLEAVED     },
-    {"sin-first",        "32 sin, then 32 cos",                                               SIN_FIRST       },
-    {"angle-wide",       "position times f not rounded to fp32",                              ANGLE_WIDE      },
-    {"frequency-wide",   "1 / p not rounded to fp32",                                         FREQUENCY_WIDE  },
-    {"reduction-narrow", "the angle reduced modulo 2 pi in fp32",                             REDUCED_NARROW  },
-    {"first-lost",       "rows from position 0; they start at `first`",                       FIRST_LOST      },
-    {"rounded",          "cos and sin rounded to bf16; the table is fp32",                    ROUNDED         },
-    {"negative-sin",     "sin negated, as for the inverse rotation",                          SIGN            },
+    {"yarn-on-swa",      "YaRN of factor 16 on a layer without compression: its ramp is 20 to 33",
+     YARN_ON_SWA                                                                                                   },
+    {"yarn-lost",        "YaRN left out",                                                          YARN_LOST       },
+    {"yarn-other",       "the factor divided out of f where it multiplies p, or the reverse",      YARN_OTHER      },
+    {"ramp-reversed",    "fast pairs slowed and slow ones kept",                                   RAMP_REVERSED   },
+    {"bounds-unfloored", "the ramp from 15.453 to 24.708; its ends are whole",                     BOUNDS_UNFLOORED},
+    {"theta-swapped",    "theta of the other kind of layer: 10000 and 160000",                     THETA_SWAPPED   },
+    {"mscale",           "values times 0.1 ln(factor) + 1; DeepSeek-V4 has no mscale",             MSCALE          },
+    {"interleaved",      "cos and sin by turns; 32 cos come first",                                INTERLEAVED     },
+    {"sin-first",        "32 sin, then 32 cos",                                                    SIN_FIRST       },
+    {"angle-wide",       "position times f not rounded to fp32",                                   ANGLE_WIDE      },
+    {"frequency-wide",   "1 / p not rounded to fp32",                                              FREQUENCY_WIDE  },
+    {"reduction-narrow", "the angle reduced modulo 2 pi in fp32",                                  REDUCED_NARROW  },
+    {"first-lost",       "rows from position 0; they start at `first`",                            FIRST_LOST      },
+    {"rounded",          "cos and sin rounded to bf16; the table is fp32",                         ROUNDED         },
+    {"negative-sin",     "sin negated, as for the inverse rotation",                               SIGN            },
 };
 
 static int shape(struct dsv4_case *c, struct dsv4_err *err) {
@@ -88,6 +89,14 @@ static int shape(struct dsv4_case *c, struct dsv4_err *err) {
 
 static void fill(struct dsv4_case *c) { (void)c; }
 
+/* Wrong on purpose: YaRN as a compressed layer has it, on a layer that does not compress, whose theta moves the ramp. */
+static void turn_on_yarn(struct dsv4_rope_rule *rule) {
+    const double per_turn = 65536 / (2 * 3.141592653589793), pairs = 32 / log((double)rule->theta);
+    rule->yarn = DSV4_YARN_REF;
+    rule->low = (float)floor(pairs * log(per_turn / 32));
+    rule->high = (float)ceil(pairs * log(per_turn));
+}
+
 static struct dsv4_rope_rule rule_of(const dsv4_call *call, enum wrong wrong) {
     struct dsv4_rope_rule rule;
     rule.theta = dsv4_float(call, "theta", 1e4f);
@@ -97,7 +106,7 @@ static struct dsv4_rope_rule rule_of(const dsv4_call *call, enum wrong wrong) {
     rule.factor = dsv4_float(call, "factor", 16.0f);
     rule.low = (float)dsv4_int(call, "low", 15);
     rule.high = (float)dsv4_int(call, "high", 25);
-    if (wrong == YARN_ON_SWA) rule.yarn = DSV4_YARN_REF;
+    if (wrong == YARN_ON_SWA && rule.yarn == DSV4_YARN_NONE) turn_on_yarn(&rule);
     if (wrong == YARN_LOST) rule.yarn = DSV4_YARN_NONE;
     if (wrong == YARN_OTHER && rule.yarn != DSV4_YARN_NONE)
         rule.yarn = rule.yarn == DSV4_YARN_REF ? DSV4_YARN_VLLM : DSV4_YARN_REF;

@@ -14,7 +14,7 @@ import decimal
 import numpy as np
 
 from . import pages
-from .formats import F32, LARGEST, _settled, bf16_bits, bf16_round, bf16_value, e4m3_decode, fma
+from .formats import F32, LARGEST, _settled, bf16_bits, bf16_round, bf16_value, e4m3_decode, e4m3_encode, fma
 from .vector import Fault
 
 NOPE, HEAD, BLOCK = 448, 512, 128
@@ -212,12 +212,19 @@ def attn_decode_partial(call):
                 parts.append((read, entries_of(call, prefix, t)[begin:end]))
             lists.append(parts)
     m, l, acc = attend(query(call, np.repeat(tokens, n)), Keys(lists), call.float("scale"))
-    m = np.where(np.isneginf(m), -np.finfo(F32).max, m).astype(F32)
-    padded = call.outputs["part_m"].shape[2]
+    padded = call.outputs["part_acc"].shape[2]
     row, part = np.repeat(tokens, n), np.tile(np.arange(n), len(tokens)) * padded * 4
-    call.outputs["part_m"].put(row, part, m.astype("<f4"))
-    call.outputs["part_l"].put(row, part, l.astype("<f4"))
-    call.outputs["part_acc"].put(row, part * HEAD, acc.astype("<f4"))
+    lonely = np.isneginf(m)
+    if call.params["parts"] == "lse_log2":
+        safe = np.where(lonely, F32(1), l)
+        lse = (np.where(lonely, F32(0), m) + log(safe.ravel()).reshape(m.shape)) * LOG2E
+        acc = acc / safe[:, :, None]
+        call.outputs["part_lse"].put(row, part, np.where(lonely, -INF, lse).astype("<f4"))
+    else:
+        call.outputs["part_m"].put(row, part, np.where(lonely, -np.finfo(F32).max, m).astype("<f4"))
+        call.outputs["part_l"].put(row, part, l.astype("<f4"))
+    for i, h in np.argwhere(~(lonely & (call.params["empty"] == "untouched"))):
+        call.outputs["part_acc"].put(row[i:i + 1], (part[i] + 4 * h) * HEAD, acc[i:i + 1, h].astype("<f4"))
     return True
 
 
@@ -248,6 +255,24 @@ def combine_lse(lse, part, sink, base_2):
     return acc, g / LOG2E if base_2 else g
 
 
+def put_output(call, t, h, o):
+    """o as it is; or its last 64 channels turned back in fp32, and perhaps all of them quantised in groups of 32."""
+    if call.params["epilogue"] != "none":
+        angle = call["rope_table"].at([int(call["positions"].at(t))])[0]
+        even, odd, cos, sin = o[NOPE::2].copy(), o[NOPE + 1::2].copy(), angle[:32], angle[32:]
+        o = o.copy()
+        o[NOPE::2], o[NOPE + 1::2] = even * cos + odd * sin, odd * cos - even * sin
+    if call.params["epilogue"] != "mxfp8":
+        call.outputs["o"].put([t], h * HEAD * 2, bf16_bits(o).astype("<u2")[None])
+        return
+    groups = o.reshape(16, 32)
+    fraction, e = np.frexp((np.maximum(np.abs(groups).max(axis=1), F32(2.0**-126)) / F32(448)).astype(np.float64))
+    e = np.clip(e - (fraction == 0.5), -127, 127)
+    codes = e4m3_encode(np.clip(np.ldexp(groups.astype(np.float64), -e[:, None]), -448, 448), "ocp")
+    call.outputs["codes"].put([t], h * HEAD, codes.reshape(1, HEAD))
+    call.outputs["scales"].put([t], h * 16, (e + 127).astype(np.uint8)[None])
+
+
 def attn_combine(call):
     form, heads = call.params["form"], call.int("heads")
     marks = call["part_m" if form == "ml" else "part_lse"]
@@ -272,7 +297,7 @@ def attn_combine(call):
                     base_2 = form == "lse_log2"
                     o, lse = combine_lse(mark[used], part, sink[h], base_2) if sink[h] < INF else \
                         (o, combine_lse(mark[used], part, -INF, base_2)[1])
-            call.outputs["o"].put([t], h * HEAD * 2, bf16_bits(o).astype("<u2")[None])
+            put_output(call, t, h, o)
             call.outputs["lse"].put([t], h * 4, np.array([[lse]], "<f4"))
     return True
 

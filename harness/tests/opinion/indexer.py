@@ -7,7 +7,7 @@ Where a text leaves a choice, this is how it is read:
 """
 import numpy as np
 
-from .formats import (F32, LARGEST, bf16_round, bf16_value, e2m1_encode, e4m3_decode, e4m3_encode, fma,
+from .formats import (F32, LARGEST, bf16_bits, bf16_round, bf16_value, e2m1_encode, e4m3_decode, e4m3_encode, fma,
                       scale_byte)
 
 ROPE = 64
@@ -59,7 +59,14 @@ def put_mxfp4(call, x):
     byte = scale_byte(np.maximum(amax, np.ldexp(F32(6), -126)) * (F32(1) / F32(6)))
     code = e2m1_encode(np.ldexp(groups.astype(np.float64), 127 - byte[..., None])).reshape(x.shape)
     put_heads(call.outputs["q_out"], (code[..., 0::2] | code[..., 1::2] << 4).astype(np.uint8))
-    put_heads(call.outputs["scales"], byte.astype(np.uint8))
+    if call.params.get("scale_layout") != "shuffled":
+        put_heads(call.outputs["scales"], byte.astype(np.uint8))
+        return
+    tokens, heads = byte.shape[:2]
+    image = np.zeros((tokens, 4, 16, -(-heads // 64) * 4), np.uint8)
+    for h in range(heads):
+        image[:, :, h % 16, h // 16] = byte[:, h]
+    call.outputs["scales"].put(np.arange(tokens), 0, image.reshape(tokens, -1))
 
 
 def idx_q_quant(call):
@@ -84,6 +91,8 @@ def idx_q_quant(call):
 
 
 def idx_q_hadamard_quant(call):
+    if len(call.outputs["scales"].shape) == 4 and call["q"].shape[1] % 16:
+        return False
     x = transformed(rotated(call))
     if call.params["format"] == "mxfp4":
         put_mxfp4(call, x)
@@ -186,10 +195,13 @@ def score(q, w, k, scale):
 def put_row(call, row, column, values, first, end):
     """The scores, and -inf outside of columns [first, end) where rows are cleaned."""
     out = call.outputs["out"]
-    out.put([row], column * 4, values.astype("<f4")[None])
+    bf16 = call.params["logits"] == "bf16"
+    size, values = (2, bf16_bits(values).astype("<u2")) if bf16 else (4, values.astype("<f4"))
+    out.put([row], column * size, values[None])
     if call.int("clean"):
         for begin, stop in ((0, first), (end, out.shape[1])):
-            out.put([row], begin * 4, np.full((1, max(stop - begin, 0)), -np.inf, "<f4"))
+            none = np.full((1, max(stop - begin, 0)), 0xFF80 if bf16 else -np.inf, values.dtype)
+            out.put([row], begin * size, none)
 
 
 def idx_mqa_logits(call):

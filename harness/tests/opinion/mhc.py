@@ -147,6 +147,13 @@ def mhc_expand(call):
     return True
 
 
+def mhc_fn_broadcast(call):
+    rows = np.arange(call["fn"].shape[0])
+    fn = call["fn"].at(rows).astype(F32).reshape(len(rows), 4, -1)
+    call.outputs["fn_bc"].put(rows, 0, (((fn[:, 0] + fn[:, 1]) + fn[:, 2]) + fn[:, 3]).astype("<f4"))
+    return True
+
+
 def put_raw(call, name, values):
     """[splits, tokens, ...] into [splits, rows, ...]."""
     out, n = call.outputs[name], len(tokens(call))
@@ -243,5 +250,5 @@ def mhc_head(call):
     return True
 
 
-OPS = {f.__name__: f for f in (mhc_expand, mhc_prenorm_gemm, mhc_split_sinkhorn, mhc_collapse, mhc_post,
+OPS = {f.__name__: f for f in (mhc_expand, mhc_fn_broadcast, mhc_prenorm_gemm, mhc_split_sinkhorn, mhc_collapse, mhc_post,
                                mhc_pre, mhc_fused_post_pre, mhc_pre_broadcast, mhc_head)}

@@ -182,13 +182,25 @@ def put_groups(call, rows, y, group, least, quotient, wide):
     return True
 
 
+def put_free_groups(call, rows, y):
+    limit = F32(LARGEST[call.params["fp8"]])
+    parts = y.reshape(len(rows), -1, 128).astype(F32)
+    scale = np.maximum(np.abs(parts).max(axis=2), F32(1e-10)) / limit
+    code = e4m3_encode(np.clip(parts * (F32(1) / scale)[..., None], -limit, limit), call.params["fp8"])
+    call.outputs["codes"].put(rows, 0, code.reshape(len(rows), -1))
+    call.outputs["scales"].put(rows, 0, scale.astype("<f4"))
+    return True
+
+
 def moe_swiglu_quant(call):
     recipe = call.params["recipe"]
     rows, y = activated(call, recipe == "dspark", recipe in ("mega", "dspark"), recipe != "dspark")
     if recipe in ("ref", "dspark"):
         y = bf16_round(y)
+    if recipe == "aiter_f32":
+        return put_free_groups(call, rows, y)
     least = {"ref": 1e-4, "dspark": 1e-10}.get(recipe, 0)
-    return put_groups(call, rows, y, 32 if recipe == "mega" else 128, least, recipe == "aiter",
+    return put_groups(call, rows, y, 32 if recipe in ("mega", "aiter") else 128, least, recipe == "aiter",
                       recipe == "dspark")
 
 

@@ -145,7 +145,7 @@ def rope_inverse_quant(call):
     if call.params["rounding"] == "bf16":
         y = bf16_round(y)
     mx = call.params["scales"] == "mxfp8"
-    grouped = y.reshape(tokens, heads, -1, 32 if mx else 128)
+    grouped = y.reshape(tokens, heads, -1, 32 if mx else call.int("quant_group"))
     amax = np.abs(grouped).max(axis=3, initial=0).astype(F32)
     if mx:
         e = np.clip(log2_ceil(np.maximum(amax, F32(2.0**-126)) / F32(448)), -127, 127)
@@ -160,12 +160,12 @@ def rope_inverse_quant(call):
     groups, padded = call.int("groups"), (tokens + 3) // 4 * 4
     out.put(np.arange(groups), 0, codes.reshape(tokens, groups, -1).transpose(1, 0, 2))
     if call.params["scales"] == "f32":
-        table = np.zeros((padded, groups, heads // groups * 4), "<f4")
+        table = np.zeros((padded, groups, heads // groups * e.shape[2]), "<f4")
         table[:tokens] = np.ldexp(F32(1), e).reshape(tokens, groups, -1)
     else:
-        table = np.zeros((padded, groups, heads // groups), "<u4")
+        table = np.zeros((padded, groups, heads // groups * e.shape[2] // 4), "<u4")
         for i in range(4):
-            table[:tokens] |= ((e[..., i] + 127) << 8 * i).reshape(tokens, groups, -1).astype(np.uint32)
+            table[:tokens] |= ((e[..., i::4] + 127) << 8 * i).reshape(tokens, groups, -1).astype(np.uint32)
     scales.put(np.arange(groups), 0, table.transpose(1, 2, 0))
     return True
 

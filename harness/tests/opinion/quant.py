@@ -232,6 +232,18 @@ def transformed(x):
     return x * F32(dim ** -0.5)
 
 
+def put_tiles(call, code, byte):
+    size = call.outputs["q"].shape[2]
+    for token, slot in enumerate(call["slots"].at(np.arange(len(code)))):
+        if slot < 0:
+            continue
+        page, j = slot // size, slot % size
+        for g in range(byte.shape[1]):
+            at = g * size + j % 16 * (size // 16) + j // 16
+            call.outputs["q"].put([page], [(g * size + j) * 16], code[None, token, 16 * g:16 * g + 16])
+            call.outputs["scales"].put([page], [at], byte[None, token, g:g + 1])
+
+
 def quant_rotate(call):
     tokens, heads, dim = call["x"].shape
     t, h = np.repeat(np.arange(tokens), heads), np.tile(np.arange(heads), tokens)
@@ -250,14 +262,21 @@ def quant_rotate(call):
         held = np.maximum(np.abs(parts).max(axis=2), np.ldexp(F32(6), -126))
         byte = ceil_byte(held * (F32(1) / F32(6)))
         code = fours(parts, byte[..., None], "even").reshape(x.shape)
-        call.outputs["q"].put(t, h * (dim // 2), code[:, 0::2] | code[:, 1::2] << 4)
-        call.outputs["scales"].put(t, h * byte.shape[1], byte.astype(np.uint8))
+        code, byte = code[:, 0::2] | code[:, 1::2] << 4, byte.astype(np.uint8)
+        if call.params["layout"] == "tiled":
+            put_tiles(call, code, byte)
+        else:
+            call.outputs["q"].put(t, h * (dim // 2), code)
+            call.outputs["scales"].put(t, h * byte.shape[1], byte)
+    elif call.params["format"] == "bf16":
+        call.outputs["q"].put(t, h * dim * 2, bf16_bits(x).astype("<u2"))
     else:
         limit = F32(LARGEST[call.params["fp8"]])
-        scale = np.maximum(np.abs(x).max(axis=1, keepdims=True), F32(1e-10)) * (F32(1) / limit)
-        code = e4m3_encode(np.clip(x * (F32(1) / scale), -limit, limit), call.params["fp8"])
-        call.outputs["q"].put(t, h * dim, code)
-        call.outputs["scales"].put(t, h * 4, scale.astype("<f4"))
+        parts = grouped(x, dim if call.int("per_row") else 128)
+        scale = np.maximum(np.abs(parts).max(axis=2), F32(1e-10)) * (F32(1) / limit)
+        code = e4m3_encode(np.clip(parts * (F32(1) / scale)[..., None], -limit, limit), call.params["fp8"])
+        call.outputs["q"].put(t, h * dim, code.reshape(x.shape))
+        call.outputs["scales"].put(t, h * 4 * scale.shape[1], scale.astype("<f4"))
     return True
 
 
