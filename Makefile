@@ -340,6 +340,11 @@ $(B)/$(1)/contracted.so: $(wildcard impl/cuda/*.cu) $(GPU_HEADERS) impl/common/e
 	$$(Q)$(NVCC) $(subst -fmad=false,-fmad=true,$(call NVCC_FLAGS,$(1))) -shared -cudart static \
 	-Xlinker --version-script=impl/common/exports.map -o $$@ impl/cuda/plugin.cu impl/cuda/kv_quantize_insert.cu
 
+# It writes where nobody looks: the harness must.
+$(B)/$(1)/writes_far.so: harness/tests/tools/writes_far_cuda.c $(B)/$(1)/cuda.so harness/include/dsv4_plugin.h
+	$$(call say,LD,$$@)
+	$$(Q)$(CC) $(CFLAGS_ALL) -isystem $(CUDA_HOME)/include -shared -o $$@ $$< -L$(CUDA_HOME)/lib64 -lcudart_static -ldl -lrt -lpthread
+
 $(B)/$(1)/cuda.so: $(call CU_OBJ,$(1)) impl/common/exports.map
 	$$(call say,LD,$$@)
 	$$(Q)$(NVCC) -shared -arch=$(1) -cudart static -Xlinker --version-script=impl/common/exports.map -o $$@ $$(filter %.o,$$^)

@@ -28,7 +28,8 @@ struct dsv4_device {
     int (*zero)(void *memory, size_t bytes);
     int (*upload)(void *device, const void *host, size_t bytes);
     int (*download)(void *host, const void *device, size_t bytes);
-    /* Optional: whether nobody has written to these bytes since zero(); they need not be downloaded then. */
+    /* Optional: whether nobody has written to these bytes since zero(), or they are 0 again; they need not be downloaded
+     * then. */
     bool (*untouched)(const void *device, size_t bytes);
 
     int (*stream_create)(void **stream);

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # Everything that an NVIDIA GPU machine is asked: harness/h200.sh LOGDIR [STEP...]
-# Steps: build machine peaks canary numbers smoke full stress graph python memcheck racecheck initcheck bench. Each has its log in
+# Steps: build machine peaks canary strays numbers smoke full stress graph python memcheck racecheck initcheck bench. Each has its log in
 # LOGDIR; standard output is one line per step and ends with a count. What is already built is used as it is, so
 # that a tree with build/dsv4cts (its libraries in build/lib) needs no more than nvcc here, or not even that.
 set -uo pipefail
@@ -39,7 +39,7 @@ step() {
 
 build() {
     local target
-    for target in build/device_cuda.so "$impl" "build/$arch/num_exhaustive" "build/$arch/contracted.so" "build/$arch/peaks"; do
+    for target in build/device_cuda.so "$impl" "build/$arch/num_exhaustive" "build/$arch/contracted.so" "build/$arch/writes_far.so" "build/$arch/peaks"; do
         if [[ -e $target ]]; then
             echo "$target: as it is"
         else
@@ -68,6 +68,18 @@ canary() {
         echo 'a build with contraction is caught'
     else
         echo "a build with contraction is not caught: exit $status"
+        return 1
+    fi
+}
+
+# A byte far from all rows that a case names must be seen, though pages that nobody wrote are not brought back.
+strays() {
+    local status=0
+    limited "$cts" check --impl "build/$arch/writes_far.so" --op kv_norm_rope_store --case pages-beyond-4-gib --tier smoke || status=$?
+    if ((status == 1)) && grep -q 'wrote 1 byte to rows of `cache` that no input names' "$logs/strays.log"; then
+        echo 'a byte written far away is caught'
+    else
+        echo "a byte written far away is not caught: exit $status"
         return 1
     fi
 }
@@ -118,6 +130,7 @@ step build build
 step machine machine
 step peaks peaks
 step canary canary
+step strays strays
 step numbers numbers
 step smoke replay smoke
 step full replay full

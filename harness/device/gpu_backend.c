@@ -242,6 +242,7 @@ static int hip_accepts(void) {
 static bool hip_untouched(const void *memory, size_t bytes) {
     return emulator.untouched != NULL && emulator.untouched(memory, bytes) != 0;
 }
+#define GPU_UNTOUCHED hip_untouched
 
 static int hip_declare(void *memory, size_t bytes, const char *name) {
     return emulator.declare == NULL || emulator.declare(memory, bytes, name) == 0 ? DSV4_OK
@@ -367,40 +368,86 @@ static int gpu_copy_time(void *destination, const void *source, size_t bytes, vo
 
 #if defined(DSV4_CUDA) && CUDART_VERSION >= 12080
 
-/* A kernel that does nothing, as PTX, so that this file needs no device compiler. */
-static const char empty_ptx[] = ".version 7.0\n"
-                                ".target sm_70\n"
-                                ".address_size 64\n"
-                                ".visible .entry dsv4_empty()\n"
-                                "{\n"
-                                "ret;\n"
-                                "}\n";
+/* One kernel that does nothing, and one that marks *found if any of `count` blocks of 16 bytes is not 0: as PTX, so that
+ * this file needs no device compiler. */
+static const char kernels_ptx[] = ".version 7.0\n"
+                                  ".target sm_70\n"
+                                  ".address_size 64\n"
+                                  ".visible .entry dsv4_empty()\n"
+                                  "{\n"
+                                  "ret;\n"
+                                  "}\n"
+                                  ".visible .entry dsv4_find_written(\n"
+                                  ".param .u64 memory, .param .u64 count, .param .u64 found)\n"
+                                  "{\n"
+                                  ".reg .pred %p;\n"
+                                  ".reg .b32 %x, %y, %z, %w;\n"
+                                  ".reg .b64 %i, %n, %at;\n"
+                                  "mov.u32 %x, %ctaid.x;\n"
+                                  "mov.u32 %y, %ntid.x;\n"
+                                  "mov.u32 %z, %tid.x;\n"
+                                  "cvt.u64.u32 %n, %z;\n"
+                                  "mul.wide.u32 %i, %x, %y;\n"
+                                  "add.u64 %i, %i, %n;\n"
+                                  "ld.param.u64 %n, [count];\n"
+                                  "setp.ge.u64 %p, %i, %n;\n"
+                                  "@%p ret;\n"
+                                  "ld.param.u64 %at, [memory];\n"
+                                  "shl.b64 %i, %i, 4;\n"
+                                  "add.u64 %at, %at, %i;\n"
+                                  "ld.global.v4.b32 {%x, %y, %z, %w}, [%at];\n"
+                                  "or.b32 %x, %x, %y;\n"
+                                  "or.b32 %z, %z, %w;\n"
+                                  "or.b32 %x, %x, %z;\n"
+                                  "setp.eq.u32 %p, %x, 0;\n"
+                                  "@%p ret;\n"
+                                  "ld.param.u64 %at, [found];\n"
+                                  "st.global.b32 [%at], %x;\n"
+                                  "ret;\n"
+                                  "}\n";
 
-static int gpu_prepare_empty(void **kernel) {
+static int gpu_find_kernel(cudaKernel_t *kernel, const char *name) {
     static cudaLibrary_t library;
-    static cudaKernel_t found;
-    if (found == NULL) {
-        if (check(cudaLibraryLoadData(&library, empty_ptx, NULL, NULL, 0, NULL, NULL, 0),
-                  "cudaLibraryLoadData") != DSV4_OK ||
-            check(cudaLibraryGetKernel(&found, library, "dsv4_empty"), "cudaLibraryGetKernel") !=
-                DSV4_OK)
-            return DSV4_ERROR;
-    }
-    *kernel = found;
-    return DSV4_OK;
+    if (library == NULL &&
+        check(cudaLibraryLoadData(&library, kernels_ptx, NULL, NULL, 0, NULL, NULL, 0),
+              "cudaLibraryLoadData") != DSV4_OK)
+        return DSV4_ERROR;
+    return check(cudaLibraryGetKernel(kernel, library, name), "cudaLibraryGetKernel");
 }
 
 static int gpu_empty(void *stream) {
-    void *kernel = NULL;
+    static cudaKernel_t kernel;
     const dim3 one = {1, 1, 1};
-    if (gpu_prepare_empty(&kernel) != DSV4_OK) return DSV4_ERROR;
-    return check(cudaLaunchKernel(kernel, one, one, NULL, 0, stream), "cudaLaunchKernel");
+    if (kernel == NULL && gpu_find_kernel(&kernel, "dsv4_empty") != DSV4_OK) return DSV4_ERROR;
+    return check(cudaLaunchKernel((const void *)kernel, one, one, NULL, 0, stream),
+                 "cudaLaunchKernel");
 }
 
 static int gpu_warm(void) {
-    void *kernel = NULL;
-    return gpu_prepare_empty(&kernel);
+    cudaKernel_t kernel;
+    return gpu_find_kernel(&kernel, "dsv4_empty");
 }
+
+/* Cleared memory that holds zeros still. Bringing gigabytes to the host to find that out would take seconds. Errors are
+ * left to the copy that follows. */
+static bool gpu_untouched(const void *memory, size_t bytes) {
+    enum { THREADS = 256 };
+    static cudaKernel_t kernel;
+    static void *found; /* as long as the process lives */
+    uint64_t count = bytes / 16;
+    uint32_t any = 0;
+    void *arguments[] = {&memory, &count, &found};
+    const dim3 blocks = {(unsigned)((count + THREADS - 1) / THREADS), 1, 1},
+               threads = {THREADS, 1, 1};
+    if (bytes % 16 != 0 || bytes == 0) return false;
+    if (kernel == NULL && gpu_find_kernel(&kernel, "dsv4_find_written") != DSV4_OK) return false;
+    if (found == NULL && gpu_alloc(&found, sizeof any) != DSV4_OK) return false;
+    return cudaMemset(found, 0, sizeof any) == cudaSuccess &&
+           cudaLaunchKernel((const void *)kernel, blocks, threads, arguments, 0, NULL) ==
+               cudaSuccess &&
+           cudaMemcpy(&any, found, sizeof any, GPU_TO_HOST) == cudaSuccess && any == 0;
+}
+#define GPU_UNTOUCHED gpu_untouched
 
 #else
 
@@ -499,6 +546,8 @@ static struct dsv4_device backend = {
 #if defined(DSV4_HIP)
     .accepts = hip_accepts,
     .declare = hip_declare,
-    .untouched = hip_untouched,
+#endif
+#if defined(GPU_UNTOUCHED)
+    .untouched = GPU_UNTOUCHED,
 #endif
 };
