@@ -26,8 +26,8 @@ static void move(struct dsv4_arena *got, const struct dsv4_vector *v, int64_t st
                  int64_t every) {
     for (size_t s = 0; s < v->c.op->n_slots; s++) {
         const struct dsv4_case_tensor *const t = &v->c.tensors[s];
-        const int64_t unit = dsv4_dtype_bytes(t->t.dtype), n = dsv4_packed_bytes(t) / unit;
         if (v->tensors[s].out == NULL) continue;
+        const int64_t unit = dsv4_dtype_bytes(t->t.dtype), n = dsv4_packed_bytes(t) / unit;
         for (int64_t i = start; i < n; i += every)
             if (v->tensors[s].keep == NULL || v->tensors[s].keep[i * unit] == 0)
                 got->base[t->offset + dsv4_storage_offset(t, i * unit)] ^= 1;
