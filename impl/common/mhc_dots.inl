@@ -397,6 +397,7 @@ __global__ void __launch_bounds__(THREADS) mhc_dots_kernel(const struct mhc_dots
 #if !GPU_HIP
 #include "mhc_few.inl"
 #include "mhc_tile.inl"
+#include "mhc_skew.inl"
 #endif
 
 /* ---- host ---- */
@@ -424,6 +425,7 @@ static inline bool mhc_dots_fast(int *status, const struct mhc_dots &a, bool wid
                      (SOURCE != MHC_POSTED_UNROUNDED || a.tokens <= FEW_ROWS);
     if (!wide) return few && mhc_few_run<SOURCE, OUTPUTS>(status, a, stream, why);
     enum { FROM = SOURCE == MHC_NORMED ? MHC_NORMED : MHC_ROWS };
+    if (a.groups != 0 && mhc_skew_run<FROM, OUTPUTS>(status, a, stream, why)) return true;
     /* Tiles of 256 rows only if there are enough; four outputs are too few to wait for. */
     const bool four =
         OUTPUTS == 4 || call_ceil(a.tokens, 4 * TILE_ROWS) * a.splits < GPU_BUSY_BLOCKS / 4;
