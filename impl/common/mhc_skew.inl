@@ -14,6 +14,18 @@
 
 #include "mhc_copy.inl"
 
+/* Pieces of 8 along k that a team's loop has in its body: with two, the loads of one go ahead of the other's fma. */
+#ifndef SKEW_TOGETHER
+#define SKEW_TOGETHER 2
+#endif
+#if GPU_EMULATED
+#define SKEW_UNROLL
+#else
+#define SKEW_PRAGMA(text) _Pragma(#text)
+#define SKEW_UNROLL_BY(n) SKEW_PRAGMA(unroll n)
+#define SKEW_UNROLL SKEW_UNROLL_BY(SKEW_TOGETHER)
+#endif
+
 enum {
     SKEW_DOTS = 256, /* threads that have dots */
     SKEW_LOADS = 128,
@@ -57,8 +69,9 @@ GPU_DEVICE struct mhc_skew_place mhc_skew_at(const struct mhc_skew_args &f, int 
     const int rows = tile / f.a.splits;
     struct mhc_skew_place p;
     p.row = (int64_t)rows * mhc_skew_sizes<SLOTS, OUTPUTS>::ROWS;
-    p.rows = f.a.tokens - p.row < mhc_skew_sizes<SLOTS, OUTPUTS>::ROWS ? (int)(f.a.tokens - p.row)
-                                                              : (int)mhc_skew_sizes<SLOTS, OUTPUTS>::ROWS;
+    p.rows = f.a.tokens - p.row < mhc_skew_sizes<SLOTS, OUTPUTS>::ROWS
+                 ? (int)(f.a.tokens - p.row)
+                 : (int)mhc_skew_sizes<SLOTS, OUTPUTS>::ROWS;
     p.part = tile - rows * f.a.splits;
     p.block = unit - turn * f.blocks;
     p.begin = p.part * f.a.part + p.block * DOTS_BLOCK;
@@ -66,7 +79,8 @@ GPU_DEVICE struct mhc_skew_place mhc_skew_at(const struct mhc_skew_args &f, int 
     return p;
 }
 
-template <int SLOTS, int OUTPUTS> GPU_DEVICE char *mhc_skew_entry(char *shared, int unit, int chunk) {
+template <int SLOTS, int OUTPUTS>
+GPU_DEVICE char *mhc_skew_entry(char *shared, int unit, int chunk) {
     const int ring = chunk + 1 + SKEW_AHEAD, before = chunk * (chunk + 1 + 2 * SKEW_AHEAD) / 2;
     return shared + (before + unit % ring) * mhc_skew_sizes<SLOTS, OUTPUTS>::ENTRY;
 }
@@ -98,8 +112,7 @@ GPU_DEVICE void mhc_skew_add(float *total, const struct mhc_skew_args &f,
             (float *)(f.a.mixes + p.part * f.a.mixes_split + (p.row + row) * f.a.mixes_row) +
             lane / 8 * ON;
         if (row >= p.rows) continue;
-        GPU_UNROLL for (int o = 0; o < ON; o++) to[o] =
-            mine[(t * ON + o) * TEAM];
+        GPU_UNROLL for (int o = 0; o < ON; o++) to[o] = mine[(t * ON + o) * TEAM];
     }
 }
 
@@ -112,7 +125,7 @@ GPU_DEVICE void mhc_skew_dots(char *shared, const struct mhc_skew_args &f, int u
     float acc[8][SIZES::ON];
     GPU_NO_UNROLL for (int step = 0; step < units + SLOTS - 1; step++) {
         const int chunk = (step - slot) & (SLOTS - 1), unit = step - chunk;
-        gpu_barrier();
+        gpu_barrier_of<SKEW_THREADS>();
         if (unit < 0 || unit >= units) continue;
         const struct mhc_skew_place p = mhc_skew_at<SLOTS, OUTPUTS>(f, unit);
         const char *const entry = mhc_skew_entry<SLOTS, OUTPUTS>(shared, unit, chunk);
@@ -121,9 +134,9 @@ GPU_DEVICE void mhc_skew_dots(char *shared, const struct mhc_skew_args &f, int u
         const int left = (p.end - p.begin - chunk * SIZES::CHUNK) / MHC_UNIT;
         const int pieces = left < SIZES::PIECES ? left : (int)SIZES::PIECES;
         if (chunk == 0)
-            GPU_UNROLL for (int t = 0; t < 8; t++)
-                GPU_UNROLL for (int o = 0; o < SIZES::ON; o++) acc[t][o] = 0.0f;
-        GPU_NO_UNROLL for (int i = 0; i < pieces; i++)
+            GPU_UNROLL for (int t = 0; t < 8; t++) GPU_UNROLL for (int o = 0; o < SIZES::ON; o++)
+                acc[t][o] = 0.0f;
+        SKEW_UNROLL for (int i = 0; i < pieces; i++)
             mhc_tile_eight<SIZES::ON, SIZES::PITCH, SIZES::FN_PITCH / 4>(
                 acc, x + (i ^ swizzle) * 16, (const float *)(fn + i * MHC_UNIT * 4));
         if (chunk == SLOTS - 1)
@@ -196,8 +209,7 @@ GPU_DEVICE void mhc_skew_norm(char *shared, const struct mhc_skew_args &f,
         gpu_u4 *const codes = (gpu_u4 *)(at + i * 8 * SIZES::PITCH);
         float x[MHC_UNIT];
         if (row + 8 * i >= p.rows) continue;
-        const float r =
-            *(const float *)(f.a.squares + (p.row + row + 8 * i) * f.a.squares_row);
+        const float r = *(const float *)(f.a.squares + (p.row + row + 8 * i) * f.a.squares_row);
         mhc_unpack(x, *codes);
         GPU_UNROLL for (int n = 0; n < MHC_UNIT; n++) x[n] *= r;
         *codes = mhc_pack(x);
@@ -210,10 +222,13 @@ struct mhc_skew_mine {
 };
 
 template <int SLOTS, int OUTPUTS> GPU_DEVICE struct mhc_skew_mine mhc_skew_mine_of(void) {
-    enum { BESIDE = mhc_skew_sizes<SLOTS, OUTPUTS>::BESIDE, PIECES = mhc_skew_sizes<SLOTS, OUTPUTS>::PIECES };
+    enum {
+        BESIDE = mhc_skew_sizes<SLOTS, OUTPUTS>::BESIDE,
+        PIECES = mhc_skew_sizes<SLOTS, OUTPUTS>::PIECES
+    };
     const int q = (int)gpu_thread() - SKEW_DOTS;
-    const struct mhc_skew_mine mine = {
-        q / PIECES % BESIDE + q / (8 * BESIDE) * BESIDE, q % PIECES, q / 8 % BESIDE};
+    const struct mhc_skew_mine mine = {q / PIECES % BESIDE + q / (8 * BESIDE) * BESIDE, q % PIECES,
+                                       q / 8 % BESIDE};
     return mine;
 }
 
@@ -223,8 +238,8 @@ GPU_DEVICE void mhc_skew_squares(float (*sums)[MHC_UNIT], const struct mhc_skew_
     typedef struct mhc_skew_sizes<SLOTS, OUTPUTS> SIZES;
     GPU_UNROLL for (int half = 0; half < 2; half++) {
         const int chunk = mine.chunk + half * SLOTS / 2;
-        const char *const from = mhc_skew_piece<SLOTS, OUTPUTS>(
-            shared, unit, mine.row, chunk * SIZES::PIECES + mine.piece);
+        const char *const from = mhc_skew_piece<SLOTS, OUTPUTS>(shared, unit, mine.row,
+                                                                chunk * SIZES::PIECES + mine.piece);
         if (p.begin + chunk * SIZES::CHUNK + mine.piece * MHC_UNIT >= p.end) continue;
         GPU_UNROLL for (int i = 0; i < SIZES::SQUARES; i++) {
             float x[MHC_UNIT];
@@ -282,7 +297,7 @@ GPU_DEVICE void mhc_skew_loads(char *shared, const struct mhc_skew_args &f, int 
     GPU_NO_UNROLL for (int step = 0; step < units + SLOTS - 1; step++) {
         mhc_copy_wait<SKEW_AHEAD - 1>();
         if (step < units) mhc_skew_arrived<SOURCE, SLOTS, OUTPUTS>(shared, f, step);
-        gpu_barrier();
+        gpu_barrier_of<SKEW_THREADS>();
         if (step + SKEW_AHEAD < units) mhc_skew_load<SLOTS, OUTPUTS>(shared, f, step + SKEW_AHEAD);
         mhc_copy_close();
         if (step >= units || SOURCE == MHC_NORMED || !f.a.with_squares) continue;
@@ -313,8 +328,8 @@ template <int SOURCE, int SLOTS, int OUTPUTS>
 static bool mhc_skew_launch(int *status, const struct mhc_dots &a, gpu_stream stream,
                             struct call_why why) {
     const int64_t tiles = call_ceil(a.tokens, mhc_skew_sizes<SLOTS, OUTPUTS>::ROWS) * a.splits;
-    const int64_t blocks = call_ceil(a.part, DOTS_BLOCK), stride =
-                                                              call_min(tiles, gpu_multiprocessors());
+    const int64_t blocks = call_ceil(a.part, DOTS_BLOCK),
+                  stride = call_min(tiles, gpu_multiprocessors());
     dim3 grid;
     /* Units of a thread block, counted in 32 bits. */
     if ((call_ceil(tiles, stride) + 1) * blocks > INT32_MAX || tiles > INT32_MAX / 2) return false;
@@ -333,8 +348,8 @@ static bool mhc_skew_run(int *status, const struct mhc_dots &a, gpu_stream strea
                          struct call_why why) {
     typedef struct mhc_skew_sizes<4, OUTPUTS> LARGE;
     typedef struct mhc_skew_sizes<8, OUTPUTS> SMALL;
-    if (gpu_shared_limit() < (int64_t)LARGE::BYTES ||
-        gpu_shared_limit() < (int64_t)SMALL::BYTES) return false;
+    if (gpu_shared_limit() < (int64_t)LARGE::BYTES || gpu_shared_limit() < (int64_t)SMALL::BYTES)
+        return false;
     return mhc_skew_load_of(a, LARGE::ROWS) <= mhc_skew_load_of(a, SMALL::ROWS)
                ? mhc_skew_launch<SOURCE, 4, OUTPUTS>(status, a, stream, why)
                : mhc_skew_launch<SOURCE, 8, OUTPUTS>(status, a, stream, why);
