@@ -129,6 +129,12 @@ static inline int64_t gpu_shared_limit(void) {
     cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
     return bytes;
 }
+static inline int64_t gpu_multiprocessors(void) {
+    int device = 0, n = 0;
+    if (cudaGetDevice(&device) != cudaSuccess) return 1;
+    cudaDeviceGetAttribute(&n, cudaDevAttrMultiProcessorCount, device);
+    return n > 0 ? n : 1;
+}
 #else
 static inline int64_t gpu_shared_limit(void) { return GPU_SHARED_BYTES; }
 #endif

@@ -174,6 +174,9 @@ enum { GPU_SHARED_BYTES = 232448 };
 #define GPU_LAUNCH_SHARED(kernel, grid, threads, bytes, stream, args)                              \
     GPU_LAUNCH(kernel, grid, threads, stream, args)
 static inline int64_t gpu_shared_limit(void) { return GPU_SHARED_BYTES; }
+static inline int64_t gpu_multiprocessors(void) {
+    return 3;
+} /* so few that blocks go on from tile to tile */
 
 /* ---- what kernels call ---- */
 

@@ -8,6 +8,13 @@
 
 #include "mhc_mix.inl"
 
+/* The norm's chains wait for their fma, not for each load. */
+#if GPU_CUDA
+#define APPLY_UNROLL _Pragma("unroll 16")
+#else
+#define APPLY_UNROLL
+#endif
+
 enum mhc_norm { MHC_NORM_NONE, MHC_NORM_UNROUNDED, MHC_NORM_ROUNDED };
 enum { APPLY_UNITS = 2, APPLY_STEP = APPLY_UNITS * CALL_THREADS, APPLY_PARTIALS = 64 };
 
@@ -54,8 +61,8 @@ GPU_DEVICE void mhc_apply_factor(struct mhc_apply_shared<NORM> &shared, const st
     const int thread = (int)gpu_thread(), hidden = a.units * MHC_UNIT;
     if (thread < APPLY_PARTIALS) {
         float sum = 0.0f;
-        for (int h = thread; h < hidden; h += APPLY_PARTIALS)
-            sum = gpu_fma(shared.o[h], shared.o[h], sum);
+        APPLY_UNROLL for (int h = thread; h < hidden; h += APPLY_PARTIALS) sum =
+            gpu_fma(shared.o[h], shared.o[h], sum);
         shared.partial[thread] = sum;
     }
     gpu_barrier();

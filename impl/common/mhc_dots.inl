@@ -87,19 +87,34 @@ GPU_DEVICE void mhc_eight_load(struct mhc_eight<MHC_NORMED> &to, const struct mh
     mhc_unpack(to.x, mhc_pack(to.x));
 }
 
+/* What eight elements of a new stream are made of. */
+struct mhc_made_of {
+    gpu_u4 x, streams[MHC_STREAMS];
+    float post, column[MHC_STREAMS];
+};
+
+GPU_DEVICE void mhc_made_load(struct mhc_made_of &of, const struct mhc_dots &a, int64_t row,
+                              int k) {
+    const int stream = mhc_stream_of(a, k), unit = (k - stream * a.hidden) / MHC_UNIT;
+    of.x = mhc_load(a.x, row, 0, unit);
+    GPU_UNROLL for (int j = 0; j < MHC_STREAMS; j++) of.streams[j] = mhc_load(a.rows, row, j, unit);
+    mhc_weights_of(&of.post, of.column, a, row, stream);
+}
+
+template <int SOURCE> GPU_DEVICE void mhc_make(float *to, const struct mhc_made_of &of) {
+    float x[MHC_UNIT], r[MHC_STREAMS * MHC_UNIT];
+    mhc_unpack(x, of.x);
+    GPU_UNROLL for (int j = 0; j < MHC_STREAMS; j++) mhc_unpack(r + j * MHC_UNIT, of.streams[j]);
+    mhc_post_values<MHC_UNIT>(to, x, r, of.post, of.column);
+    if (SOURCE == MHC_POSTED) mhc_unpack(to, mhc_pack(to));
+}
+
 template <int SOURCE>
 GPU_DEVICE void mhc_eight_load(struct mhc_eight<SOURCE> &to, const struct mhc_dots &a, int64_t row,
                                int k) {
-    const int stream = mhc_stream_of(a, k), unit = (k - stream * a.hidden) / MHC_UNIT;
-    float x[MHC_UNIT], r[MHC_STREAMS * MHC_UNIT], post, column[MHC_STREAMS];
-    gpu_u4 streams[MHC_STREAMS];
-    const gpu_u4 codes = mhc_load(a.x, row, 0, unit);
-    GPU_UNROLL for (int j = 0; j < MHC_STREAMS; j++) streams[j] = mhc_load(a.rows, row, j, unit);
-    mhc_weights_of(&post, column, a, row, stream);
-    mhc_unpack(x, codes);
-    GPU_UNROLL for (int j = 0; j < MHC_STREAMS; j++) mhc_unpack(r + j * MHC_UNIT, streams[j]);
-    mhc_post_values<MHC_UNIT>(to.x, x, r, post, column);
-    if (SOURCE == MHC_POSTED) mhc_unpack(to.x, mhc_pack(to.x));
+    struct mhc_made_of of;
+    mhc_made_load(of, a, row, k);
+    mhc_make<SOURCE>(to.x, of);
 }
 
 GPU_DEVICE void mhc_eight_zero(struct mhc_eight<MHC_ROWS> &to) {
@@ -397,6 +412,7 @@ __global__ void __launch_bounds__(THREADS) mhc_dots_kernel(const struct mhc_dots
 #if !GPU_HIP
 #include "mhc_few.inl"
 #include "mhc_tile.inl"
+#include "mhc_skew.inl"
 #endif
 
 /* ---- host ---- */
@@ -424,6 +440,7 @@ static inline bool mhc_dots_fast(int *status, const struct mhc_dots &a, bool wid
                      (SOURCE != MHC_POSTED_UNROUNDED || a.tokens <= FEW_ROWS);
     if (!wide) return few && mhc_few_run<SOURCE, OUTPUTS>(status, a, stream, why);
     enum { FROM = SOURCE == MHC_NORMED ? MHC_NORMED : MHC_ROWS };
+    if (a.groups != 0 && mhc_skew_run<FROM, OUTPUTS>(status, a, stream, why)) return true;
     /* Tiles of 256 rows only if there are enough; four outputs are too few to wait for. */
     const bool four =
         OUTPUTS == 4 || call_ceil(a.tokens, 4 * TILE_ROWS) * a.splits < GPU_BUSY_BLOCKS / 4;

@@ -81,15 +81,39 @@ struct mhc_few_place {
     int output, begin, end, first, last;
 };
 
+/* Eight elements of new streams, of all rows: the loads of four rows are under way together. */
+template <int SOURCE, typename T>
+GPU_DEVICE void mhc_few_make_rows(T *x, const struct mhc_few_args &f,
+                                  const struct mhc_few_place &place, int k) {
+    enum { TOGETHER = 4 };
+    GPU_NO_UNROLL for (int first = 0; first < FEW_ROWS; first += TOGETHER) {
+        const int64_t row = place.row + first, rows = f.a.tokens - row;
+        struct mhc_made_of of[TOGETHER];
+        GPU_UNROLL for (int t = 0; t < TOGETHER; t++) if (t < rows)
+            mhc_made_load(of[t], f.a, row + t, k);
+        GPU_UNROLL for (int t = 0; t < TOGETHER; t++) {
+            float v[MHC_UNIT];
+            if (t >= rows) continue;
+            mhc_make<SOURCE>(v, of[t]);
+            mhc_few_put(x + (first + t) * f.pitch, v);
+        }
+    }
+}
+
 template <int SOURCE, typename T>
 GPU_DEVICE void mhc_few_load_rows(T *x, const struct mhc_few_args &f,
                                   const struct mhc_few_place &place, int k0, int length) {
     const int units = length / MHC_UNIT;
-    GPU_UNROLL for (int t = 0; t < FEW_ROWS; t++) {
-        if (place.row + t >= f.a.tokens) continue;
-        DOTS_FEW_UNROLL for (int u = (int)gpu_thread(); u < units; u += FEW_THREADS)
-            mhc_few_row<SOURCE>(x + t * f.pitch + u * MHC_UNIT, f.a, place.row + t,
-                                k0 + u * MHC_UNIT, false);
+    if (SOURCE >= MHC_POSTED) {
+        for (int u = (int)gpu_thread(); u < units; u += FEW_THREADS)
+            mhc_few_make_rows<SOURCE>(x + u * MHC_UNIT, f, place, k0 + u * MHC_UNIT);
+    } else {
+        GPU_UNROLL for (int t = 0; t < FEW_ROWS; t++) {
+            if (place.row + t >= f.a.tokens) continue;
+            DOTS_FEW_UNROLL for (int u = (int)gpu_thread(); u < units; u += FEW_THREADS)
+                mhc_few_row<SOURCE>(x + t * f.pitch + u * MHC_UNIT, f.a, place.row + t,
+                                    k0 + u * MHC_UNIT, false);
+        }
     }
 }
 

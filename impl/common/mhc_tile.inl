@@ -116,15 +116,16 @@ GPU_DEVICE void mhc_tile_make(char *stage, const struct mhc_dots &a, const float
     }
 }
 
-/* Eight k of this lane's tile. */
-template <int ON> GPU_DEVICE void mhc_tile_eight(float (*acc)[ON], const char *x, const float *fn) {
+/* Eight k of this lane's tile: rows 8 apart, PITCH bytes each, and outputs, FN_PITCH floats each. */
+template <int ON, int PITCH, int FN_PITCH>
+GPU_DEVICE void mhc_tile_eight(float (*acc)[ON], const char *x, const float *fn) {
     GPU_UNROLL for (int half = 0; half < 2; half++) {
         gpu_u2 codes[8];
         float w[ON][4];
         GPU_UNROLL for (int t = 0; t < 8; t++) codes[t] =
-            *(const gpu_u2 *)(x + t * 8 * TILE_PITCH + half * 8);
+            *(const gpu_u2 *)(x + t * 8 * PITCH + half * 8);
         GPU_UNROLL for (int o = 0; o < ON; o++)
-            mhc_load4(w[o], (const char *)(fn + o * TILE_FN_PITCH + half * 4));
+            mhc_load4(w[o], (const char *)(fn + o * FN_PITCH + half * 4));
         GPU_UNROLL for (int k = 0; k < 4; k++) GPU_UNROLL for (int t = 0; t < 8; t++) {
             const uint32_t pair = k < 2 ? codes[t].x : codes[t].y;
             const float value = k % 2 == 0 ? num_bf16_low(pair) : num_bf16_high(pair);
@@ -172,7 +173,7 @@ GPU_DEVICE void mhc_tile_step(float (*acc)[ON], const char *stage,
     const float *const fn =
         (const float *)(stage + TILE_X) + (slot * OUTPUTS + lane / 8 * ON) * TILE_FN_PITCH;
     GPU_NO_UNROLL for (int k = 0; k < TILE_STEP && k < left; k += MHC_UNIT)
-        mhc_tile_eight<ON>(acc, x + 2 * k, fn + k);
+        mhc_tile_eight<ON, TILE_PITCH, TILE_FN_PITCH>(acc, x + 2 * k, fn + k);
 }
 
 template <int SOURCE, int SLOTS, int OUTPUTS>
