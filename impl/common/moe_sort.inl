@@ -37,7 +37,11 @@ template <int RANKS> GPU_DEVICE const int *sort_of_rank(int *at, int) { return a
 
 /* A thread per expert; up to SORT_FEW slots are one rank's; PART: slots that make a further part worth its counting. */
 enum { SORT_THREADS = 1024, SORT_TEAMS = SORT_THREADS / TEAM, SORT_EACH = 4 };
-enum { SORT_FEW = 4096, SORT_PART = GPU_BUSY_BLOCKS > 0 ? 1024 : 8, SORT_MOST_PARTS = 8 };
+enum {
+    SORT_FEW = 4 * GPU_BUSY_BLOCKS,
+    SORT_PART = GPU_BUSY_BLOCKS > 0 ? 1024 : 8,
+    SORT_MOST_PARTS = 8
+};
 
 struct sort_args {
     struct dispatch_ids d;
