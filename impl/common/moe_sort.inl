@@ -35,12 +35,16 @@ template <int RANKS> GPU_DEVICE void sort_meet(void) { gpu_barrier(); }
 template <int RANKS> GPU_DEVICE const int *sort_of_rank(int *at, int) { return at; }
 #endif
 
+/* Clusters that place; more of them place faster, but each counts all slots. */
+#ifndef SORT_PARTS
+#define SORT_PARTS 8
+#endif
 /* A thread per expert; up to SORT_FEW slots are one rank's; PART: slots that make a further part worth its counting. */
 enum { SORT_THREADS = 1024, SORT_TEAMS = SORT_THREADS / TEAM, SORT_EACH = 4 };
 enum {
     SORT_FEW = 4 * GPU_BUSY_BLOCKS,
     SORT_PART = GPU_BUSY_BLOCKS > 0 ? 1024 : 8,
-    SORT_MOST_PARTS = 8
+    SORT_MOST_PARTS = SORT_PARTS
 };
 
 struct sort_args {

@@ -179,6 +179,10 @@ __global__ void __launch_bounds__(CALL_THREADS) moe_topk_kernel(const struct moe
  * token, so that exact scores, most of the work of a token, are worked out for four at once. Tokens of more than eight
  * likely experts get the whole team, those of which estimates say too little are scored expert by expert.
  */
+/* Blocks that registers leave room for on a multiprocessor. */
+#ifndef MANY_RESIDENT
+#define MANY_RESIDENT 5
+#endif
 enum { MANY_TOKENS = 4, MANY_EACH = TEAM / MANY_TOKENS, MANY_LISTED = 2 * TEAM - MANY_EACH };
 
 struct moe_topk_team {
@@ -313,7 +317,8 @@ GPU_DEVICE void moe_topk_every(const struct moe_topk_args &a, int64_t t, uint32_
 }
 
 template <int SLOTS, int SOFTPLUS>
-__global__ void __launch_bounds__(CALL_THREADS) moe_topk_many_kernel(const struct moe_topk_args a) {
+__global__ void __launch_bounds__(CALL_THREADS, MANY_RESIDENT)
+    moe_topk_many_kernel(const struct moe_topk_args a) {
     __shared__ struct moe_topk_team teams[CALL_TEAMS];
     __shared__ uint32_t keys[CALL_TEAMS][TEAM * SLOTS];
     struct moe_topk_team &team = teams[gpu_team()];
