@@ -1,47 +1,41 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* moe_align_block_size: a block writes the places of its expert, and its share of what lies beyond all of them. */
+/* moe_align_block_size: the sort by expert; then teams fill up an expert each, and all blocks what lies beyond. */
 #include "moe_sort.inl"
 
 enum { ALIGN_TAIL_MINUS_ONE, ALIGN_TAIL_ZERO, ALIGN_TAIL_UNTOUCHED };
 
-struct align_args {
-    struct dispatch_ids d;
+GPU_DEVICE void align_fill(int32_t *to, int begin, int end, int32_t value, int lane, int lanes) {
+    for (int64_t i = begin + lane; i < end; i += lanes) to[i] = value;
+}
+
+struct align_args : sort_args {
     const int32_t *marks; /* NULL: expert_ids hold experts as they are sorted by */
     int32_t *sorted, *experts, *total;
     struct gpu_divisor block;
     int places, blocks, tail;
 
-    IDX_METHOD void place(int slot, int at) const { sorted[at] = slot; }
+    IDX_METHOD void place(int slot, int at, int) const { sorted[at] = slot; }
     IDX_METHOD void none(int) const {}
+    IDX_METHOD int32_t mark(int e) const { return marks != NULL ? marks[e] : e; }
+
+    /* Places without a slot, and blocks. */
+    IDX_METHOD void finish(const struct sort_tables &t) const {
+        const int end = t.starts[d.experts], used = (int)gpu_quotient(end, block);
+        const int lanes = ranks * parts * SORT_THREADS;
+        const int thread = (int)gpu_block() * SORT_THREADS + (int)gpu_thread();
+        for (int e = thread / TEAM; e < d.experts; e += lanes / TEAM) {
+            const int next = t.starts[e + 1];
+            align_fill(sorted, t.ends[e], next, d.n, gpu_lane(), TEAM);
+            align_fill(experts, (int)gpu_quotient(t.starts[e], block),
+                       (int)gpu_quotient(next, block), mark(e), gpu_lane(), TEAM);
+        }
+        align_fill(sorted, end, places, d.n, thread, lanes);
+        if (tail == ALIGN_TAIL_MINUS_ONE) align_fill(experts, used, blocks, -1, thread, lanes);
+        if (tail == ALIGN_TAIL_ZERO)
+            align_fill(experts, used, blocks, marks != NULL ? marks[0] : 0, thread, lanes);
+        if (thread == 0) *total = end;
+    }
 };
-
-GPU_DEVICE void align_fill(int32_t *to, int begin, int end, int32_t value) {
-    for (int i = begin + (int)gpu_thread(); i < end; i += CALL_THREADS) to[i] = value;
-}
-
-/* This block's share of begin .. end - 1. */
-GPU_DEVICE void align_share(int32_t *to, int begin, int end, int32_t value, int blocks) {
-    if (end <= begin) return;
-    const int each = (end - begin + blocks - 1) / blocks;
-    const int first = begin + each * (int)gpu_block();
-    align_fill(to, first, first + each < end ? first + each : end, value);
-}
-
-__global__ void __launch_bounds__(CALL_THREADS) align_kernel(const struct align_args a) {
-    __shared__ int counters[DISPATCH_MOST_EXPERTS], sums[CALL_TEAMS];
-    const int size = (int)a.block.value;
-    const struct sort_expert s = sort_count<true>(a.d, size, counters, sums);
-    const int used = (int)gpu_quotient(s.total, a.block);
-    sort_place(a, a.d, s);
-    align_fill(a.sorted, s.start + s.count, s.end, a.d.n);
-    align_fill(a.experts, (int)gpu_quotient(s.start, a.block), (int)gpu_quotient(s.end, a.block),
-               a.marks != NULL ? a.marks[s.e] : s.e);
-    align_share(a.sorted, s.total, a.places, a.d.n, a.d.experts);
-    if (a.tail == ALIGN_TAIL_MINUS_ONE) align_share(a.experts, used, a.blocks, -1, a.d.experts);
-    if (a.tail == ALIGN_TAIL_ZERO)
-        align_share(a.experts, used, a.blocks, a.marks != NULL ? a.marks[0] : 0, a.d.experts);
-    if (gpu_block() == 0 && gpu_thread() == 0) *a.total = s.total;
-}
 
 static int64_t align_sorted_by(const dsv4_call *call) {
     const dsv4_tensor *const map = dsv4_find(call, "expert_map");
@@ -71,13 +65,14 @@ static int run(const dsv4_call *call, struct call_why why) {
     a.experts = (int32_t *)experts->data;
     a.total = (int32_t *)dsv4_find(call, "num_tokens_post_pad")->data;
     a.block = call_divisor(dsv4_int(call, "block_size", 1));
+    a.align = (int)a.block.value;
+    sort_deal(a);
     a.places = (int)sorted->shape[0];
     a.blocks = (int)experts->shape[0];
     a.tail = dsv4_is(call, "tail", "zero")        ? ALIGN_TAIL_ZERO
              : dsv4_is(call, "tail", "untouched") ? ALIGN_TAIL_UNTOUCHED
                                                   : ALIGN_TAIL_MINUS_ONE;
-    GPU_LAUNCH(align_kernel, dim3((uint32_t)a.d.experts), CALL_THREADS, (gpu_stream)call->stream,
-               a);
+    sort_launch(a, (gpu_stream)call->stream);
     return call_launched(why);
 }
 

@@ -115,7 +115,7 @@ static inline int dispatch_supports(const dsv4_call *call, int64_t experts, stru
     if (experts > DISPATCH_MOST_EXPERTS)
         return call_unsupported(why, "%lld experts; these kernels take up to %d",
                                 (long long)experts, (int)DISPATCH_MOST_EXPERTS);
-    if (ids->shape[0] * ids->shape[1] > INT32_MAX - 4 * CALL_THREADS)
+    if (ids->shape[0] * ids->shape[1] > INT32_MAX - (1 << 16))
         return call_unsupported(why, "more slots than these kernels count");
     return DSV4_OK;
 }

@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * moe_permute: a launch for places, a block per expert, and one for the rows. There a block takes a token, whose row it
- * reads once and stores wherever its slots have a place; scales that lie group by group are copied by further blocks, a
- * lane per place, so that stores lie side by side. Those blocks also zero rows without a slot.
+ * moe_permute: the sort by expert, then a launch for the rows. There a block takes a token, whose row it reads once and
+ * stores wherever its slots have a place. Scales that lie group by group are copied by further blocks among them, a lane per
+ * place, so that stores lie side by side; those also zero rows without a slot. For few slots one launch does all: every
+ * block counts all slots by itself, which tells it the places of its own.
  */
 #include "moe_sort.inl"
+
+/* Up to so many slots, every block counts them; a tiny GPU has the sort do it. */
+enum { PERMUTE_FEW = 3 * GPU_BUSY_BLOCKS, PERMUTE_FEW_PLACES = 1 << 16 };
 
 struct permute_scales {
     const char *from;
@@ -14,42 +18,34 @@ struct permute_scales {
     bool by_row; /* of what is written */
 };
 
-struct permute_args {
-    struct dispatch_ids d;
+struct permute_args : sort_args {
     struct permute_scales scales;
     const char *x;
     char *permuted;
     int32_t *offsets, *inverse, *row_ids, *row_sources;
     int64_t x_row, permuted_row;
-    int align, places, vectors, tokens, topk;
+    int places, vectors, tokens, topk;
+    int sides, period; /* blocks for places, and how far they are apart */
     bool zero;
 
-    IDX_METHOD void place(int slot, int at) const {
+    IDX_METHOD void place(int slot, int at, int e) const {
         inverse[slot] = at;
-        row_ids[at] = (int)gpu_block();
+        row_ids[at] = e;
         row_sources[at] = slot;
     }
     IDX_METHOD void none(int slot) const { inverse[slot] = -1; }
+    IDX_METHOD void free(int begin, int end, int lane, int lanes) const {
+        for (int64_t p = begin + lane; p < end; p += lanes) row_ids[p] = row_sources[p] = -1;
+    }
+    IDX_METHOD void finish(const struct sort_tables &t) const {
+        const int lanes = ranks * parts * SORT_THREADS;
+        const int thread = (int)gpu_block() * SORT_THREADS + (int)gpu_thread();
+        if (thread <= d.experts) offsets[thread] = t.starts[thread];
+        for (int e = thread / TEAM; align > 1 && e < d.experts; e += lanes / TEAM)
+            free(t.ends[e], t.starts[e + 1], gpu_lane(), TEAM);
+        free(t.starts[d.experts], places, thread, lanes);
+    }
 };
-
-GPU_DEVICE void permute_free(const struct permute_args &a, int begin, int end) {
-    for (int p = begin + (int)gpu_thread(); p < end; p += CALL_THREADS)
-        a.row_ids[p] = a.row_sources[p] = -1;
-}
-
-template <bool ALIGNED>
-__global__ void __launch_bounds__(CALL_THREADS) permute_place_kernel(const struct permute_args a) {
-    __shared__ int counters[ALIGNED ? DISPATCH_MOST_EXPERTS : 1], sums[CALL_TEAMS];
-    const struct sort_expert s = sort_count<ALIGNED>(a.d, a.align, counters, sums);
-    sort_place(a, a.d, s);
-    if (gpu_thread() == 0) a.offsets[s.e] = s.start;
-    if (gpu_thread() == 0 && s.e == 0) a.offsets[a.d.experts] = s.total;
-    if (ALIGNED) permute_free(a, s.start + s.count, s.end);
-    if (s.total >= a.places) return;
-    const int each = (a.places - s.total + a.d.experts - 1) / a.d.experts;
-    const int first = s.total + each * s.e;
-    permute_free(a, first, first + each < a.places ? first + each : a.places);
-}
 
 GPU_DEVICE void permute_scale(const struct permute_scales &s, int64_t from, int64_t to,
                               int column) {
@@ -61,47 +57,158 @@ GPU_DEVICE void permute_scale(const struct permute_scales &s, int64_t from, int6
         *(uint32_t *)out = from < 0 ? 0u : *(const uint32_t *)in;
 }
 
-/* A token's row, and scales that lie with it. */
-GPU_DEVICE void permute_token(const struct permute_args &a, int t) {
-    enum { EACH = 2 };
-    const gpu_u4 *const row = (const gpu_u4 *)(a.x + t * a.x_row);
-    const int32_t *const places = a.inverse + (int64_t)t * a.topk;
-    GPU_NO_UNROLL
-    for (int first = (int)gpu_thread(); first < a.vectors; first += EACH * CALL_THREADS) {
-        gpu_u4 v[EACH];
+/* ---- for few slots: places without a sort ---- */
+
+struct permute_tables {
+    int starts[DISPATCH_MOST_EXPERTS + 1], ends[DISPATCH_MOST_EXPERTS];
+    int next[DISPATCH_MOST_EXPERTS]; /* place of the expert's first slot from `first` on */
+    int sums[CALL_TEAMS];
+};
+
+GPU_DEVICE void permute_count(struct permute_tables &t, const struct permute_args &a, int first) {
+    enum { EACH = DISPATCH_MOST_EXPERTS / CALL_THREADS };
+    const int thread = (int)gpu_thread(), experts = a.d.experts;
+    for (int e = thread; e < experts; e += CALL_THREADS) t.next[e] = t.ends[e] = 0;
+    gpu_barrier();
+    for (int i = 4 * thread; i < a.d.n; i += 4 * CALL_THREADS) {
+        const struct idx_four four = dispatch_four(a.d, i);
         GPU_UNROLL
-        for (int i = 0; i < EACH; i++) {
-            v[i].x = v[i].y = v[i].z = v[i].w = 0;
-            if (first + i * CALL_THREADS < a.vectors) v[i] = row[first + i * CALL_THREADS];
-        }
-        for (int k = 0; k < a.topk; k++) {
-            const int32_t place = places[k];
-            if (place < 0) continue;
-            gpu_u4 *const out = (gpu_u4 *)(a.permuted + place * a.permuted_row);
-            GPU_UNROLL
-            for (int i = 0; i < EACH; i++)
-                if (first + i * CALL_THREADS < a.vectors) out[first + i * CALL_THREADS] = v[i];
-        }
+        for (int k = 0; k < 4; k++)
+            if (four.x[k] >= 0)
+                dispatch_add_shared(&(i + k < first ? t.next : t.ends)[four.x[k]], 1);
     }
-    if (a.scales.to == NULL || !a.scales.by_row) return;
-    for (int k = 0; k < a.topk; k++)
-        for (int c = (int)gpu_thread(); places[k] >= 0 && c < a.scales.columns; c += CALL_THREADS)
-            permute_scale(a.scales, t, places[k], c);
+    gpu_barrier();
+    int n[EACH], sum = 0, total;
+    GPU_UNROLL
+    for (int i = 0; i < EACH; i++) {
+        const int e = EACH * thread + i;
+        n[i] = e < experts ? t.next[e] + t.ends[e] : 0;
+        sum += sort_up(n[i], a.align);
+    }
+    int start = idx_block_scan(sum, &total, t.sums);
+    GPU_UNROLL
+    for (int i = 0; i < EACH; i++) {
+        const int e = EACH * thread + i;
+        if (e >= experts) continue;
+        t.next[e] += start;
+        t.starts[e] = start;
+        t.ends[e] = start + n[i];
+        start += sort_up(n[i], a.align);
+    }
+    if (thread == 0) t.starts[experts] = total;
+    gpu_barrier();
 }
 
-/* CALL_THREADS places: their columns of scales, and rows without a slot. */
-GPU_DEVICE void permute_places(const struct permute_args &a, int first) {
-    const int p = first + (int)gpu_thread();
-    const int source = p < a.places ? a.row_sources[p] : 0;
-    const int token = source < 0 ? -1 : source / a.topk;
-    if (a.scales.to != NULL && !a.scales.by_row && p < a.places && (source >= 0 || a.zero))
-        for (int c = 0; c < a.scales.columns; c++) permute_scale(a.scales, token, p, c);
-    if (!a.zero) return;
+/* Place of the token's slot k in lane k; the first team stores what is known of them. */
+GPU_DEVICE int32_t permute_find(const struct permute_tables &t, const struct permute_args &a,
+                                int token) {
+    const int lane = gpu_lane(), slot = token * a.topk + lane;
+    const int e = lane < a.topk ? dispatch_expert_of(a.d, dispatch_id(a.d, slot)) : -1;
+    int at = e >= 0 ? t.next[e] : -1;
+    for (int k = 0; k < a.topk; k++) {
+        const int other = (int)team_read_u32((uint32_t)e, k);
+        at += k < lane && e >= 0 && other == e;
+    }
+    if (gpu_team() == 0 && lane < a.topk) {
+        if (at >= 0)
+            a.place(slot, at, e);
+        else
+            a.none(slot);
+    }
+    return at;
+}
+
+/* Whether a place has a slot; -1: none. */
+GPU_DEVICE int permute_taken(const struct permute_tables &t, const struct permute_args &a, int p) {
+    return p < t.ends[idx_find(t.starts, a.d.experts, p)] ? 0 : -1;
+}
+
+/* ---- rows ---- */
+
+enum { PERMUTE_EACH = 2, PERMUTE_STEP = PERMUTE_EACH * CALL_THREADS };
+
+GPU_DEVICE void permute_load(gpu_u4 *v, const struct permute_args &a, int token, int first) {
+    const gpu_u4 *const row = (const gpu_u4 *)(a.x + token * a.x_row);
+    GPU_UNROLL
+    for (int i = 0; i < PERMUTE_EACH; i++) {
+        const int at = first + i * CALL_THREADS + (int)gpu_thread();
+        v[i].x = v[i].y = v[i].z = v[i].w = 0;
+        if (at < a.vectors) v[i] = row[at];
+    }
+}
+
+GPU_DEVICE void permute_store(const gpu_u4 *v, const struct permute_args &a, int32_t place,
+                              int first) {
+    gpu_u4 *const out = (gpu_u4 *)(a.permuted + place * a.permuted_row);
+    GPU_UNROLL
+    for (int i = 0; i < PERMUTE_EACH; i++) {
+        const int at = first + i * CALL_THREADS + (int)gpu_thread();
+        if (at < a.vectors) out[at] = v[i];
+    }
+}
+
+/* Slots k .. k + n - 1 of a token, whose places the team's lanes have: what is in v, scales, and the rest of the row. */
+GPU_DEVICE void permute_slots(gpu_u4 *v, const struct permute_args &a, int token, int32_t mine,
+                              int n, bool scaled) {
+    GPU_NO_UNROLL
+    for (int first = 0; first < a.vectors; first += PERMUTE_STEP) {
+        if (first > 0) permute_load(v, a, token, first);
+        GPU_NO_UNROLL
+        for (int k = 0; k < n; k++) {
+            const int32_t place = (int32_t)team_read_u32((uint32_t)mine, k);
+            if (place >= 0) permute_store(v, a, place, first);
+        }
+    }
+    const int all = scaled ? n * a.scales.columns : 0;
+    GPU_NO_UNROLL
+    for (int first = 0; first < all; first += CALL_THREADS) {
+        const int i = first + (int)gpu_thread(), k = i / a.scales.columns;
+        const int32_t place = (int32_t)team_read_u32((uint32_t)mine, k % TEAM);
+        if (i < all && place >= 0) permute_scale(a.scales, token, place, i - k * a.scales.columns);
+    }
+}
+
+/* A token's row, and scales that lie with it. */
+GPU_DEVICE void permute_token(const struct permute_args &a, int token) {
+    const int32_t *const places = a.inverse + (int64_t)token * a.topk;
+    const int lane = gpu_lane();
+    gpu_u4 v[PERMUTE_EACH];
+    GPU_NO_UNROLL
+    for (int k = 0; k < a.topk; k += TEAM) {
+        const int32_t mine = k + lane < a.topk ? places[k + lane] : -1;
+        permute_load(v, a, token, 0);
+        permute_slots(v, a, token, mine, a.topk - k < TEAM ? a.topk - k : (int)TEAM,
+                      a.scales.to != NULL && a.scales.by_row);
+    }
+}
+
+/* Scales of place p that lie column by column, eight under way. */
+GPU_DEVICE void permute_columns(const struct permute_scales &s, int64_t from, int64_t p) {
+    enum { EACH = 8 };
+    const char *const in = s.from + from * s.from_row;
+    char *const out = s.to + p * s.to_row;
+    GPU_NO_UNROLL
+    for (int first = 0; first < s.columns; first += EACH) {
+        uint32_t x[EACH];
+        GPU_UNROLL
+        for (int i = 0; i < EACH; i++) {
+            x[i] = 0;
+            if (from >= 0 && first + i < s.columns)
+                x[i] = *(const uint32_t *)(in + (first + i) * s.from_column);
+        }
+        GPU_UNROLL
+        for (int i = 0; i < EACH; i++)
+            if (first + i < s.columns) *(uint32_t *)(out + (first + i) * s.to_column) = x[i];
+    }
+}
+
+/* Zeros in the rows of those of the team's places from `first` on that have no slot: source is -1. */
+GPU_DEVICE void permute_zero(const struct permute_args &a, int first, int source) {
     gpu_u4 nothing;
     nothing.x = nothing.y = nothing.z = nothing.w = 0;
-    for (int lane = 0; lane < TEAM; lane++) {
-        const int at = first + gpu_team() * TEAM + lane;
-        if ((int)team_read_u32((uint32_t)source, lane) >= 0 || at >= a.places) continue;
+    uint32_t none = team_ballot(source < 0);
+    for (; none != 0; none &= none - 1) {
+        const int at = first + gpu_lowest_bit(none);
         gpu_u4 *const out = (gpu_u4 *)(a.permuted + at * a.permuted_row);
         for (int i = gpu_lane(); i < a.vectors; i += TEAM) out[i] = nothing;
         for (int c = gpu_lane(); a.scales.to != NULL && a.scales.by_row && c < a.scales.columns;
@@ -110,11 +217,52 @@ GPU_DEVICE void permute_places(const struct permute_args &a, int first) {
     }
 }
 
+/* CALL_THREADS places: their columns of scales, and rows without a slot. */
+GPU_DEVICE void permute_places(const struct permute_args &a, int side) {
+    const int p = side * CALL_THREADS + (int)gpu_thread();
+    const int source = p < a.places ? a.row_sources[p] : 0;
+    if (a.scales.to != NULL && !a.scales.by_row && p < a.places && (source >= 0 || a.zero))
+        permute_columns(a.scales, source < 0 ? -1 : source / a.topk, p);
+    if (a.zero) permute_zero(a, p - gpu_lane(), source);
+}
+
+/* The block's token, or its side as -1 - side: sides lie among tokens, so that they share the memory's time. */
+GPU_DEVICE int permute_share(const struct permute_args &a) {
+    const int block = (int)gpu_block();
+    if (a.sides == 0) return block;
+    const int i = block / a.period;
+    if (i >= a.sides) return block - a.sides;
+    return block == i * a.period ? -1 - i : block - i - 1;
+}
+
 __global__ void __launch_bounds__(CALL_THREADS) permute_row_kernel(const struct permute_args a) {
-    if (gpu_block() < a.tokens)
-        permute_token(a, (int)gpu_block());
+    const int share = permute_share(a);
+    if (share >= 0)
+        permute_token(a, share);
     else
-        permute_places(a, (int)(gpu_block() - a.tokens) * CALL_THREADS);
+        permute_places(a, -1 - share);
+}
+
+__global__ void __launch_bounds__(CALL_THREADS) permute_few_kernel(const struct permute_args a) {
+    __shared__ struct permute_tables tables;
+    const int share = permute_share(a), side = -1 - share;
+    if (share >= 0) {
+        gpu_u4 v[PERMUTE_EACH];
+        permute_load(v, a, share, 0);
+        permute_count(tables, a, share * a.topk);
+        const int32_t mine = permute_find(tables, a, share);
+        permute_slots(v, a, share, mine, a.topk, a.scales.to != NULL);
+        return;
+    }
+    permute_count(tables, a, 0);
+    for (int e = (int)gpu_thread(); side == 0 && e <= a.d.experts; e += CALL_THREADS)
+        a.offsets[e] = tables.starts[e];
+    const int p = side * CALL_THREADS + (int)gpu_thread();
+    const int source = p < a.places ? permute_taken(tables, a, p) : 0;
+    if (source < 0) a.free(p, p + 1, 0, 1);
+    if (!a.zero) return;
+    if (source < 0 && a.scales.to != NULL && !a.scales.by_row) permute_columns(a.scales, -1, p);
+    permute_zero(a, p - gpu_lane(), source);
 }
 
 static bool permute_by_row(const dsv4_call *call, const char *name) {
@@ -188,18 +336,21 @@ static int run(const dsv4_call *call, struct call_why why) {
     a.tokens = (int)x->shape[0];
     a.topk = (int)dsv4_find(call, "ids")->shape[1];
     a.zero = dsv4_is(call, "padding", "zero");
-    if (a.align > 1)
-        GPU_LAUNCH(permute_place_kernel<true>, dim3((uint32_t)a.d.experts), CALL_THREADS, stream,
-                   a);
-    else
-        GPU_LAUNCH(permute_place_kernel<false>, dim3((uint32_t)a.d.experts), CALL_THREADS, stream,
-                   a);
+    const bool few = a.d.n <= PERMUTE_FEW && a.topk <= TEAM && a.places <= PERMUTE_FEW_PLACES;
     const bool columns = a.scales.to != NULL && !a.scales.by_row;
-    const int64_t blocks = a.tokens + (columns || a.zero ? call_ceil(a.places, CALL_THREADS) : 0);
-    if (blocks == 0) return call_launched(why);
-    const int status = call_grid(&grid, blocks, why);
+    a.sides = (int)call_ceil(a.places, CALL_THREADS);
+    if (few && a.sides == 0) a.sides = 1; /* it stores offsets */
+    if (!few && !columns && !a.zero) a.sides = 0;
+    a.period = a.sides > 0 ? (a.tokens + a.sides) / a.sides : 1;
+    sort_deal(a);
+    if (!few) sort_launch(a, stream);
+    if (a.tokens + a.sides == 0) return call_launched(why);
+    const int status = call_grid(&grid, (int64_t)a.tokens + a.sides, why);
     if (status != DSV4_OK) return status;
-    GPU_LAUNCH(permute_row_kernel, grid, CALL_THREADS, stream, a);
+    if (few)
+        GPU_LAUNCH(permute_few_kernel, grid, CALL_THREADS, stream, a);
+    else
+        GPU_LAUNCH(permute_row_kernel, grid, CALL_THREADS, stream, a);
     return call_launched(why);
 }
 

@@ -1,22 +1,63 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The stable sort by expert in one launch: a block per expert, and every block reads all ids, which lie in a cache.
- * Teams take a stretch of the ids each. First they count: the slots of this expert, and those of all experts (ALIGNED) or
- * of experts before this one and of any. Then they know where their stretch's slots go, and place them by ballots.
+ * The stable sort by expert in one launch. The slots are dealt to the blocks of a cluster (ranks; where there are no
+ * clusters, one block has them all), and a rank's to `parts` clusters, each of which counts all slots, but places one part
+ * of every rank's only: counting takes an addition in shared memory, placing some fifty instructions. Inside of a part
+ * each team has a stretch and counters of its own. A place is the expert's start, plus its slots in earlier ranks, in earlier parts,
+ * in earlier stretches and, by ballots, before this one in the stretch.
+ *
+ * An op derives its arguments from sort_args and gives
+ *   place(slot, at, e), none(slot): of each slot once
+ *   finish(tables): what is known when all slots have places, by all blocks
  */
 #ifndef DSV4_MOE_SORT_INL
 #define DSV4_MOE_SORT_INL
 
 #include "moe_dispatch.inl"
 
-enum { SORT_EACH = 4, SORT_STEP = 4 * SORT_EACH * TEAM };
+#if defined(GPU_CLUSTERS) && GPU_CUDA
+#include <cooperative_groups.h>
+#define SORT_CLUSTER __cluster_dims__(SORT_RANKS)
+enum { SORT_RANKS = 8 };
+template <int RANKS> GPU_DEVICE void sort_meet(void) {
+    if (RANKS == 1)
+        gpu_barrier();
+    else
+        cooperative_groups::this_cluster().sync();
+}
+template <int RANKS> GPU_DEVICE const int *sort_of_rank(int *at, int rank) {
+    return RANKS == 1 ? at : cooperative_groups::this_cluster().map_shared_rank(at, rank);
+}
+#else
+#define SORT_CLUSTER
+enum { SORT_RANKS = 1 };
+template <int RANKS> GPU_DEVICE void sort_meet(void) { gpu_barrier(); }
+template <int RANKS> GPU_DEVICE const int *sort_of_rank(int *at, int) { return at; }
+#endif
 
-/* What a block knows about its expert. */
-struct sort_expert {
-    int e, start, count, end; /* end: of its places, rounded up */
-    int total;                /* end of all experts' places */
-    int mine;                 /* slots of the expert in stretches before this team's */
-    int first, last;          /* this team's stretch */
+/* Clusters that place; more of them place faster, but each counts all slots. */
+#ifndef SORT_PARTS
+#define SORT_PARTS 8
+#endif
+/* A thread per expert; up to SORT_FEW slots are one rank's; PART: slots that make a further part worth its counting. */
+enum { SORT_THREADS = 1024, SORT_TEAMS = SORT_THREADS / TEAM, SORT_EACH = 4 };
+enum {
+    SORT_FEW = 4 * GPU_BUSY_BLOCKS,
+    SORT_PART = GPU_BUSY_BLOCKS > 0 ? 1024 : 8,
+    SORT_MOST_PARTS = SORT_PARTS
+};
+
+struct sort_args {
+    struct dispatch_ids d;
+    int align;
+    int region, part, stretch; /* slots of a rank, of one part of them, of a team: multiples of 4 */
+    int teams, bits;           /* teams that place; bits of an expert */
+    int ranks, parts;
+};
+
+/* In shared memory. Expert e has places starts[e] .. starts[e + 1] - 1, slots as far as ends[e]. */
+struct sort_tables {
+    const int *starts, *ends;
 };
 
 #if GPU_CUDA && !GPU_EMULATED
@@ -25,117 +66,191 @@ GPU_DEVICE int sort_bits(uint32_t mask) { return __popc(mask); }
 GPU_DEVICE int sort_bits(uint32_t mask) { return __builtin_popcount(mask); }
 #endif
 
-GPU_DEVICE int sort_up(int n, int align) { return (n + align - 1) / align * align; }
+GPU_HOST_DEVICE int sort_up(int n, int align) { return (n + align - 1) / align * align; }
+GPU_DEVICE int sort_least(int a, int b) { return a < b ? a : b; }
 
-/* Sum over the teams before this one; every lane has its team's x. */
-GPU_DEVICE int sort_teams_before(int x, int *total, int *sums) {
-    gpu_barrier();
-    if (gpu_lane() == 0) sums[gpu_team()] = x;
-    gpu_barrier();
-    int before = 0;
-    *total = 0;
-    GPU_UNROLL
-    for (int i = 0; i < CALL_TEAMS; i++) {
-        before += i < gpu_team() ? sums[i] : 0;
-        *total += sums[i];
-    }
-    return before;
-}
-
-GPU_DEVICE int sort_team_sum(int x) {
-    x += (int)team_xor_u32(x, 16);
-    x += (int)team_xor_u32(x, 8);
-    x += (int)team_xor_u32(x, 4);
-    x += (int)team_xor_u32(x, 2);
-    return x + (int)team_xor_u32(x, 1);
-}
-
-/* counters: one per expert, used if ALIGNED; sums: CALL_TEAMS. */
-template <bool ALIGNED>
-GPU_DEVICE struct sort_expert sort_count(const struct dispatch_ids &d, int align, int *counters,
-                                         int *sums) {
-    struct sort_expert s;
-    const int stretch = (d.n + 4 * CALL_TEAMS - 1) / (4 * CALL_TEAMS) * 4;
-    int less = 0, any = 0, mine = 0;
-    s.e = (int)gpu_block();
-    s.first = stretch * gpu_team() < d.n ? stretch * gpu_team() : d.n;
-    s.last = s.first + stretch < d.n ? s.first + stretch : d.n;
-    if (ALIGNED) {
-        for (int e = (int)gpu_thread(); e < d.experts; e += CALL_THREADS) counters[e] = 0;
-        gpu_barrier();
-    }
+/* Adds slots begin .. end - 1 (begin a multiple of 4, end too or the end of all) to counters; this is lane `lane` of
+ * `lanes`. */
+GPU_DEVICE void sort_add(const struct dispatch_ids &d, int begin, int end, int lane, int lanes,
+                         int *counters) {
     GPU_NO_UNROLL
-    for (int i = s.first; i < s.last; i += SORT_STEP) {
+    for (int64_t first = begin + 4 * lane; first < end; first += 4 * SORT_EACH * lanes) {
         struct idx_four x[SORT_EACH];
         GPU_UNROLL
         for (int j = 0; j < SORT_EACH; j++) {
-            const int at = i + 4 * (j * TEAM + gpu_lane());
+            const int64_t i = first + 4 * j * lanes;
             idx_set(x[j], -1);
-            if (at < s.last) x[j] = dispatch_four(d, at);
+            if (i < end) x[j] = dispatch_four(d, (int)i);
         }
         GPU_UNROLL
         for (int j = 0; j < 4 * SORT_EACH; j++) {
             const int e = x[j / 4].x[j % 4];
-            mine += e == s.e;
-            less += e >= 0 && e < s.e;
-            any += e >= 0;
-            if (ALIGNED && e >= 0) dispatch_add_shared(&counters[e], 1);
+            if (e >= 0) dispatch_add_shared(&counters[e], 1);
         }
     }
-    s.mine = sort_teams_before(sort_team_sum(mine), &s.count, sums);
-    if (ALIGNED) {
-        less = any = 0;
-        for (int e = (int)gpu_thread(); e < d.experts; e += CALL_THREADS) {
-            const int rounded = sort_up(counters[e], align);
-            less += e < s.e ? rounded : 0;
-            any += rounded;
-        }
-    }
-    s.start = idx_block_sum(less, sums);
-    s.total = idx_block_sum(any, sums);
-    s.end = s.start + (ALIGNED ? sort_up(s.count, align) : s.count);
-    return s;
 }
 
-/* Calls op.place(slot, place) for the expert's slots, and op.none(slot) in the first block for those of no expert. */
-template <typename Op>
-GPU_DEVICE void sort_place(const Op &op, const struct dispatch_ids &d,
-                           const struct sort_expert &s) {
-    int next = s.start + s.mine;
+/* Sum of n over the threads before this one; *total over all. sums: SORT_TEAMS. */
+GPU_DEVICE int sort_scan(int n, int *total, int *sums) {
     const int lane = gpu_lane();
-    GPU_NO_UNROLL
-    for (int i = s.first; i < s.last; i += SORT_STEP) {
-        struct idx_four x[SORT_EACH];
+    int scan = n;
+    GPU_UNROLL
+    for (int d = 1; d < TEAM; d *= 2) {
+        const int other = (int)team_read_u32((uint32_t)scan, lane < d ? lane : lane - d);
+        scan += lane < d ? 0 : other;
+    }
+    if (lane == TEAM - 1) sums[gpu_team()] = scan;
+    gpu_barrier();
+    const int team = sums[lane];
+    *total = team_sum(team);
+    return team_sum(lane < gpu_team() ? team : 0) + scan - n;
+}
+
+/* What earlier teams of this block have, in the place of each team's counter of the expert. Returns the sum of all. */
+GPU_DEVICE int sort_teams_before(int *counters, int teams, int experts) {
+    enum { BATCH = 8 };
+    int before = 0;
+    for (int first = 0; first < teams; first += BATCH) {
+        int n[BATCH];
         GPU_UNROLL
-        for (int j = 0; j < SORT_EACH; j++) {
-            const int at = i + 4 * (j * TEAM + lane);
-            idx_set(x[j], -2);
-            if (at < s.last) x[j] = dispatch_four(d, at);
-        }
+        for (int i = 0; i < BATCH; i++)
+            n[i] = first + i < teams ? counters[(first + i) * experts] : 0;
         GPU_UNROLL
-        for (int j = 0; j < SORT_EACH; j++) {
-            const int at = i + 4 * (j * TEAM + lane);
-            int n = 0;
-            GPU_UNROLL
-            for (int k = 0; k < 4; k++) {
-                n += x[j].x[k] == s.e;
-                if (s.e == 0 && x[j].x[k] == -1 && at + k < s.last) op.none(at + k);
-            }
-            if (team_ballot(n > 0) == 0) continue;
-            int before = 0, all = 0;
-            GPU_UNROLL
-            for (int bit = 0; bit < 3; bit++) {
-                const uint32_t mask = team_ballot((n >> bit & 1) != 0);
-                before += sort_bits(mask & ((1u << lane) - 1)) << bit;
-                all += sort_bits(mask) << bit;
-            }
-            int place = next + before;
-            GPU_UNROLL
-            for (int k = 0; k < 4; k++)
-                if (x[j].x[k] == s.e) op.place(at + k, place++);
-            next += all;
+        for (int i = 0; i < BATCH; i++) {
+            if (first + i < teams) counters[(first + i) * experts] = before;
+            before += n[i];
         }
     }
+    return before;
+}
+
+/* Lanes of the team with the same expert as this one, which has one. */
+GPU_DEVICE uint32_t sort_same(int e, int bits) {
+    uint32_t same = team_ballot(e >= 0);
+    for (int bit = 0; bit < bits; bit++) {
+        const bool set = (e >> bit & 1) != 0;
+        const uint32_t mask = team_ballot(set);
+        same &= set ? mask : ~mask;
+    }
+    return same;
+}
+
+/* Places of slots begin .. end - 1, a team's stretch: next[e] the expert's first place, minus what seen[e] holds at first. */
+template <typename Op>
+GPU_DEVICE void sort_place(const Op &op, int begin, int end, const int *next, int *seen) {
+    const int lane = gpu_lane();
+    GPU_NO_UNROLL
+    for (int first = begin; first < end; first += SORT_EACH * TEAM) {
+        int e[SORT_EACH];
+        GPU_UNROLL
+        for (int j = 0; j < SORT_EACH; j++) {
+            const int slot = first + j * TEAM + lane;
+            e[j] = slot < end ? dispatch_expert_of(op.d, dispatch_id(op.d, slot)) : -1;
+        }
+        GPU_UNROLL
+        for (int j = 0; j < SORT_EACH; j++) {
+            const int slot = first + j * TEAM + lane;
+            const uint32_t same = sort_same(e[j], op.bits);
+            const int before = sort_bits(same & ((1u << lane) - 1));
+            int n = 0;
+            if (e[j] >= 0) {
+                n = seen[e[j]];
+                op.place(slot, next[e[j]] + n + before, e[j]);
+            } else if (slot < end) {
+                op.none(slot);
+            }
+            team_barrier();
+            if (e[j] >= 0 && before == 0) seen[e[j]] = n + sort_bits(same);
+            team_barrier();
+        }
+    }
+}
+
+template <int RANKS, typename Op> GPU_DEVICE void sort_body(const Op &op, char *shared) {
+    const int experts = op.d.experts, e = (int)gpu_thread(), team = gpu_team();
+    int *const seen = (int *)shared, *const next = seen + op.teams * experts;
+    int *const counts = next + experts, *const ends = counts + experts;
+    int *const starts = ends + experts, *const sums = starts + experts + 1;
+    const int rank = (int)gpu_block() % RANKS, part = (int)gpu_block() / RANKS;
+    const int from = sort_least(rank * op.region, op.d.n);
+    const int to = sort_least(from + op.region, op.d.n);
+    const int first = sort_least(from + part * op.part, to);
+    const int last = sort_least(first + op.part, to);
+    const int begin = team < op.teams ? sort_least(first + team * op.stretch, last) : last;
+    const int end = sort_least(begin + op.stretch, last);
+    for (int i = e; i < (op.teams + 2) * experts; i += SORT_THREADS) seen[i] = 0;
+    gpu_barrier();
+    sort_add(op.d, begin, end, gpu_lane(), TEAM, seen + team * experts);
+    sort_add(op.d, from, first, e, SORT_THREADS, next);
+    sort_add(op.d, last, to, e, SORT_THREADS, counts);
+    gpu_barrier();
+    int all = 0, earlier = 0, total;
+    if (e < experts) counts[e] += next[e] + sort_teams_before(seen + e, op.teams, experts);
+    sort_meet<RANKS>();
+    GPU_UNROLL
+    for (int r = 0; r < RANKS; r++) {
+        const int n = e < experts ? sort_of_rank<RANKS>(counts, r)[e] : 0;
+        earlier += r < rank ? n : 0;
+        all += n;
+    }
+    const int start = sort_scan(sort_up(all, op.align), &total, sums);
+    if (e < experts) {
+        next[e] += start + earlier;
+        starts[e] = start;
+        ends[e] = start + all;
+    }
+    if (e == 0) starts[experts] = total;
+    sort_meet<RANKS>(); /* no rank leaves before its counts have been read */
+    sort_place(op, begin, end, next, seen + team * experts);
+    const struct sort_tables tables = {starts, ends};
+    op.finish(tables);
+}
+
+template <typename Op>
+__global__ void SORT_CLUSTER __launch_bounds__(SORT_THREADS) sort_kernel(const Op op) {
+    GPU_SHARED(shared);
+    sort_body<SORT_RANKS>(op, shared);
+}
+
+/* By single blocks. */
+template <typename Op>
+__global__ void __launch_bounds__(SORT_THREADS) sort_few_kernel(const Op op) {
+    GPU_SHARED(shared);
+    sort_body<1>(op, shared);
+}
+
+/* ---- host ---- */
+
+static inline int64_t sort_bytes(const struct sort_args &a) {
+    return 4 * ((a.teams + 4) * (int64_t)a.d.experts + 1 + SORT_TEAMS);
+}
+
+/* Given d and align, the rest. */
+static inline void sort_deal(struct sort_args &a) {
+    const int64_t room = gpu_shared_limit();
+    a.ranks = a.d.n > SORT_FEW ? SORT_RANKS : 1;
+    a.region = sort_up((int)call_ceil(a.d.n, a.ranks), 4);
+    a.parts = (int)call_ceil(a.region, SORT_PART);
+    a.parts = a.parts < 1 ? 1 : a.parts > SORT_MOST_PARTS ? (int)SORT_MOST_PARTS : a.parts;
+    a.part = sort_up((int)call_ceil(a.region, a.parts), 4);
+    a.teams = SORT_TEAMS;
+    while (a.teams > 1 && (sort_bytes(a) > room || a.part <= a.teams / 2 * TEAM)) a.teams /= 2;
+    a.stretch = sort_up((int)call_ceil(a.part, a.teams), TEAM);
+    a.bits = 0;
+    while (1 << a.bits < a.d.experts) a.bits++;
+}
+
+template <typename Op> static void sort_launch(const Op &op, gpu_stream stream) {
+    const dim3 grid = dim3((uint32_t)(op.ranks * op.parts));
+    const int64_t bytes = sort_bytes(op);
+    (void)bytes; /* on AMD */
+    if constexpr (SORT_RANKS > 1) {
+        if (op.ranks > 1) {
+            GPU_LAUNCH_SHARED(sort_kernel<Op>, grid, SORT_THREADS, bytes, stream, op);
+            return;
+        }
+    }
+    GPU_LAUNCH_SHARED(sort_few_kernel<Op>, grid, SORT_THREADS, bytes, stream, op);
 }
 
 #endif

@@ -5,7 +5,9 @@
  */
 #include "quant_lane.inl"
 
-enum { BLOCK_SIDE = 128, BLOCK_EACH = BLOCK_SIDE * BLOCK_SIDE / 8 / CALL_THREADS };
+enum { BLOCK_SIDE = 128, BLOCK_STEP = CALL_THREADS / 16, BLOCK_EACH = BLOCK_SIDE / BLOCK_STEP };
+/* Of bf16, as many blocks of threads share a multiprocessor: loads of one hide behind the codes of others. */
+enum { BLOCK_RESIDENT = 4 };
 
 struct quant_block_args {
     const char *w;
@@ -29,16 +31,16 @@ GPU_DEVICE float quant_block_amax(float amax) {
 }
 
 template <bool F32, int FORMAT, bool WIDE>
-__global__ void __launch_bounds__(CALL_THREADS)
+__global__ void __launch_bounds__(CALL_THREADS, !F32 && WIDE ? BLOCK_RESIDENT : 1)
     quant_block_kernel(const struct quant_block_args a) {
     const int64_t i = gpu_quotient(gpu_block(), a.across), j = gpu_block() - i * a.across.value;
     const int column = (int)j * BLOCK_SIDE + (int)gpu_thread() % 16 * 8;
-    const int64_t first = i * BLOCK_SIDE + gpu_thread() / 16;
+    const int64_t first = i * BLOCK_SIDE + gpu_thread() / (CALL_THREADS / BLOCK_STEP);
+    const int left = a.rows - first < BLOCK_SIDE ? (int)(a.rows - first) : (int)BLOCK_SIDE;
+    const char *from = a.w + first * a.w_stride;
     struct quant_raw raw[BLOCK_EACH];
-    GPU_UNROLL for (int r = 0; r < BLOCK_EACH; r++) {
-        const int64_t row = first + r * (CALL_THREADS / 16);
-        raw[r] = quant_load<F32, WIDE>(a.w + (row < a.rows ? row : a.rows - 1) * a.w_stride, column,
-                                       row < a.rows ? a.columns : 0);
+    GPU_UNROLL for (int r = 0; r < BLOCK_EACH; r++, from += BLOCK_STEP * a.w_stride) {
+        raw[r] = quant_load<F32, WIDE>(from, column, r * BLOCK_STEP < left ? a.columns : 0);
     }
     float amax = 0.0f, x[8];
     GPU_UNROLL for (int r = 0; r < BLOCK_EACH; r++) {
@@ -47,11 +49,11 @@ __global__ void __launch_bounds__(CALL_THREADS)
     }
     const uint32_t byte = quant_byte(a.rule, quant_block_amax(amax));
     const float factor = quant_factor(a.rule, byte);
-    GPU_UNROLL for (int r = 0; r < BLOCK_EACH; r++) {
-        const int64_t row = first + r * (CALL_THREADS / 16);
+    char *to = a.q + first * a.q_stride;
+    GPU_UNROLL for (int r = 0; r < BLOCK_EACH; r++, to += BLOCK_STEP * a.q_stride) {
         quant_floats<F32>(x, raw[r]);
-        if (row < a.rows)
-            quant_store<FORMAT, WIDE>(a.q + row * a.q_stride, column, a.columns,
+        if (r * BLOCK_STEP < left)
+            quant_store<FORMAT, WIDE>(to, column, a.columns,
                                       quant_encode<F32, FORMAT>(a.rule, x, factor));
     }
     if (gpu_thread() == 0) quant_put_scale(a.scales, i, (int)j, byte);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Compares the kernels' numbers with the reference on the device it runs on: exp, exp2, log, log1p, rsqrt and sqrt,
- * and every conversion, for all 2^32 inputs; decoding for all codes. SwiGLU's estimate of silu is compared within a distance.
+ * and every conversion, for all 2^32 inputs; decoding for all codes. SwiGLU's estimate of silu is compared within a distance;
+ * moe_topk's of scores with the four kinds of scores on the device, whose parts the others prove.
  * `--plant` spoils one result of each first, and succeeds if all are found.
  * `--chunks N` does the first N of 64 chunks alone.
  */
@@ -11,6 +12,7 @@
 #include <string.h>
 
 #include "../../../impl/common/moe_activation.inl"
+#include "../../../impl/common/moe_router.inl"
 #include "../../../impl/common/num.inl"
 #include "../../../reference/num/bf16.h"
 #include "../../../reference/num/e2m1.h"
@@ -30,6 +32,7 @@ enum function {
     RSQRT,
     SQRT,
     SILU,
+    ROUTER,
     BF16,
     OCP,
     FNUZ224,
@@ -37,9 +40,9 @@ enum function {
     E2M1,
     N_FUNCTIONS
 };
-static const char *const names[] = {"exp",     "exp2",        "log",         "log1p",
-                                    "rsqrt",   "sqrt",        "silu",        "bf16",
-                                    "fp8 ocp", "fp8 fnuz224", "fp8 fnuz240", "e2m1"};
+static const char *const names[] = {"exp",         "exp2",        "log",    "log1p", "rsqrt",
+                                    "sqrt",        "silu",        "router", "bf16",  "fp8 ocp",
+                                    "fp8 fnuz224", "fp8 fnuz240", "e2m1"};
 
 /* The other half of a pair: another input, so that halves cannot be mixed up. */
 GPU_HOST_DEVICE uint32_t partner(uint32_t bits) { return bits ^ 0x5A5AA5A5u; }
@@ -54,6 +57,23 @@ GPU_DEVICE uint32_t silu(float x) {
 #endif
     const float y = gpu_divide_float(x, 1.0f + elementary_exp(-x));
     return y != y ? DSV4_NAN_BITS : gpu_bits(y);
+}
+
+template <int SOFTPLUS> GPU_DEVICE bool is_near(float x, float estimate) {
+    const float score = router_score<SOFTPLUS>(x), off = estimate - score;
+    return (off < 0.0f ? -off : off) <= 4e-4f * (1.0f + score);
+}
+
+/* Scores of which the estimate says too little. */
+GPU_DEVICE uint32_t router(float x) {
+#if GPU_CUDA
+    if (!(x < ROUTER_ESTIMATED)) return 0;
+    const float y = router_estimate(x);
+    return (is_near<ROUTER_LOG1P>(x, y) ? 0 : 1) | (is_near<ROUTER_LOG_ONE_PLUS>(x, y) ? 0 : 2) |
+           (is_near<ROUTER_MAX_FORM>(x, y) ? 0 : 4) | (is_near<ROUTER_NO_THRESHOLD>(x, y) ? 0 : 8);
+#else
+    return 0;
+#endif
 }
 
 struct chunk_args {
@@ -71,6 +91,7 @@ GPU_DEVICE uint32_t compute(int function, float x, float y) {
     case RSQRT: return gpu_bits(elementary_rsqrt(x));
     case SQRT: return gpu_bits(elementary_sqrt(x));
     case SILU: return silu(x);
+    case ROUTER: return router(x);
     case BF16: return num_bf16x2(x, y);
     case OCP: return num_fp8_x2(x, y, NUM_OCP);
     case FNUZ224: return num_fp8_x2(x, y, NUM_FNUZ224);
@@ -99,6 +120,7 @@ static uint32_t expected(int function, float x, float y) {
     case RSQRT: return dsv4_bits(dsv4_rsqrt(x));
     case SQRT: return x < 0.0f || x != x ? DSV4_NAN_BITS : dsv4_bits(sqrtf(x));
     case SILU: return expected_silu(x);
+    case ROUTER: return 0;
     case BF16: return dsv4_bf16_from_f32(x) | (uint32_t)dsv4_bf16_from_f32(y) << 16;
     case OCP: return dsv4_fp8_from_f32(x, DSV4_OCP) | (uint32_t)dsv4_fp8_from_f32(y, DSV4_OCP) << 8;
     case FNUZ224:
