@@ -229,6 +229,15 @@ GPU_DEVICE int64_t team_read_i64(int64_t x, int lane) {
 
 /* ---- memory ---- */
 
+/* 8 bytes of global memory that nobody writes meanwhile. */
+GPU_DEVICE gpu_u2 gpu_load_u2(const char *data) {
+#if GPU_CUDA
+    return __ldg((const gpu_u2 *)data);
+#else
+    return *(const gpu_u2 *)data;
+#endif
+}
+
 /* 8 bytes at data + offset of global memory that nobody writes meanwhile; zeros where data is NULL. On CUDA no branch that
  * would part the loads of a loop. */
 GPU_DEVICE gpu_u2 gpu_load_u2_of(const char *data, int offset) {
