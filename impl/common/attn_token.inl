@@ -218,22 +218,23 @@ GPU_DEVICE void attn_decode_pieces(float (*x)[8], const gpu_u4 *raw, const uint3
     }
 }
 
-/* P pieces of 8 channels, the first of them `channel`. Four significant bits times a power of two need no rounding to
- * bf16. A row that is not there has codes of zero. */
-template <bool PAGED, int P>
+/* P pieces of 8 channels: the p-th at `channel` + p * STEP, and those lanes that have bf16 there decode in vain. Four
+ * significant bits times a power of two need no rounding to bf16. A row that is not there has codes of zero. */
+template <bool PAGED, int P, int STEP>
 GPU_DEVICE void attn_values(float (*x)[8], const gpu_u4 *raw, const uint32_t *bytes, int channel,
                             int fp8, int scrub) {
-    if (PAGED && channel < KV_NOPE && fp8 == NUM_OCP) {
-        attn_decode_pieces<P>(x, raw, bytes, NUM_OCP);
-    } else if (PAGED && channel < KV_NOPE) {
-        attn_decode_pieces<P>(x, raw, bytes, NUM_FNUZ240);
-    } else {
-        GPU_UNROLL for (int p = 0; p < P; p++) {
-            const uint32_t words[4] = {raw[p].x, raw[p].y, raw[p].z, raw[p].w};
-            GPU_UNROLL for (int i = 0; i < 4; i++) {
-                x[p][2 * i] = num_bf16_low(words[i]);
-                x[p][2 * i + 1] = num_bf16_high(words[i]);
-            }
+    if (PAGED && channel < KV_NOPE) {
+        if (fp8 == NUM_OCP)
+            attn_decode_pieces<P>(x, raw, bytes, NUM_OCP);
+        else
+            attn_decode_pieces<P>(x, raw, bytes, NUM_FNUZ240);
+    }
+    GPU_UNROLL for (int p = 0; p < P; p++) {
+        const uint32_t words[4] = {raw[p].x, raw[p].y, raw[p].z, raw[p].w};
+        if (PAGED && channel + p * STEP < KV_NOPE) continue;
+        GPU_UNROLL for (int i = 0; i < 4; i++) {
+            x[p][2 * i] = num_bf16_low(words[i]);
+            x[p][2 * i + 1] = num_bf16_high(words[i]);
         }
     }
     if (scrub == 0) return;
@@ -324,9 +325,7 @@ template <int D> GPU_DEVICE int attn_swizzle(int channel) {
 }
 
 /* The first of this lane's rows, and the one it looks up as its i-th, among the team's. */
-template <typename S> GPU_DEVICE int attn_first_row(void) {
-    return gpu_lane() / S::LANES * S::P;
-}
+template <typename S> GPU_DEVICE int attn_first_row(void) { return gpu_lane() / S::LANES * S::P; }
 template <typename S> GPU_DEVICE int attn_lookup_row(int i) {
     return attn_first_row<S>() + (i * S::LANES + gpu_lane() % S::LANES) % S::P;
 }
@@ -374,16 +373,15 @@ GPU_DEVICE void attn_slice_load(struct attn_slice<F, D, W> &slice, int channel) 
             slice.bytes[p] = team_read_u32(byte, attn_looker<S>(p));
         }
     }
-    if (slice.q_channel < D)
-        slice.q = gpu_load_u2(slice.q_data + 2 * (channel + slice.q_channel));
+    if (slice.q_channel < D) slice.q = gpu_load_u2(slice.q_data + 2 * (channel + slice.q_channel));
 }
 
 /* Values of the rows of a slice at `channel` are made; q goes to shared memory. */
 template <typename F, int D, int W, bool PAGED>
 GPU_DEVICE void attn_slice_open(float (*x)[8], const struct attn_slice<F, D, W> &slice, float *rows,
                                 int channel, int scrub) {
-    attn_values<PAGED, attn_slice<F, D, W>::P>(x, slice.raw, slice.bytes, channel, slice.fp8,
-                                               scrub);
+    attn_values<PAGED, attn_slice<F, D, W>::P, 0>(x, slice.raw, slice.bytes, channel, slice.fp8,
+                                                  scrub);
     if (slice.q_channel < D) {
         float *const queries =
             rows + D * 64 * W + slice.q_channel * F::HEADS + (int)gpu_thread() % F::HEADS;
@@ -487,16 +485,17 @@ GPU_DEVICE void attn_put_scores(float *s, const float (*total)[W], float scale,
 /* Channels of a slice of 64 * W positions. */
 #define ATTN_CHANNELS(D, W) ((W) == 8 ? (D) / 2 : (D))
 
-/* The entries of a tile that this lane looks up. */
+/* How many entries of a tile a lane looks up, at most, and which. */
+#define ATTN_LOOKUPS(TILE) ((TILE) > 256 ? 2 : 1)
+
 template <typename F, int D, int W>
 GPU_DEVICE void attn_look(int *entry, const struct attn_lists &lists, int tile) {
     typedef struct attn_slice<F, ATTN_CHANNELS(D, W), W> S;
+    static_assert(S::LOOKUPS <= ATTN_LOOKUPS(64 * W), "there is room for as many entries");
     GPU_UNROLL for (int i = 0; i < S::LOOKUPS; i++) {
         entry[i] = attn_entry(lists, tile + gpu_team() * S::OWN + attn_lookup_row<S>(i));
     }
 }
-
-enum { ATTN_LOOKUPS = 4 };
 
 /* Positions whose scores are computed together in long lists: their kernels have registers for no more. */
 enum { ATTN_TILE_LONG = 256 };
@@ -658,13 +657,14 @@ GPU_DEVICE void attn_start(struct attn_loader<F, D> &loader, const struct attn_a
 
 template <typename F, int D, bool PAGED>
 GPU_DEVICE void attn_open(float (*x)[8], const struct attn_loader<F, D> &loader, int scrub) {
-    GPU_UNROLL for (int p = 0; p < attn_loader<F, D>::P; p++) {
-        const int eight = p * attn_loader<F, D>::LANES + loader.lane;
-        const int group = 8 * eight / KV_GROUP;
+    enum { P = attn_loader<F, D>::P, STEP = 8 * attn_loader<F, D>::LANES };
+    uint32_t bytes[P];
+    GPU_UNROLL for (int p = 0; p < P; p++) {
+        const int group = (8 * loader.lane + p * STEP) / KV_GROUP;
         const uint32_t word = group < 4 ? loader.scales.x : loader.scales.y;
-        const uint32_t byte = word >> 8 * (group % 4) & 0xFFu;
-        attn_values<PAGED, 1>(x + p, loader.raw + p, &byte, 8 * eight, loader.place.fp8, scrub);
+        bytes[p] = word >> 8 * (group % 4) & 0xFFu;
     }
+    attn_values<PAGED, P, STEP>(x, loader.raw, bytes, 8 * loader.lane, loader.place.fp8, scrub);
 }
 
 /* Stores four of a lane's channels, the i-th of 2 P. Rows lie in two halves, of the lower and the upper four of each eight
@@ -712,8 +712,7 @@ GPU_DEVICE void attn_value_chains(float (*chain)[8], const float *weights, const
     GPU_UNROLL for (int i = FIRST; i < END; i++) {
         const int now = (i - FIRST) % 2;
         if (i + 1 < END) attn_value_read<F>(x[1 - now], v[1 - now], weights, rows, i + 1);
-        if (STORES && i - FIRST < FOURS)
-            attn_store_four<F, D>(next, loader, other, i - FIRST);
+        if (STORES && i - FIRST < FOURS) attn_store_four<F, D>(next, loader, other, i - FIRST);
         GPU_UNROLL for (int h = 0; h < R; h++) {
             GPU_UNROLL for (int c = 0; c < 8; c++) {
                 chain[h][c] = gpu_fma(x[now][h], v[now][c], chain[h][c]);
@@ -733,7 +732,7 @@ GPU_DEVICE void attn_sum_values(float (*total)[8], const struct attn_args &a,
     const int four = 4 * (gpu_team() * F::COLUMNS + attn_lane_column<F>());
     L loader;
     float chain[R][8], opened[L::P][8];
-    loader.row = (int)gpu_thread() / L::LANES;
+    loader.row = gpu_hidden((int)gpu_thread() / L::LANES);
     loader.lane = (int)gpu_thread() % L::LANES;
     int at = first, next = attn_next<ROWS>(w.lists, at), entry = -1;
     attn_start<F, D, PAGED>(loader, a, w.lists, at + loader.row,
@@ -877,7 +876,7 @@ template <typename F, int D, int BUFFERS, bool PAGED, int TILE>
 GPU_DEVICE void attn_attend(float (*total)[8], const struct attn_args &a,
                             const struct attn_work<F> &w) {
     const int positions = w.lists.positions;
-    int entry[ATTN_LOOKUPS];
+    int entry[ATTN_LOOKUPS(TILE)];
     attn_look_up<F, D, TILE>(entry, w.lists, 0);
     GPU_NO_UNROLL for (int tile = 0; tile < positions; tile += TILE)
         attn_tile<F, D, BUFFERS, PAGED, TILE>(a, w, tile, entry, w.scores + tile * F::HEADS);
@@ -893,7 +892,7 @@ GPU_DEVICE void attn_attend_long(float (*total)[8], const struct attn_args &a,
     enum { TILE = ATTN_TILE_LONG };
     const int positions = w.lists.positions;
     GPU_NO_UNROLL for (int turn = 0; turn < 2; turn++) {
-        int entry[ATTN_LOOKUPS];
+        int entry[ATTN_LOOKUPS(TILE)];
         attn_look_up<F, D, TILE>(entry, w.lists, 0);
         GPU_NO_UNROLL for (int tile = 0; tile < positions; tile += TILE) {
             const int left = positions - tile, n = left < TILE ? left : TILE;
@@ -1049,7 +1048,8 @@ static int attn_launch_as(struct attn_args &a, dim3 grid, int64_t positions, gpu
                           struct call_why why) {
     const int64_t room = gpu_shared_limit() - ATTN_FIXED_BYTES(F, D, BUFFERS);
     const int64_t most = room / ATTN_SCORE_BYTES(F) / ATTN_BLOCK * ATTN_BLOCK;
-    const int64_t kept = positions < ATTN_TILE(BUFFERS) ? ATTN_TILE(BUFFERS) : call_min(positions, most);
+    const int64_t kept =
+        positions < ATTN_TILE(BUFFERS) ? ATTN_TILE(BUFFERS) : call_min(positions, most);
     [[maybe_unused]] const int64_t bytes =
         ATTN_FIXED_BYTES(F, D, BUFFERS) + kept * ATTN_SCORE_BYTES(F);
     a.kept = (int)kept;

@@ -175,6 +175,15 @@ GPU_DEVICE float gpu_min(float a, float b) { return __builtin_fminf(a, b); }
 GPU_DEVICE float gpu_divide_float(float a, float b) { return a / b; }
 #endif
 
+/* x, of which clang shall know nothing: it would work out early what follows from x, keep it in registers over loops that
+ * have no use for it, and spill. */
+GPU_DEVICE int gpu_hidden(int x) {
+#if GPU_HIP && defined(__AMDGCN__)
+    asm volatile("" : "+v"(x));
+#endif
+    return x;
+}
+
 /* ---- inside a team ---- */
 
 #if GPU_EMULATED
