@@ -12,8 +12,9 @@
  * Values. D / 2 rows go to shared memory as fp32; a lane keeps R heads x 8 channels, one chain per block of 128 positions.
  *
  * Where a list's scores fit into shared memory they stay there; of a longer one they are computed twice: for the maximum,
- * and again tile by tile. Loads of the next slice are under way while one is computed. With two buffers it is stored in
- * between as well: half of the teams store it half way, the others at the end, so that on each scheduler some team has fmas.
+ * and again tile by tile. Loads of the next slice are under way while one is computed. With two buffers it is stored
+ * meanwhile as well, a little after each step of the second half: then one barrier a slice is enough, and no team waits for
+ * another to store before it has fmas to issue.
  */
 #ifndef DSV4_ATTN_TOKEN_INL
 #define DSV4_ATTN_TOKEN_INL
@@ -24,6 +25,7 @@
 /* ATTN_SLICE: positions of a slice of D channels. */
 enum { ATTN_BLOCK = 128, ATTN_SLICE = 256 };
 
+/* Most positions of a lane, to be measured: 8 or 4. */
 #ifndef ATTN_WIDEST
 #define ATTN_WIDEST 8
 #endif
@@ -1081,11 +1083,13 @@ static int attn_launch_heads(struct attn_args &a, int64_t parts, int64_t positio
     return attn_launch_as<SMALL, 16, 1, PAGED, PART>(a, grid, positions, stream, why);
 }
 
-#ifndef ATTN_PAGED_FORM
-#define ATTN_PAGED_FORM 8, 4, 256
+/* To be measured: many teams of few heads each, or few of many, which read less of shared memory for each fma. */
+#ifndef ATTN_PAGED_THREADS
+#define ATTN_PAGED_THREADS 256
 #endif
 typedef struct attn_form<4, 4, 256> attn_form_few;
-typedef struct attn_form<ATTN_PAGED_FORM> attn_form_paged;
+typedef struct attn_form<2048 / ATTN_PAGED_THREADS, ATTN_PAGED_THREADS / 64, ATTN_PAGED_THREADS>
+    attn_form_paged;
 typedef struct attn_form<8, 4, 256> attn_form_small;
 
 /* `parts`: tokens times splits. */
