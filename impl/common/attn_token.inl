@@ -5,15 +5,16 @@
  *
  * Positions. The main list, rounded up to blocks of 128, then the extra one; dropped entries and the rest of a block are
  * rows of zeros with weight 0, which the canon's sums do not notice.
- * Scores. Tiles of 256 positions (the last of 128): a slice of D channels of all rows goes to shared memory as fp32,
- * channel by channel, and one of q; a lane keeps R heads x 4 positions (or 2) in registers, one chain per block of 128
- * channels.
+ * Scores. Tiles of 512 positions (256 where shared memory is small; the last ones of 256 or 128): a slice of D channels (or
+ * D / 2) of all rows goes to shared memory as fp32, channel by channel, and one of q; a lane keeps R heads x 8 positions (4,
+ * 2) in registers, one chain per block of 128 channels.
  * Weights. exp in place; then a lane per head and block of 128 positions for the chain of the sum and the rounding.
  * Values. D / 2 rows go to shared memory as fp32; a lane keeps R heads x 8 channels, one chain per block of 128 positions.
  *
  * Where a list's scores fit into shared memory they stay there; of a longer one they are computed twice: for the maximum,
- * and again tile by tile. Loads of the next slice are under way while one is computed; with two buffers it may be stored
- * as well.
+ * and again tile by tile. Loads of the next slice are under way while one is computed. With two buffers it is stored
+ * meanwhile as well, a little after each step of the second half: then one barrier a slice is enough, and no team waits for
+ * another to store before it has fmas to issue.
  */
 #ifndef DSV4_ATTN_TOKEN_INL
 #define DSV4_ATTN_TOKEN_INL
@@ -21,7 +22,16 @@
 #include "call.h"
 #include "num.inl"
 
-enum { ATTN_BLOCK = 128, ATTN_TILE = 256 };
+/* ATTN_SLICE: positions of a slice of D channels. */
+enum { ATTN_BLOCK = 128, ATTN_SLICE = 256 };
+
+/* Most positions of a lane, to be measured: 8 or 4. */
+#ifndef ATTN_WIDEST
+#define ATTN_WIDEST 8
+#endif
+
+/* Positions whose scores are computed together. */
+#define ATTN_TILE(BUFFERS) ((BUFFERS) == 2 ? 64 * ATTN_WIDEST : 256)
 
 /* One cache and its lists. */
 struct attn_rows {
@@ -70,10 +80,10 @@ template <typename F> struct attn_shared {
     float m[F::HEADS], l[F::HEADS], a[F::HEADS], den[F::HEADS];
     float most[F::TEAMS][F::HEADS];
     float sums[F::TEAMS][F::HEADS];
-    uint8_t valid[ATTN_TILE];
+    uint8_t valid[ATTN_TILE(2)];
 };
 
-#define ATTN_SLICE_BYTES(D, F) ((D)*ATTN_TILE * 4 + (D)*F::HEADS * 4)
+#define ATTN_SLICE_BYTES(D, F) ((D)*ATTN_SLICE * 4 + (D)*F::HEADS * 4)
 #define ATTN_FIXED_BYTES(F, D, BUFFERS)                                                            \
     ((int64_t)sizeof(struct attn_shared<F>) + (BUFFERS)*ATTN_SLICE_BYTES(D, F))
 #define ATTN_SCORE_BYTES(F) (4 * F::HEADS)
@@ -178,27 +188,19 @@ attn_place_of(const struct attn_args &a, const struct attn_lists &lists, int pos
 
 /* As loaded: 8 codes in x and y, or 8 bf16. */
 template <bool PAGED> GPU_DEVICE gpu_u4 attn_load(const char *data, int channel) {
-    gpu_u4 raw;
-    raw.x = raw.y = raw.z = raw.w = 0;
-    if (data == NULL) return raw;
     const bool codes = PAGED && channel < KV_NOPE;
     const int at = codes ? channel : PAGED ? KV_NOPE + 2 * (channel - KV_NOPE) : 2 * channel;
-    const gpu_u2 low = *(const gpu_u2 *)(data + at);
+    const gpu_u2 low = gpu_load_u2(data + at);
+    gpu_u4 raw;
     raw.x = low.x;
     raw.y = low.y;
+    raw.z = raw.w = 0;
     if (!codes) {
-        const gpu_u2 high = *(const gpu_u2 *)(data + at + 8);
+        const gpu_u2 high = gpu_load_u2(data + at + 8);
         raw.z = high.x;
         raw.w = high.y;
     }
     return raw;
-}
-
-template <bool PAGED> GPU_DEVICE gpu_u2 attn_load_scales(struct attn_place place) {
-    gpu_u2 scales;
-    scales.x = scales.y = 0;
-    if (PAGED && place.data != NULL) scales = *(const gpu_u2 *)place.scales;
-    return scales;
 }
 
 GPU_DEVICE void attn_decode(float *x, gpu_u4 raw, float scale, int fp8) {
@@ -210,34 +212,56 @@ GPU_DEVICE void attn_decode(float *x, gpu_u4 raw, float scale, int fp8) {
     }
 }
 
-/* Four significant bits times a power of two need no rounding to bf16. A row that is not there has codes of zero. */
-template <bool PAGED>
-GPU_DEVICE void attn_values(float *x, gpu_u4 raw, uint32_t byte, int channel, int fp8, int scrub) {
-    if (PAGED && channel < KV_NOPE) {
-        const float scale = num_e8m0_value(byte);
-        if (fp8 == NUM_OCP)
-            attn_decode(x, raw, scale, NUM_OCP);
-        else
-            attn_decode(x, raw, scale, NUM_FNUZ240);
-    } else {
-        const uint32_t words[4] = {raw.x, raw.y, raw.z, raw.w};
-        GPU_UNROLL for (int i = 0; i < 4; i++) {
-            x[2 * i] = num_bf16_low(words[i]);
-            x[2 * i + 1] = num_bf16_high(words[i]);
-        }
-    }
-    if (scrub) {
-        GPU_UNROLL for (int i = 0; i < 8; i++) x[i] = x[i] != x[i] ? 0.0f : x[i];
+template <int P>
+GPU_DEVICE void attn_decode_pieces(float (*x)[8], const gpu_u4 *raw, const uint32_t *bytes,
+                                   int fp8) {
+    GPU_UNROLL for (int p = 0; p < P; p++) {
+        attn_decode(x[p], raw[p], num_e8m0_value(bytes[p]), fp8);
     }
 }
 
-GPU_DEVICE void attn_put4(void *to, const float *x) {
-    gpu_f4 v;
-    v.x = x[0];
-    v.y = x[1];
-    v.z = x[2];
-    v.w = x[3];
-    *(gpu_f4 *)to = v;
+/* P pieces of 8 channels: the p-th at `channel` + p * STEP, and those lanes that have bf16 there decode in vain. Four
+ * significant bits times a power of two need no rounding to bf16. A row that is not there has codes of zero. */
+template <bool PAGED, int P, int STEP>
+GPU_DEVICE void attn_values(float (*x)[8], const gpu_u4 *raw, const uint32_t *bytes, int channel,
+                            int fp8, int scrub) {
+    if (PAGED && channel < KV_NOPE) {
+        if (fp8 == NUM_OCP)
+            attn_decode_pieces<P>(x, raw, bytes, NUM_OCP);
+        else
+            attn_decode_pieces<P>(x, raw, bytes, NUM_FNUZ240);
+    }
+    GPU_UNROLL for (int p = 0; p < P; p++) {
+        const uint32_t words[4] = {raw[p].x, raw[p].y, raw[p].z, raw[p].w};
+        if (PAGED && channel + p * STEP < KV_NOPE) continue;
+        GPU_UNROLL for (int i = 0; i < 4; i++) {
+            x[p][2 * i] = num_bf16_low(words[i]);
+            x[p][2 * i + 1] = num_bf16_high(words[i]);
+        }
+    }
+    if (scrub == 0) return;
+    GPU_UNROLL for (int p = 0; p < P; p++) {
+        GPU_UNROLL for (int i = 0; i < 8; i++) x[p][i] = x[p][i] != x[p][i] ? 0.0f : x[p][i];
+    }
+}
+
+/* N floats to memory, N 1, 2 or 4. */
+template <int N> GPU_DEVICE void attn_put(void *to, const float *x) {
+    if constexpr (N == 4) {
+        gpu_f4 v;
+        v.x = x[0];
+        v.y = x[1];
+        v.z = x[2];
+        v.w = x[3];
+        *(gpu_f4 *)to = v;
+    } else if constexpr (N == 2) {
+        gpu_f2 v;
+        v.x = x[0];
+        v.y = x[1];
+        *(gpu_f2 *)to = v;
+    } else {
+        *(float *)to = x[0];
+    }
 }
 
 /* N floats of shared memory, N 2, 4 or 8. */
@@ -265,28 +289,35 @@ struct attn_query {
     int first, heads; /* of this block, and of the token */
 };
 
-/* Four channels of one head. */
-GPU_DEVICE gpu_u2 attn_load_query(const struct attn_query &q, int head, int channel) {
-    gpu_u2 raw;
-    raw.x = raw.y = 0;
-    if (q.first + head < q.heads)
-        raw = *(const gpu_u2 *)(q.data + (q.first + head) * q.head_stride + 2 * channel);
-    return raw;
-}
+/* What a block works on. */
+template <typename F> struct attn_work {
+    struct attn_lists lists;
+    struct attn_query q;
+    char *slices;
+    float *scores;
+    struct attn_shared<F> *shared;
+};
 
 /*
  * What a lane loads of a slice of D channels for W * 64 positions. A team loads the COLUMNS * W rows that it computes
- * with, D / 8 lanes to a row, P rows to a lane; and the block loads four channels of q per lane.
+ * with: LANES lanes share P neighbouring rows, a piece of 8 channels each; and the block loads four channels of q per
+ * lane. Lanes look up the rows that they share, LOOKUPS each.
  *
- * In shared memory a slice lies channel by channel. Positions are swizzled by the piece of 8 channels, so that lanes with
- * different pieces of one row store to different banks.
+ * In shared memory a slice lies channel by channel, the P positions of a lane side by side. Positions are swizzled by the
+ * piece of 8 channels, so that lanes with different pieces of one row store to different banks.
  */
 template <typename F, int D, int W> struct attn_slice {
-    enum { OWN = F::COLUMNS * W, LANES = D / 8, AT_ONCE = TEAM / LANES, P = OWN / AT_ONCE };
+    enum {
+        OWN = F::COLUMNS * W,
+        LANES = D / 8,
+        P = OWN * LANES / TEAM,
+        LOOKUPS = P > LANES ? P / LANES : 1
+    };
     static_assert(P > 0, "a team loads whole rows at once");
-    int q_head, q_channel, fp8;
+    int q_channel, fp8;
+    const char *q_data;
     const char *data[P];
-    gpu_u2 scales, q; /* scales: of this lane's own row */
+    gpu_u2 scales[LOOKUPS], q;
     gpu_u4 raw[P];
     uint32_t bytes[P];
 };
@@ -295,50 +326,67 @@ template <int D> GPU_DEVICE int attn_swizzle(int channel) {
     return TEAM / (D / 8) * (channel / 8 % (D / 8));
 }
 
-/* Lane i has looked up row i of the team. */
+/* The first of this lane's rows, and the one it looks up as its i-th, among the team's. */
+template <typename S> GPU_DEVICE int attn_first_row(void) { return gpu_lane() / S::LANES * S::P; }
+template <typename S> GPU_DEVICE int attn_lookup_row(int i) {
+    return attn_first_row<S>() + (i * S::LANES + gpu_lane() % S::LANES) % S::P;
+}
+
+/* Of a lane's p-th row: which lane has looked it up. */
+template <typename S> GPU_DEVICE int attn_looker(int p) {
+    return gpu_lane() / S::LANES * S::LANES + p % S::LANES;
+}
+
+/* A row that is not there reads q's, which is as long: its scores are masked. The same goes for heads beyond the last. */
 template <typename F, int D, int W, bool PAGED>
-GPU_DEVICE void attn_slice_start(struct attn_slice<F, D, W> &slice, struct attn_place own) {
+GPU_DEVICE void attn_slice_start(struct attn_slice<F, D, W> &slice, const struct attn_args &a,
+                                 const struct attn_lists &lists, const struct attn_query &q,
+                                 int tile, const int *entry, uint8_t *valid) {
     typedef struct attn_slice<F, D, W> S;
-    const int thread = (int)gpu_thread();
+    const int own = gpu_team() * S::OWN, thread = (int)gpu_thread();
+    const int head = q.first + thread % F::HEADS;
+    const char *data[S::LOOKUPS];
+    GPU_UNROLL for (int i = 0; i < S::LOOKUPS; i++) {
+        struct attn_place place = attn_place_of<PAGED>(a, lists, tile + own, entry[i]);
+        valid[own + attn_lookup_row<S>(i)] = place.data != NULL;
+        if (place.data == NULL) place.data = place.scales = q.data;
+        data[i] = place.data;
+        if (PAGED) slice.scales[i] = gpu_load_u2(place.scales);
+        slice.fp8 = place.fp8;
+    }
     GPU_UNROLL for (int p = 0; p < S::P; p++) {
-        const int row = p * S::AT_ONCE + gpu_lane() / S::LANES;
-        slice.data[p] = (const char *)(uintptr_t)team_read_i64((int64_t)(uintptr_t)own.data, row);
+        slice.data[p] = (const char *)(uintptr_t)team_read_i64(
+            (int64_t)(uintptr_t)data[p / S::LANES], attn_looker<S>(p));
         slice.bytes[p] = 0;
     }
-    slice.q_head = thread % F::HEADS;
     slice.q_channel = thread / F::HEADS * 4;
-    slice.fp8 = own.fp8;
-    slice.scales = attn_load_scales<PAGED>(own);
-    slice.q.x = slice.q.y = 0;
+    slice.q_data = q.data + (head < q.heads ? head : q.heads - 1) * q.head_stride;
 }
 
 template <typename F, int D, int W, bool PAGED>
-GPU_DEVICE void attn_slice_load(struct attn_slice<F, D, W> &slice, const struct attn_query &q,
-                                int channel) {
+GPU_DEVICE void attn_slice_load(struct attn_slice<F, D, W> &slice, int channel) {
     typedef struct attn_slice<F, D, W> S;
     const int group = channel / KV_GROUP;
-    const uint32_t byte = (group < 4 ? slice.scales.x : slice.scales.y) >> 8 * (group % 4) & 0xFFu;
     GPU_UNROLL for (int p = 0; p < S::P; p++) {
         slice.raw[p] = attn_load<PAGED>(slice.data[p], channel + 8 * (gpu_lane() % S::LANES));
-        if (PAGED) slice.bytes[p] = team_read_u32(byte, p * S::AT_ONCE + gpu_lane() / S::LANES);
+        if (PAGED) {
+            const gpu_u2 scales = slice.scales[p / S::LANES];
+            const uint32_t byte = (group < 4 ? scales.x : scales.y) >> 8 * (group % 4) & 0xFFu;
+            slice.bytes[p] = team_read_u32(byte, attn_looker<S>(p));
+        }
     }
-    if (slice.q_channel < D) slice.q = attn_load_query(q, slice.q_head, channel + slice.q_channel);
+    if (slice.q_channel < D) slice.q = gpu_load_u2(slice.q_data + 2 * (channel + slice.q_channel));
 }
 
+/* Values of the rows of a slice at `channel` are made; q goes to shared memory. */
 template <typename F, int D, int W, bool PAGED>
-GPU_DEVICE void attn_slice_put(const struct attn_slice<F, D, W> &slice, float *rows, int channel,
-                               int scrub) {
-    typedef struct attn_slice<F, D, W> S;
-    const int first = 8 * (gpu_lane() % S::LANES);
-    GPU_UNROLL for (int p = 0; p < S::P; p++) {
-        const int row = gpu_team() * S::OWN + p * S::AT_ONCE + gpu_lane() / S::LANES;
-        float *const to = rows + first * 64 * W + (row ^ attn_swizzle<D>(first));
-        float x[8];
-        attn_values<PAGED>(x, slice.raw[p], slice.bytes[p], channel + first, slice.fp8, scrub);
-        GPU_UNROLL for (int i = 0; i < 8; i++) { to[i * 64 * W] = x[i]; }
-    }
+GPU_DEVICE void attn_slice_open(float (*x)[8], const struct attn_slice<F, D, W> &slice, float *rows,
+                                int channel, int scrub) {
+    attn_values<PAGED, attn_slice<F, D, W>::P, 0>(x, slice.raw, slice.bytes, channel, slice.fp8,
+                                                  scrub);
     if (slice.q_channel < D) {
-        float *const queries = rows + D * ATTN_TILE + slice.q_channel * F::HEADS + slice.q_head;
+        float *const queries =
+            rows + D * 64 * W + slice.q_channel * F::HEADS + (int)gpu_thread() % F::HEADS;
         queries[0] = num_bf16_low(slice.q.x);
         queries[F::HEADS] = num_bf16_high(slice.q.x);
         queries[2 * F::HEADS] = num_bf16_low(slice.q.y);
@@ -346,21 +394,61 @@ GPU_DEVICE void attn_slice_put(const struct attn_slice<F, D, W> &slice, float *r
     }
 }
 
-/* The chains of R heads and W positions over a slice. */
+/* Stores the i-th of the 8 channels of a lane's rows. */
 template <typename F, int D, int W>
-GPU_DEVICE void attn_slice_dot(float (*chain)[W], const float *rows, int head, int column) {
-    enum { R = F::R };
-    const float *const queries = rows + D * ATTN_TILE + head;
-    GPU_UNROLL for (int d = 0; d < D; d++) {
-        float x[R], k[W];
-        attn_read<R>(x, queries + d * F::HEADS);
-        attn_read<W>(k, rows + d * 64 * W + (column ^ attn_swizzle<D>(d)));
+GPU_DEVICE void attn_slice_store(const float (*x)[8], float *rows, int i) {
+    typedef struct attn_slice<F, D, W> S;
+    const int first = 8 * (gpu_lane() % S::LANES);
+    const int row = gpu_team() * S::OWN + attn_first_row<S>();
+    float side[S::P];
+    GPU_UNROLL for (int p = 0; p < S::P; p++) { side[p] = x[p][i]; }
+    attn_put<S::P>(rows + (first + i) * 64 * W + (row ^ attn_swizzle<D>(first)), side);
+}
+
+/* Where the i-th of a lane's W positions lies: lanes have 4 (or 2) side by side, and the next ones after those of all
+ * columns, so that a team reads whole lines. */
+template <typename F, int W> GPU_DEVICE int attn_position(int i) {
+    enum { SIDE = W < 4 ? W : 4 };
+    return gpu_team() * F::COLUMNS * W + i / SIDE * SIDE * F::COLUMNS +
+           attn_lane_column<F>() * SIDE + i % SIDE;
+}
+
+/* What a lane multiplies of channel d. */
+template <typename F, int D, int W>
+GPU_DEVICE void attn_slice_read(float *x, float *k, const float *rows, int d) {
+    enum { R = F::R, SIDE = W < 4 ? W : 4 };
+    attn_read<R>(x, rows + D * 64 * W + d * F::HEADS + attn_lane_group<F>() * R);
+    GPU_UNROLL for (int i = 0; i < W; i += SIDE) {
+        const int position = attn_position<F, W>(i) ^ attn_swizzle<D>(d);
+        attn_read<SIDE>(k + i, rows + d * 64 * W + position);
+    }
+}
+
+/* The chains of R heads and W positions over the channels FIRST .. END - 1 of a slice, each read while the one before is
+ * computed. STORES: meanwhile the next slice is stored, a channel at a time, so that no read waits for many stores. */
+template <typename F, int D, int W, int FIRST, int END, bool STORES>
+GPU_DEVICE void attn_slice_dot(float (*chain)[W], const float *rows, const float (*next)[8],
+                               float *other) {
+    enum { R = F::R, EACH = (END - FIRST) / 8 > 0 ? (END - FIRST) / 8 : 1 };
+    static_assert(!STORES || END - FIRST == 8 * EACH, "8 channels are stored");
+    float x[2][R], k[2][W];
+    attn_slice_read<F, D, W>(x[0], k[0], rows, FIRST);
+    GPU_UNROLL for (int d = FIRST; d < END; d++) {
+        const int now = (d - FIRST) % 2;
+        if (d + 1 < END) attn_slice_read<F, D, W>(x[1 - now], k[1 - now], rows, d + 1);
+        if (STORES && (d - FIRST) % EACH == 0)
+            attn_slice_store<F, D, W>(next, other, (d - FIRST) / EACH);
         GPU_UNROLL for (int h = 0; h < R; h++) {
             GPU_UNROLL for (int i = 0; i < W; i++) {
-                chain[h][i] = gpu_fma(x[h], k[i], chain[h][i]);
+                chain[h][i] = gpu_fma(x[now][h], k[now][i], chain[h][i]);
             }
         }
     }
+}
+
+template <typename F, int D, int W>
+GPU_DEVICE void attn_slice_store_all(const float (*x)[8], float *rows) {
+    GPU_UNROLL for (int i = 0; i < 8; i++) { attn_slice_store<F, D, W>(x, rows, i); }
 }
 
 /* total += chain; chain = 0. */
@@ -385,51 +473,89 @@ GPU_DEVICE void attn_put_scores(float *s, const float (*total)[W], float scale,
     enum { R = F::R };
     const float none = -gpu_float(0x7F800000u);
     GPU_UNROLL for (int i = 0; i < W; i++) {
+        const int position = attn_position<F, W>(i);
         float made[R];
-        GPU_UNROLL for (int h = 0; h < R; h++) { made[h] = valid[i] ? total[h][i] * scale : none; }
-        GPU_UNROLL for (int h = 0; h < R; h += 4) { attn_put4(s + i * F::HEADS + h, made + h); }
+        GPU_UNROLL for (int h = 0; h < R; h++) {
+            made[h] = valid[position] ? total[h][i] * scale : none;
+        }
+        GPU_UNROLL for (int h = 0; h < R; h += 4) {
+            attn_put<4>(s + position * F::HEADS + attn_lane_group<F>() * R + h, made + h);
+        }
     }
 }
 
-/* The position that this lane looks up for a tile: 256 positions, or the last 128. */
-template <typename F> GPU_DEVICE int attn_tile_row(const struct attn_lists &lists, int tile) {
-    const int own = lists.positions - tile > ATTN_BLOCK ? 4 * F::COLUMNS : 2 * F::COLUMNS;
-    return tile + gpu_team() * own + gpu_lane() % own;
+/* Channels of a slice of 64 * W positions. */
+#define ATTN_CHANNELS(D, W) ((W) == 8 ? (D) / 2 : (D))
+
+/* How many entries of a tile a lane looks up, at most, and which. */
+#define ATTN_LOOKUPS(TILE) ((TILE) > 256 ? 2 : 1)
+
+template <typename F, int D, int W>
+GPU_DEVICE void attn_look(int *entry, const struct attn_lists &lists, int tile) {
+    typedef struct attn_slice<F, ATTN_CHANNELS(D, W), W> S;
+    static_assert(S::LOOKUPS <= ATTN_LOOKUPS(64 * W), "there is room for as many entries");
+    GPU_UNROLL for (int i = 0; i < S::LOOKUPS; i++) {
+        entry[i] = attn_entry(lists, tile + gpu_team() * S::OWN + attn_lookup_row<S>(i));
+    }
 }
 
-/* Scores of W * 64 positions (W 2 or 4) from `tile` on; a team computes COLUMNS * W of them. `entry` is this lane's of the tile,
- * and then of the next one. */
-template <typename F, int D, int BUFFERS, bool PAGED, int W>
-GPU_DEVICE void attn_scores(const struct attn_args &a, const struct attn_lists &lists,
-                            const struct attn_query &q, int tile, int *entry, float *s,
-                            char *slices, uint8_t *valid) {
-    enum { R = F::R, SLICES = KV_HEAD / D, OWN = F::COLUMNS * W };
-    struct attn_slice<F, D, W> slice;
-    float chain[R][W], total[R][W];
-    const int head = attn_lane_group<F>() * R, own = gpu_team() * OWN,
-              column = own + attn_lane_column<F>() * W;
-    /* Teams beyond the list, and heads beyond the last, have nothing to compute. */
-    const int block = own / ATTN_BLOCK * ATTN_BLOCK;
-    const bool computes =
-        own - block < attn_filled(lists, tile + block) && q.first + head < q.heads;
-    const struct attn_place place = attn_place_of<PAGED>(a, lists, tile + own, *entry);
-    if (gpu_lane() < OWN) valid[own + gpu_lane()] = place.data != NULL;
-    attn_slice_start<F, D, W, PAGED>(slice, place);
-    attn_slice_load<F, D, W, PAGED>(slice, q, 0);
-    *entry = attn_entry(lists, attn_tile_row<F>(lists, tile + ATTN_TILE));
+/* Positions whose scores are computed together in long lists: their kernels have registers for no more. */
+enum { ATTN_TILE_LONG = 256 };
+
+/* TILE: how many positions are computed together where there are as many left. */
+template <typename F, int D, int TILE>
+GPU_DEVICE void attn_look_up(int *entry, const struct attn_lists &lists, int tile) {
+    const int left = lists.positions - tile;
+    if (TILE > 256 && left > 256)
+        attn_look<F, D, TILE / 64>(entry, lists, tile);
+    else if (left > ATTN_BLOCK)
+        attn_look<F, D, 4>(entry, lists, tile);
+    else
+        attn_look<F, D, 2>(entry, lists, tile);
+}
+
+/* Scores of W * 64 positions from `tile` on; a team computes COLUMNS * W of them. `entry` has this lane's of the tile, and
+ * then of the next one. */
+template <typename F, int D, int BUFFERS, bool PAGED, int TILE, int W>
+GPU_DEVICE void attn_scores(const struct attn_args &a, const struct attn_work<F> &w, int tile,
+                            int *entry, float *s) {
+    enum { R = F::R, C = ATTN_CHANNELS(D, W), SLICES = KV_HEAD / C, OWN = F::COLUMNS * W };
+    struct attn_slice<F, C, W> slice;
+    float chain[R][W], total[R][W], next[attn_slice<F, C, W>::P][8];
+    const int own = gpu_team() * OWN, block = own / ATTN_BLOCK * ATTN_BLOCK;
+    /* Teams beyond the list have nothing to compute. */
+    const bool computes = own - block < attn_filled(w.lists, tile + block);
+    attn_slice_start<F, C, W, PAGED>(slice, a, w.lists, w.q, tile, entry, w.shared->valid);
+    attn_slice_load<F, C, W, PAGED>(slice, 0);
+    attn_look_up<F, D, TILE>(entry, w.lists, tile + 64 * W);
     attn_clear<R, W>(chain);
     attn_clear<R, W>(total);
-    GPU_NO_UNROLL for (int i = 0; i < SLICES; i++) {
-        float *const rows = (float *)(slices + i % BUFFERS * ATTN_SLICE_BYTES(D, F));
-        if (BUFFERS == 1) gpu_barrier();
-        attn_slice_put<F, D, W, PAGED>(slice, rows, i * D, a.scrub);
-        gpu_barrier();
-        if (i + 1 < SLICES) attn_slice_load<F, D, W, PAGED>(slice, q, (i + 1) * D);
-        if (!computes) continue;
-        attn_slice_dot<F, D, W>(chain, rows, head, column);
-        if ((i + 1) * D % ATTN_BLOCK == 0) attn_end_block<R, W>(total, chain);
+    if (BUFFERS == 2) {
+        attn_slice_open<F, C, W, PAGED>(next, slice, (float *)w.slices, 0, a.scrub);
+        attn_slice_store_all<F, C, W>(next, (float *)w.slices);
     }
-    attn_put_scores<F, W>(s + column * F::HEADS + head, total, a.scale, valid + column);
+    GPU_NO_UNROLL for (int i = 0; i < SLICES; i++) {
+        float *const rows = (float *)(w.slices + i % BUFFERS * ATTN_SLICE_BYTES(D, F));
+        float *const other = (float *)(w.slices + (i + 1) % BUFFERS * ATTN_SLICE_BYTES(D, F));
+        if (BUFFERS == 1) {
+            gpu_barrier();
+            attn_slice_open<F, C, W, PAGED>(next, slice, rows, i * C, a.scrub);
+            attn_slice_store_all<F, C, W>(next, rows);
+        }
+        gpu_barrier();
+        if (i + 1 < SLICES) attn_slice_load<F, C, W, PAGED>(slice, (i + 1) * C);
+        if (computes) attn_slice_dot<F, C, W, 0, C / BUFFERS, false>(chain, rows, NULL, NULL);
+        if (BUFFERS == 2) {
+            /* After the last slice this stores what nobody reads. */
+            attn_slice_open<F, C, W, PAGED>(next, slice, other, (i + 1) * C, a.scrub);
+            if (computes)
+                attn_slice_dot<F, C, W, C / 2, C, true>(chain, rows, next, other);
+            else
+                attn_slice_store_all<F, C, W>(next, other);
+        }
+        if ((i + 1) * C % ATTN_BLOCK == 0) attn_end_block<R, W>(total, chain);
+    }
+    attn_put_scores<F, W>(s, total, a.scale, w.shared->valid);
     gpu_barrier();
 }
 
@@ -508,6 +634,7 @@ template <typename F> GPU_DEVICE void attn_weights(struct attn_shared<F> &shared
 /* A lane's share of a slice of rows: which row, and which pieces of 8 channels. */
 template <typename F, int D> struct attn_loader {
     enum { ROWS = D / 2, LANES = F::THREADS / ROWS, P = 64 / LANES };
+    static_assert(P > 0, "lanes share rows");
     int row, lane;
     struct attn_place place;
     gpu_u2 scales;
@@ -517,24 +644,46 @@ template <typename F, int D> struct attn_loader {
 template <typename F, int D, bool PAGED>
 GPU_DEVICE void attn_start(struct attn_loader<F, D> &loader, const struct attn_args &a,
                            const struct attn_lists &lists, int position, int entry) {
+    enum { LANES = attn_loader<F, D>::LANES, P = attn_loader<F, D>::P };
     loader.place = attn_place_of<PAGED>(a, lists, position, entry);
-    loader.scales = attn_load_scales<PAGED>(loader.place);
-    GPU_UNROLL for (int p = 0; p < attn_loader<F, D>::P; p++) loader.raw[p] =
-        attn_load<PAGED>(loader.place.data, 8 * (p * attn_loader<F, D>::LANES + loader.lane));
+    loader.scales.x = loader.scales.y = 0;
+    GPU_UNROLL for (int p = 0; p < P; p++) {
+        loader.raw[p].x = loader.raw[p].y = loader.raw[p].z = loader.raw[p].w = 0;
+    }
+    if (loader.place.data == NULL) return;
+    if (PAGED) loader.scales = gpu_load_u2(loader.place.scales);
+    GPU_UNROLL for (int p = 0; p < P; p++) {
+        loader.raw[p] = attn_load<PAGED>(loader.place.data, 8 * (p * LANES + loader.lane));
+    }
 }
 
-/* Rows lie in two halves, of the lower and the upper four of each eight channels: no bank conflicts either way. */
 template <typename F, int D, bool PAGED>
-GPU_DEVICE void attn_finish_load(const struct attn_loader<F, D> &loader, float *rows, int scrub) {
-    GPU_UNROLL for (int p = 0; p < attn_loader<F, D>::P; p++) {
-        const int eight = p * attn_loader<F, D>::LANES + loader.lane;
-        float x[8];
-        const int group = 8 * eight / KV_GROUP;
+GPU_DEVICE void attn_open(float (*x)[8], const struct attn_loader<F, D> &loader, int scrub) {
+    enum { P = attn_loader<F, D>::P, STEP = 8 * attn_loader<F, D>::LANES };
+    uint32_t bytes[P];
+    GPU_UNROLL for (int p = 0; p < P; p++) {
+        const int group = (8 * loader.lane + p * STEP) / KV_GROUP;
         const uint32_t word = group < 4 ? loader.scales.x : loader.scales.y;
-        attn_values<PAGED>(x, loader.raw[p], word >> 8 * (group % 4) & 0xFFu, 8 * eight,
-                           loader.place.fp8, scrub);
-        attn_put4(rows + loader.row * KV_HEAD + 4 * eight, x);
-        attn_put4(rows + loader.row * KV_HEAD + KV_HEAD / 2 + 4 * eight, x + 4);
+        bytes[p] = word >> 8 * (group % 4) & 0xFFu;
+    }
+    attn_values<PAGED, P, STEP>(x, loader.raw, bytes, 8 * loader.lane, loader.place.fp8, scrub);
+}
+
+/* Stores four of a lane's channels, the i-th of 2 P. Rows lie in two halves, of the lower and the upper four of each eight
+ * channels: no bank conflicts either way. */
+template <typename F, int D>
+GPU_DEVICE void attn_store_four(const float (*x)[8], const struct attn_loader<F, D> &loader,
+                                float *rows, int i) {
+    const int eight = i / 2 * attn_loader<F, D>::LANES + loader.lane, high = i % 2;
+    attn_put<4>(rows + loader.row * KV_HEAD + high * (KV_HEAD / 2) + 4 * eight,
+                x[i / 2] + 4 * high);
+}
+
+template <typename F, int D>
+GPU_DEVICE void attn_store_fours(const float (*x)[8], const struct attn_loader<F, D> &loader,
+                                 float *rows) {
+    GPU_UNROLL for (int i = 0; i < 2 * attn_loader<F, D>::P; i++) {
+        attn_store_four<F, D>(x, loader, rows, i);
     }
 }
 
@@ -544,54 +693,81 @@ template <int ROWS> GPU_DEVICE int attn_next(const struct attn_lists &lists, int
     return at + ROWS - block < attn_filled(lists, block) ? at + ROWS : block + ATTN_BLOCK;
 }
 
-/* The chains of R heads and 8 channels over ROWS positions. */
-template <typename F, int ROWS>
-GPU_DEVICE void attn_value_chains(float (*chain)[8], const float *weights, const float *rows) {
-    enum { R = F::R };
-    GPU_UNROLL for (int i = 0; i < ROWS; i++) {
-        float w[R], v[8];
-        attn_read<R>(w, weights + i * F::HEADS);
-        attn_read<4>(v, rows + i * KV_HEAD);
-        attn_read<4>(v + 4, rows + i * KV_HEAD + KV_HEAD / 2);
+/* What a lane multiplies of the i-th position of a slice. */
+template <typename F>
+GPU_DEVICE void attn_value_read(float *x, float *v, const float *weights, const float *rows,
+                                int i) {
+    attn_read<F::R>(x, weights + i * F::HEADS);
+    attn_read<4>(v, rows + i * KV_HEAD);
+    attn_read<4>(v + 4, rows + i * KV_HEAD + KV_HEAD / 2);
+}
+
+/* The chains of R heads and 8 channels over the positions FIRST .. END - 1 of a slice. STORES: meanwhile the next one is
+ * stored, as by attn_slice_dot. */
+template <typename F, int D, int FIRST, int END, bool STORES>
+GPU_DEVICE void attn_value_chains(float (*chain)[8], const float *weights, const float *rows,
+                                  const float (*next)[8], const struct attn_loader<F, D> &loader,
+                                  float *other) {
+    enum { R = F::R, FOURS = 2 * attn_loader<F, D>::P };
+    float x[2][R], v[2][8];
+    attn_value_read<F>(x[0], v[0], weights, rows, FIRST);
+    GPU_UNROLL for (int i = FIRST; i < END; i++) {
+        const int now = (i - FIRST) % 2;
+        if (i + 1 < END) attn_value_read<F>(x[1 - now], v[1 - now], weights, rows, i + 1);
+        if (STORES && i - FIRST < FOURS) attn_store_four<F, D>(next, loader, other, i - FIRST);
         GPU_UNROLL for (int h = 0; h < R; h++) {
             GPU_UNROLL for (int c = 0; c < 8; c++) {
-                chain[h][c] = gpu_fma(w[h], v[c], chain[h][c]);
+                chain[h][c] = gpu_fma(x[now][h], v[now][c], chain[h][c]);
             }
         }
     }
+    static_assert(!STORES || FOURS <= END - FIRST, "all are stored");
 }
 
 /* total += weights times values of the positions first .. end - 1, which are whole blocks. The entries of a slice are
  * read two slices ahead, its rows one ahead. */
 template <typename F, int D, int BUFFERS, bool PAGED>
 GPU_DEVICE void attn_sum_values(float (*total)[8], const struct attn_args &a,
-                                const struct attn_lists &lists, int first, int end, const float *s,
-                                char *slices, bool computes) {
-    enum { R = F::R, ROWS = attn_loader<F, D>::ROWS, LANES = attn_loader<F, D>::LANES };
-    const int head = attn_lane_group<F>() * R,
-              eight = gpu_team() * F::COLUMNS + attn_lane_column<F>();
-    struct attn_loader<F, D> loader;
-    float chain[R][8];
-    loader.row = (int)gpu_thread() / LANES;
-    loader.lane = (int)gpu_thread() % LANES;
-    int at = first, next = attn_next<ROWS>(lists, at), entry = -1;
-    attn_start<F, D, PAGED>(loader, a, lists, at + loader.row, attn_entry(lists, at + loader.row));
-    if (next < end) entry = attn_entry(lists, next + loader.row);
+                                const struct attn_work<F> &w, int first, int end, const float *s) {
+    typedef struct attn_loader<F, D> L;
+    enum { R = F::R, ROWS = L::ROWS };
+    const int four = 4 * (gpu_team() * F::COLUMNS + attn_lane_column<F>());
+    L loader;
+    float chain[R][8], opened[L::P][8];
+    loader.row = gpu_hidden((int)gpu_thread() / L::LANES);
+    loader.lane = (int)gpu_thread() % L::LANES;
+    int at = first, next = attn_next<ROWS>(w.lists, at), entry = -1;
+    attn_start<F, D, PAGED>(loader, a, w.lists, at + loader.row,
+                            attn_entry(w.lists, at + loader.row));
+    if (next < end) entry = attn_entry(w.lists, next + loader.row);
     attn_clear<R, 8>(chain);
+    if (BUFFERS == 2) {
+        attn_open<F, D, PAGED>(opened, loader, a.scrub);
+        attn_store_fours<F, D>(opened, loader, (float *)w.slices);
+    }
     GPU_NO_UNROLL for (int slice = 0; at < end; slice++) {
-        float *const rows = (float *)(slices + slice % BUFFERS * ATTN_SLICE_BYTES(D, F));
-        const int here = at;
-        if (BUFFERS == 1) gpu_barrier();
-        attn_finish_load<F, D, PAGED>(loader, rows, a.scrub);
+        float *const rows = (float *)(w.slices + slice % BUFFERS * ATTN_SLICE_BYTES(D, F));
+        float *const other = (float *)(w.slices + (slice + 1) % BUFFERS * ATTN_SLICE_BYTES(D, F));
+        const float *const weights = s + (at - first) * F::HEADS + attn_lane_group<F>() * R;
+        if (BUFFERS == 1) {
+            gpu_barrier();
+            attn_open<F, D, PAGED>(opened, loader, a.scrub);
+            attn_store_fours<F, D>(opened, loader, rows);
+        }
         gpu_barrier();
         at = next;
         if (at < end) {
-            attn_start<F, D, PAGED>(loader, a, lists, at + loader.row, entry);
-            next = attn_next<ROWS>(lists, at);
-            if (next < end) entry = attn_entry(lists, next + loader.row);
+            attn_start<F, D, PAGED>(loader, a, w.lists, at + loader.row, entry);
+            next = attn_next<ROWS>(w.lists, at);
+            if (next < end) entry = attn_entry(w.lists, next + loader.row);
         }
-        if (!computes) continue;
-        attn_value_chains<F, ROWS>(chain, s + (here - first) * F::HEADS + head, rows + 4 * eight);
+        attn_value_chains<F, D, 0, ROWS / BUFFERS, false>(chain, weights, rows + four, NULL, loader,
+                                                          NULL);
+        if (BUFFERS == 2) {
+            attn_open<F, D, PAGED>(opened, loader, a.scrub);
+            attn_value_chains<F, D, ROWS / 2, ROWS, true>(chain, weights, rows + four, opened,
+                                                          loader, other);
+        }
         if (at % ATTN_BLOCK == 0) attn_end_block<R, 8>(total, chain);
     }
     gpu_barrier();
@@ -668,8 +844,8 @@ GPU_DEVICE void attn_store_part(const struct attn_shared<F> &shared, const struc
         GPU_UNROLL for (int i = 0; i < 8; i++) made[i] =
             a.part_lse == NULL || none ? total[h][i]
                                        : gpu_divide_float(total[h][i], shared.l[mine]);
-        attn_put4(acc, made);
-        attn_put4(acc + 16, made + 4);
+        attn_put<4>(acc, made);
+        attn_put<4>(acc + 16, made + 4);
     }
     if (own < F::HEADS && first_head + own < a.heads) {
         const int64_t at = token * a.part_token + split * a.part_split + 4 * (first_head + own);
@@ -685,57 +861,49 @@ GPU_DEVICE void attn_store_part(const struct attn_shared<F> &shared, const struc
 
 /* ---- the kernel ---- */
 
-/* What a block works on. */
-template <typename F> struct attn_work {
-    struct attn_lists lists;
-    struct attn_query q;
-    char *slices;
-    float *scores;
-    struct attn_shared<F> *shared;
-    bool computes;
-};
-
-template <typename F, int D, int BUFFERS, bool PAGED>
+template <typename F, int D, int BUFFERS, bool PAGED, int TILE>
 GPU_DEVICE void attn_tile(const struct attn_args &a, const struct attn_work<F> &w, int tile,
                           int *entry, float *s) {
-    if (w.lists.positions - tile > ATTN_BLOCK)
-        attn_scores<F, D, BUFFERS, PAGED, 4>(a, w.lists, w.q, tile, entry, s, w.slices,
-                                             w.shared->valid);
+    const int left = w.lists.positions - tile;
+    if (TILE > 256 && left > 256)
+        attn_scores<F, D, BUFFERS, PAGED, TILE, TILE / 64>(a, w, tile, entry, s);
+    else if (left > ATTN_BLOCK)
+        attn_scores<F, D, BUFFERS, PAGED, TILE, 4>(a, w, tile, entry, s);
     else
-        attn_scores<F, D, BUFFERS, PAGED, 2>(a, w.lists, w.q, tile, entry, s, w.slices,
-                                             w.shared->valid);
+        attn_scores<F, D, BUFFERS, PAGED, TILE, 2>(a, w, tile, entry, s);
 }
 
 /* All scores are kept. */
-template <typename F, int D, int BUFFERS, bool PAGED>
+template <typename F, int D, int BUFFERS, bool PAGED, int TILE>
 GPU_DEVICE void attn_attend(float (*total)[8], const struct attn_args &a,
                             const struct attn_work<F> &w) {
     const int positions = w.lists.positions;
-    int entry = attn_entry(w.lists, attn_tile_row<F>(w.lists, 0));
-    GPU_NO_UNROLL for (int tile = 0; tile < positions; tile += ATTN_TILE)
-        attn_tile<F, D, BUFFERS, PAGED>(a, w, tile, &entry, w.scores + tile * F::HEADS);
+    int entry[ATTN_LOOKUPS(TILE)];
+    attn_look_up<F, D, TILE>(entry, w.lists, 0);
+    GPU_NO_UNROLL for (int tile = 0; tile < positions; tile += TILE)
+        attn_tile<F, D, BUFFERS, PAGED, TILE>(a, w, tile, entry, w.scores + tile * F::HEADS);
     attn_max<F>(*w.shared, w.scores, positions);
     attn_weights<F>(*w.shared, w.scores, positions);
-    attn_sum_values<F, D, BUFFERS, PAGED>(total, a, w.lists, 0, positions, w.scores, w.slices,
-                                          w.computes);
+    attn_sum_values<F, D, BUFFERS, PAGED>(total, a, w, 0, positions, w.scores);
 }
 
 /* Scores of a tile are kept: all of them are computed twice. */
 template <typename F, int D, int BUFFERS, bool PAGED>
 GPU_DEVICE void attn_attend_long(float (*total)[8], const struct attn_args &a,
                                  const struct attn_work<F> &w) {
+    enum { TILE = ATTN_TILE_LONG };
     const int positions = w.lists.positions;
     GPU_NO_UNROLL for (int turn = 0; turn < 2; turn++) {
-        int entry = attn_entry(w.lists, attn_tile_row<F>(w.lists, 0));
-        GPU_NO_UNROLL for (int tile = 0; tile < positions; tile += ATTN_TILE) {
-            const int left = positions - tile, n = left < ATTN_TILE ? left : ATTN_TILE;
-            attn_tile<F, D, BUFFERS, PAGED>(a, w, tile, &entry, w.scores);
+        int entry[ATTN_LOOKUPS(TILE)];
+        attn_look_up<F, D, TILE>(entry, w.lists, 0);
+        GPU_NO_UNROLL for (int tile = 0; tile < positions; tile += TILE) {
+            const int left = positions - tile, n = left < TILE ? left : TILE;
+            attn_tile<F, D, BUFFERS, PAGED, TILE>(a, w, tile, entry, w.scores);
             if (turn == 0) {
                 attn_max<F>(*w.shared, w.scores, n);
             } else {
                 attn_weights<F>(*w.shared, w.scores, n);
-                attn_sum_values<F, D, BUFFERS, PAGED>(total, a, w.lists, tile, tile + n, w.scores,
-                                                      w.slices, w.computes);
+                attn_sum_values<F, D, BUFFERS, PAGED>(total, a, w, tile, tile + n, w.scores);
             }
         }
     }
@@ -757,7 +925,6 @@ __global__ void __launch_bounds__(F::THREADS, 1) attn_kernel(const struct attn_a
     w.slices = memory;
     w.shared = &shared;
     w.scores = (float *)(memory + ATTN_FIXED_BYTES(F, D, BUFFERS));
-    w.computes = first_head + attn_lane_group<F>() * F::R < a.heads;
     attn_clear<F::R, 8>(total);
     if (gpu_thread() < F::HEADS) {
         shared.m[gpu_thread()] = -gpu_float(0x7F800000u);
@@ -767,7 +934,7 @@ __global__ void __launch_bounds__(F::THREADS, 1) attn_kernel(const struct attn_a
     if (LONG && w.lists.positions > a.kept)
         attn_attend_long<F, D, BUFFERS, PAGED>(total, a, w);
     else if (w.lists.positions > 0)
-        attn_attend<F, D, BUFFERS, PAGED>(total, a, w);
+        attn_attend<F, D, BUFFERS, PAGED, LONG ? ATTN_TILE_LONG : ATTN_TILE(BUFFERS)>(total, a, w);
     if (PART) {
         attn_store_part<F>(shared, a, token, split, first_head, total);
     } else {
@@ -883,7 +1050,8 @@ static int attn_launch_as(struct attn_args &a, dim3 grid, int64_t positions, gpu
                           struct call_why why) {
     const int64_t room = gpu_shared_limit() - ATTN_FIXED_BYTES(F, D, BUFFERS);
     const int64_t most = room / ATTN_SCORE_BYTES(F) / ATTN_BLOCK * ATTN_BLOCK;
-    const int64_t kept = positions < ATTN_TILE ? (int64_t)ATTN_TILE : call_min(positions, most);
+    const int64_t kept =
+        positions < ATTN_TILE(BUFFERS) ? ATTN_TILE(BUFFERS) : call_min(positions, most);
     [[maybe_unused]] const int64_t bytes =
         ATTN_FIXED_BYTES(F, D, BUFFERS) + kept * ATTN_SCORE_BYTES(F);
     a.kept = (int)kept;
@@ -897,7 +1065,7 @@ static int attn_launch_as(struct attn_args &a, dim3 grid, int64_t positions, gpu
 }
 
 #define ATTN_LEAST_BYTES(F, D, BUFFERS)                                                            \
-    (ATTN_FIXED_BYTES(F, D, BUFFERS) + ATTN_TILE * ATTN_SCORE_BYTES(F))
+    (ATTN_FIXED_BYTES(F, D, BUFFERS) + ATTN_TILE(BUFFERS) * ATTN_SCORE_BYTES(F))
 
 /* SMALL: the form where shared memory is small; as many heads. */
 template <typename F, typename SMALL, bool PAGED, bool PART>
@@ -915,9 +1083,13 @@ static int attn_launch_heads(struct attn_args &a, int64_t parts, int64_t positio
     return attn_launch_as<SMALL, 16, 1, PAGED, PART>(a, grid, positions, stream, why);
 }
 
-/* Decoding FP8 leaves gaps that more teams fill; measured on an H100, rows of bf16 are faster with fewer. */
+/* To be measured: many teams of few heads each, or few of many, which read less of shared memory for each fma. */
+#ifndef ATTN_PAGED_THREADS
+#define ATTN_PAGED_THREADS 256
+#endif
 typedef struct attn_form<4, 4, 256> attn_form_few;
-typedef struct attn_form<4, 8, 512> attn_form_paged;
+typedef struct attn_form<2048 / ATTN_PAGED_THREADS, ATTN_PAGED_THREADS / 64, ATTN_PAGED_THREADS>
+    attn_form_paged;
 typedef struct attn_form<8, 4, 256> attn_form_small;
 
 /* `parts`: tokens times splits. */

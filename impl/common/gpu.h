@@ -181,6 +181,15 @@ GPU_DEVICE float gpu_min(float a, float b) { return __builtin_fminf(a, b); }
 GPU_DEVICE float gpu_divide_float(float a, float b) { return a / b; }
 #endif
 
+/* x, of which clang shall know nothing: it would work out early what follows from x, keep it in registers over loops that
+ * have no use for it, and spill. */
+GPU_DEVICE int gpu_hidden(int x) {
+#if GPU_HIP && defined(__AMDGCN__)
+    asm volatile("" : "+v"(x));
+#endif
+    return x;
+}
+
 /* ---- inside a team ---- */
 
 #if GPU_EMULATED
@@ -234,6 +243,15 @@ GPU_DEVICE int64_t team_read_i64(int64_t x, int lane) {
 }
 
 /* ---- memory ---- */
+
+/* 8 bytes of global memory that nobody writes meanwhile. */
+GPU_DEVICE gpu_u2 gpu_load_u2(const char *data) {
+#if GPU_CUDA
+    return __ldg((const gpu_u2 *)data);
+#else
+    return *(const gpu_u2 *)data;
+#endif
+}
 
 /* 8 bytes at data + offset of global memory that nobody writes meanwhile; zeros where data is NULL. On CUDA no branch that
  * would part the loads of a loop. */
