@@ -22,16 +22,8 @@
 #include "call.h"
 #include "num.inl"
 
-/* ATTN_SLICE: positions of a slice of D channels. */
-enum { ATTN_BLOCK = 128, ATTN_SLICE = 256 };
-
-/* Most positions of a lane, to be measured: 8 or 4. */
-#ifndef ATTN_WIDEST
-#define ATTN_WIDEST 8
-#endif
-
-/* Positions whose scores are computed together. */
-#define ATTN_TILE(BUFFERS) ((BUFFERS) == 2 ? 64 * ATTN_WIDEST : 256)
+/* ATTN_TILE: positions whose scores are computed together, and most of a slice. */
+enum { ATTN_BLOCK = 128, ATTN_TILE = 256 };
 
 /* One cache and its lists. */
 struct attn_rows {
@@ -80,10 +72,10 @@ template <typename F> struct attn_shared {
     float m[F::HEADS], l[F::HEADS], a[F::HEADS], den[F::HEADS];
     float most[F::TEAMS][F::HEADS];
     float sums[F::TEAMS][F::HEADS];
-    uint8_t valid[ATTN_TILE(2)];
+    uint8_t valid[ATTN_TILE];
 };
 
-#define ATTN_SLICE_BYTES(D, F) ((D)*ATTN_SLICE * 4 + (D)*F::HEADS * 4)
+#define ATTN_SLICE_BYTES(D, F) ((D)*ATTN_TILE * 4 + (D)*F::HEADS * 4)
 #define ATTN_FIXED_BYTES(F, D, BUFFERS)                                                            \
     ((int64_t)sizeof(struct attn_shared<F>) + (BUFFERS)*ATTN_SLICE_BYTES(D, F))
 #define ATTN_SCORE_BYTES(F) (4 * F::HEADS)
@@ -301,23 +293,19 @@ template <typename F> struct attn_work {
 /*
  * What a lane loads of a slice of D channels for W * 64 positions. A team loads the COLUMNS * W rows that it computes
  * with: LANES lanes share P neighbouring rows, a piece of 8 channels each; and the block loads four channels of q per
- * lane. Lanes look up the rows that they share, LOOKUPS each.
+ * lane. Lanes look up the rows that they share.
  *
  * In shared memory a slice lies channel by channel, the P positions of a lane side by side. Positions are swizzled by the
  * piece of 8 channels, so that lanes with different pieces of one row store to different banks.
  */
 template <typename F, int D, int W> struct attn_slice {
-    enum {
-        OWN = F::COLUMNS * W,
-        LANES = D / 8,
-        P = OWN * LANES / TEAM,
-        LOOKUPS = P > LANES ? P / LANES : 1
-    };
+    enum { OWN = F::COLUMNS * W, LANES = D / 8, P = OWN * LANES / TEAM };
     static_assert(P > 0, "a team loads whole rows at once");
+    static_assert(P <= LANES, "a lane has one row to look up");
     int q_channel, fp8;
     const char *q_data;
     const char *data[P];
-    gpu_u2 scales[LOOKUPS], q;
+    gpu_u2 scales, q;
     gpu_u4 raw[P];
     uint32_t bytes[P];
 };
@@ -326,37 +314,33 @@ template <int D> GPU_DEVICE int attn_swizzle(int channel) {
     return TEAM / (D / 8) * (channel / 8 % (D / 8));
 }
 
-/* The first of this lane's rows, and the one it looks up as its i-th, among the team's. */
+/* The first of this lane's rows, and the one it looks up, among the team's. */
 template <typename S> GPU_DEVICE int attn_first_row(void) { return gpu_lane() / S::LANES * S::P; }
-template <typename S> GPU_DEVICE int attn_lookup_row(int i) {
-    return attn_first_row<S>() + (i * S::LANES + gpu_lane() % S::LANES) % S::P;
+template <typename S> GPU_DEVICE int attn_lookup_row(void) {
+    return attn_first_row<S>() + gpu_lane() % S::LANES % S::P;
 }
 
 /* Of a lane's p-th row: which lane has looked it up. */
 template <typename S> GPU_DEVICE int attn_looker(int p) {
-    return gpu_lane() / S::LANES * S::LANES + p % S::LANES;
+    return gpu_lane() / S::LANES * S::LANES + p;
 }
 
 /* A row that is not there reads q's, which is as long: its scores are masked. The same goes for heads beyond the last. */
 template <typename F, int D, int W, bool PAGED>
 GPU_DEVICE void attn_slice_start(struct attn_slice<F, D, W> &slice, const struct attn_args &a,
                                  const struct attn_lists &lists, const struct attn_query &q,
-                                 int tile, const int *entry, uint8_t *valid) {
+                                 int tile, int entry, uint8_t *valid) {
     typedef struct attn_slice<F, D, W> S;
     const int own = gpu_team() * S::OWN, thread = (int)gpu_thread();
     const int head = q.first + thread % F::HEADS;
-    const char *data[S::LOOKUPS];
-    GPU_UNROLL for (int i = 0; i < S::LOOKUPS; i++) {
-        struct attn_place place = attn_place_of<PAGED>(a, lists, tile + own, entry[i]);
-        valid[own + attn_lookup_row<S>(i)] = place.data != NULL;
-        if (place.data == NULL) place.data = place.scales = q.data;
-        data[i] = place.data;
-        if (PAGED) slice.scales[i] = gpu_load_u2(place.scales);
-        slice.fp8 = place.fp8;
-    }
+    struct attn_place place = attn_place_of<PAGED>(a, lists, tile + own, entry);
+    valid[own + attn_lookup_row<S>()] = place.data != NULL;
+    if (place.data == NULL) place.data = place.scales = q.data;
+    if (PAGED) slice.scales = gpu_load_u2(place.scales);
+    slice.fp8 = place.fp8;
     GPU_UNROLL for (int p = 0; p < S::P; p++) {
-        slice.data[p] = (const char *)(uintptr_t)team_read_i64(
-            (int64_t)(uintptr_t)data[p / S::LANES], attn_looker<S>(p));
+        slice.data[p] = (const char *)(uintptr_t)team_read_i64((int64_t)(uintptr_t)place.data,
+                                                               attn_looker<S>(p));
         slice.bytes[p] = 0;
     }
     slice.q_channel = thread / F::HEADS * 4;
@@ -370,8 +354,8 @@ GPU_DEVICE void attn_slice_load(struct attn_slice<F, D, W> &slice, int channel) 
     GPU_UNROLL for (int p = 0; p < S::P; p++) {
         slice.raw[p] = attn_load<PAGED>(slice.data[p], channel + 8 * (gpu_lane() % S::LANES));
         if (PAGED) {
-            const gpu_u2 scales = slice.scales[p / S::LANES];
-            const uint32_t byte = (group < 4 ? scales.x : scales.y) >> 8 * (group % 4) & 0xFFu;
+            const uint32_t scales = group < 4 ? slice.scales.x : slice.scales.y;
+            const uint32_t byte = scales >> 8 * (group % 4) & 0xFFu;
             slice.bytes[p] = team_read_u32(byte, attn_looker<S>(p));
         }
     }
@@ -484,76 +468,58 @@ GPU_DEVICE void attn_put_scores(float *s, const float (*total)[W], float scale,
     }
 }
 
-/* Channels of a slice of 64 * W positions. */
-#define ATTN_CHANNELS(D, W) ((W) == 8 ? (D) / 2 : (D))
-
-/* How many entries of a tile a lane looks up, at most, and which. */
-#define ATTN_LOOKUPS(TILE) ((TILE) > 256 ? 2 : 1)
-
+/* The entry of the list that a lane looks up of W * 64 positions. */
 template <typename F, int D, int W>
-GPU_DEVICE void attn_look(int *entry, const struct attn_lists &lists, int tile) {
-    typedef struct attn_slice<F, ATTN_CHANNELS(D, W), W> S;
-    static_assert(S::LOOKUPS <= ATTN_LOOKUPS(64 * W), "there is room for as many entries");
-    GPU_UNROLL for (int i = 0; i < S::LOOKUPS; i++) {
-        entry[i] = attn_entry(lists, tile + gpu_team() * S::OWN + attn_lookup_row<S>(i));
-    }
+GPU_DEVICE int attn_look(const struct attn_lists &lists, int tile) {
+    typedef struct attn_slice<F, D, W> S;
+    return attn_entry(lists, tile + gpu_team() * S::OWN + attn_lookup_row<S>());
 }
 
-/* Positions whose scores are computed together in long lists: their kernels have registers for no more. */
-enum { ATTN_TILE_LONG = 256 };
-
-/* TILE: how many positions are computed together where there are as many left. */
-template <typename F, int D, int TILE>
-GPU_DEVICE void attn_look_up(int *entry, const struct attn_lists &lists, int tile) {
-    const int left = lists.positions - tile;
-    if (TILE > 256 && left > 256)
-        attn_look<F, D, TILE / 64>(entry, lists, tile);
-    else if (left > ATTN_BLOCK)
-        attn_look<F, D, 4>(entry, lists, tile);
-    else
-        attn_look<F, D, 2>(entry, lists, tile);
+template <typename F, int D> GPU_DEVICE int attn_look_up(const struct attn_lists &lists, int tile) {
+    if (lists.positions - tile > ATTN_BLOCK) return attn_look<F, D, 4>(lists, tile);
+    return attn_look<F, D, 2>(lists, tile);
 }
 
 /* Scores of W * 64 positions from `tile` on; a team computes COLUMNS * W of them. `entry` has this lane's of the tile, and
  * then of the next one. */
-template <typename F, int D, int BUFFERS, bool PAGED, int TILE, int W>
+template <typename F, int D, int BUFFERS, bool PAGED, int W>
 GPU_DEVICE void attn_scores(const struct attn_args &a, const struct attn_work<F> &w, int tile,
-                            int *entry, float *s) {
-    enum { R = F::R, C = ATTN_CHANNELS(D, W), SLICES = KV_HEAD / C, OWN = F::COLUMNS * W };
-    struct attn_slice<F, C, W> slice;
-    float chain[R][W], total[R][W], next[attn_slice<F, C, W>::P][8];
+                            int &entry, float *s) {
+    enum { R = F::R, SLICES = KV_HEAD / D, OWN = F::COLUMNS * W };
+    struct attn_slice<F, D, W> slice;
+    float chain[R][W], total[R][W], next[attn_slice<F, D, W>::P][8];
     const int own = gpu_team() * OWN, block = own / ATTN_BLOCK * ATTN_BLOCK;
     /* Teams beyond the list have nothing to compute. */
     const bool computes = own - block < attn_filled(w.lists, tile + block);
-    attn_slice_start<F, C, W, PAGED>(slice, a, w.lists, w.q, tile, entry, w.shared->valid);
-    attn_slice_load<F, C, W, PAGED>(slice, 0);
-    attn_look_up<F, D, TILE>(entry, w.lists, tile + 64 * W);
+    attn_slice_start<F, D, W, PAGED>(slice, a, w.lists, w.q, tile, entry, w.shared->valid);
+    attn_slice_load<F, D, W, PAGED>(slice, 0);
+    entry = attn_look_up<F, D>(w.lists, tile + 64 * W);
     attn_clear<R, W>(chain);
     attn_clear<R, W>(total);
     if (BUFFERS == 2) {
-        attn_slice_open<F, C, W, PAGED>(next, slice, (float *)w.slices, 0, a.scrub);
-        attn_slice_store_all<F, C, W>(next, (float *)w.slices);
+        attn_slice_open<F, D, W, PAGED>(next, slice, (float *)w.slices, 0, a.scrub);
+        attn_slice_store_all<F, D, W>(next, (float *)w.slices);
     }
     GPU_NO_UNROLL for (int i = 0; i < SLICES; i++) {
         float *const rows = (float *)(w.slices + i % BUFFERS * ATTN_SLICE_BYTES(D, F));
         float *const other = (float *)(w.slices + (i + 1) % BUFFERS * ATTN_SLICE_BYTES(D, F));
         if (BUFFERS == 1) {
             gpu_barrier();
-            attn_slice_open<F, C, W, PAGED>(next, slice, rows, i * C, a.scrub);
-            attn_slice_store_all<F, C, W>(next, rows);
+            attn_slice_open<F, D, W, PAGED>(next, slice, rows, i * D, a.scrub);
+            attn_slice_store_all<F, D, W>(next, rows);
         }
         gpu_barrier();
-        if (i + 1 < SLICES) attn_slice_load<F, C, W, PAGED>(slice, (i + 1) * C);
-        if (computes) attn_slice_dot<F, C, W, 0, C / BUFFERS, false>(chain, rows, NULL, NULL);
+        if (i + 1 < SLICES) attn_slice_load<F, D, W, PAGED>(slice, (i + 1) * D);
+        if (computes) attn_slice_dot<F, D, W, 0, D / BUFFERS, false>(chain, rows, NULL, NULL);
         if (BUFFERS == 2) {
             /* After the last slice this stores what nobody reads. */
-            attn_slice_open<F, C, W, PAGED>(next, slice, other, (i + 1) * C, a.scrub);
+            attn_slice_open<F, D, W, PAGED>(next, slice, other, (i + 1) * D, a.scrub);
             if (computes)
-                attn_slice_dot<F, C, W, C / 2, C, true>(chain, rows, next, other);
+                attn_slice_dot<F, D, W, D / 2, D, true>(chain, rows, next, other);
             else
-                attn_slice_store_all<F, C, W>(next, other);
+                attn_slice_store_all<F, D, W>(next, other);
         }
-        if ((i + 1) * C % ATTN_BLOCK == 0) attn_end_block<R, W>(total, chain);
+        if ((i + 1) * D % ATTN_BLOCK == 0) attn_end_block<R, W>(total, chain);
     }
     attn_put_scores<F, W>(s, total, a.scale, w.shared->valid);
     gpu_barrier();
@@ -861,27 +827,24 @@ GPU_DEVICE void attn_store_part(const struct attn_shared<F> &shared, const struc
 
 /* ---- the kernel ---- */
 
-template <typename F, int D, int BUFFERS, bool PAGED, int TILE>
+template <typename F, int D, int BUFFERS, bool PAGED>
 GPU_DEVICE void attn_tile(const struct attn_args &a, const struct attn_work<F> &w, int tile,
-                          int *entry, float *s) {
+                          int &entry, float *s) {
     const int left = w.lists.positions - tile;
-    if (TILE > 256 && left > 256)
-        attn_scores<F, D, BUFFERS, PAGED, TILE, TILE / 64>(a, w, tile, entry, s);
-    else if (left > ATTN_BLOCK)
-        attn_scores<F, D, BUFFERS, PAGED, TILE, 4>(a, w, tile, entry, s);
+    if (left > ATTN_BLOCK)
+        attn_scores<F, D, BUFFERS, PAGED, 4>(a, w, tile, entry, s);
     else
-        attn_scores<F, D, BUFFERS, PAGED, TILE, 2>(a, w, tile, entry, s);
+        attn_scores<F, D, BUFFERS, PAGED, 2>(a, w, tile, entry, s);
 }
 
 /* All scores are kept. */
-template <typename F, int D, int BUFFERS, bool PAGED, int TILE>
+template <typename F, int D, int BUFFERS, bool PAGED>
 GPU_DEVICE void attn_attend(float (*total)[8], const struct attn_args &a,
                             const struct attn_work<F> &w) {
     const int positions = w.lists.positions;
-    int entry[ATTN_LOOKUPS(TILE)];
-    attn_look_up<F, D, TILE>(entry, w.lists, 0);
-    GPU_NO_UNROLL for (int tile = 0; tile < positions; tile += TILE)
-        attn_tile<F, D, BUFFERS, PAGED, TILE>(a, w, tile, entry, w.scores + tile * F::HEADS);
+    int entry = attn_look_up<F, D>(w.lists, 0);
+    GPU_NO_UNROLL for (int tile = 0; tile < positions; tile += ATTN_TILE)
+        attn_tile<F, D, BUFFERS, PAGED>(a, w, tile, entry, w.scores + tile * F::HEADS);
     attn_max<F>(*w.shared, w.scores, positions);
     attn_weights<F>(*w.shared, w.scores, positions);
     attn_sum_values<F, D, BUFFERS, PAGED>(total, a, w, 0, positions, w.scores);
@@ -891,14 +854,12 @@ GPU_DEVICE void attn_attend(float (*total)[8], const struct attn_args &a,
 template <typename F, int D, int BUFFERS, bool PAGED>
 GPU_DEVICE void attn_attend_long(float (*total)[8], const struct attn_args &a,
                                  const struct attn_work<F> &w) {
-    enum { TILE = ATTN_TILE_LONG };
     const int positions = w.lists.positions;
     GPU_NO_UNROLL for (int turn = 0; turn < 2; turn++) {
-        int entry[ATTN_LOOKUPS(TILE)];
-        attn_look_up<F, D, TILE>(entry, w.lists, 0);
-        GPU_NO_UNROLL for (int tile = 0; tile < positions; tile += TILE) {
-            const int left = positions - tile, n = left < TILE ? left : TILE;
-            attn_tile<F, D, BUFFERS, PAGED, TILE>(a, w, tile, entry, w.scores);
+        int entry = attn_look_up<F, D>(w.lists, 0);
+        GPU_NO_UNROLL for (int tile = 0; tile < positions; tile += ATTN_TILE) {
+            const int left = positions - tile, n = left < ATTN_TILE ? left : (int)ATTN_TILE;
+            attn_tile<F, D, BUFFERS, PAGED>(a, w, tile, entry, w.scores);
             if (turn == 0) {
                 attn_max<F>(*w.shared, w.scores, n);
             } else {
@@ -934,7 +895,7 @@ __global__ void __launch_bounds__(F::THREADS, 1) attn_kernel(const struct attn_a
     if (LONG && w.lists.positions > a.kept)
         attn_attend_long<F, D, BUFFERS, PAGED>(total, a, w);
     else if (w.lists.positions > 0)
-        attn_attend<F, D, BUFFERS, PAGED, LONG ? ATTN_TILE_LONG : ATTN_TILE(BUFFERS)>(total, a, w);
+        attn_attend<F, D, BUFFERS, PAGED>(total, a, w);
     if (PART) {
         attn_store_part<F>(shared, a, token, split, first_head, total);
     } else {
@@ -1050,8 +1011,7 @@ static int attn_launch_as(struct attn_args &a, dim3 grid, int64_t positions, gpu
                           struct call_why why) {
     const int64_t room = gpu_shared_limit() - ATTN_FIXED_BYTES(F, D, BUFFERS);
     const int64_t most = room / ATTN_SCORE_BYTES(F) / ATTN_BLOCK * ATTN_BLOCK;
-    const int64_t kept =
-        positions < ATTN_TILE(BUFFERS) ? ATTN_TILE(BUFFERS) : call_min(positions, most);
+    const int64_t kept = positions < ATTN_TILE ? ATTN_TILE : call_min(positions, most);
     [[maybe_unused]] const int64_t bytes =
         ATTN_FIXED_BYTES(F, D, BUFFERS) + kept * ATTN_SCORE_BYTES(F);
     a.kept = (int)kept;
@@ -1065,7 +1025,7 @@ static int attn_launch_as(struct attn_args &a, dim3 grid, int64_t positions, gpu
 }
 
 #define ATTN_LEAST_BYTES(F, D, BUFFERS)                                                            \
-    (ATTN_FIXED_BYTES(F, D, BUFFERS) + ATTN_TILE(BUFFERS) * ATTN_SCORE_BYTES(F))
+    (ATTN_FIXED_BYTES(F, D, BUFFERS) + ATTN_TILE * ATTN_SCORE_BYTES(F))
 
 /* SMALL: the form where shared memory is small; as many heads. */
 template <typename F, typename SMALL, bool PAGED, bool PART>
@@ -1083,14 +1043,11 @@ static int attn_launch_heads(struct attn_args &a, int64_t parts, int64_t positio
     return attn_launch_as<SMALL, 16, 1, PAGED, PART>(a, grid, positions, stream, why);
 }
 
-/* To be measured: many teams of few heads each, or few of many, which read less of shared memory for each fma. */
-#ifndef ATTN_PAGED_THREADS
-#define ATTN_PAGED_THREADS 256
-#endif
+/* Measured on an H100: the parts of a split are fastest by many teams of few heads per lane; whole lists by half as many
+ * teams, which read less of shared memory for each fma. */
 typedef struct attn_form<4, 4, 256> attn_form_few;
-typedef struct attn_form<2048 / ATTN_PAGED_THREADS, ATTN_PAGED_THREADS / 64, ATTN_PAGED_THREADS>
-    attn_form_paged;
-typedef struct attn_form<8, 4, 256> attn_form_small;
+typedef struct attn_form<4, 8, 512> attn_form_part;
+typedef struct attn_form<8, 4, 256> attn_form_many;
 
 /* `parts`: tokens times splits. */
 template <bool PAGED, bool PART>
@@ -1103,11 +1060,11 @@ static int attn_launch(const dsv4_call *call, struct attn_args &a, int64_t parts
     if (a.heads <= attn_form_few::HEADS)
         return attn_launch_heads<attn_form_few, attn_form_few, PAGED, PART>(a, parts, positions,
                                                                             stream, why);
-    if constexpr (PAGED)
-        return attn_launch_heads<attn_form_paged, attn_form_small, PAGED, PART>(a, parts, positions,
-                                                                                stream, why);
-    return attn_launch_heads<attn_form_small, attn_form_small, PAGED, PART>(a, parts, positions,
-                                                                            stream, why);
+    if constexpr (PART)
+        return attn_launch_heads<attn_form_part, attn_form_many, PAGED, PART>(a, parts, positions,
+                                                                              stream, why);
+    return attn_launch_heads<attn_form_many, attn_form_many, PAGED, PART>(a, parts, positions,
+                                                                          stream, why);
 }
 
 #endif

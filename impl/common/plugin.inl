@@ -48,6 +48,7 @@ static const dsv4_plugin plugin = {
     plugin_supports,
     plugin_run,
     canary,
+    NULL,
 };
 
 extern "C" __attribute__((visibility("default"))) const dsv4_plugin *dsv4_plugin_v1(void) {
