@@ -71,6 +71,63 @@ GPU_DEVICE struct idx_four dispatch_four(const struct dispatch_ids &d, int i) {
     return four;
 }
 
+/*
+ * A lane's four slots among the 4 * CALL_THREADS from `first` on. Lanes load and store 16 bytes next to each other: four
+ * slots of 32 bits, or of 64 bits a pair and, behind all lanes' pairs, another one.
+ */
+GPU_DEVICE int dispatch_slot(bool wide, int first, int k) {
+    const int thread = (int)gpu_thread();
+    return wide ? first + 2 * (k / 2 * CALL_THREADS + thread) + k % 2 : first + 4 * thread + k;
+}
+
+/* Their experts; -1 beyond the last slot. */
+GPU_DEVICE struct idx_four dispatch_load(const struct dispatch_ids &d, int first) {
+    if (!d.wide) return dispatch_four(d, dispatch_slot(false, first, 0));
+    const int64_t *const ids = (const int64_t *)d.ids;
+    struct idx_four four;
+    gpu_u4 pairs[2];
+    GPU_UNROLL
+    for (int p = 0; p < 2; p++) {
+        const int i = dispatch_slot(true, first, 2 * p);
+        pairs[p].x = pairs[p].y = pairs[p].z = pairs[p].w = 0xFFFFFFFFu;
+        if (i + 2 <= d.n) {
+            pairs[p] = *(const gpu_u4 *)(ids + i);
+        } else if (i < d.n) {
+            pairs[p].x = (uint32_t)ids[i];
+            pairs[p].y = (uint32_t)((uint64_t)ids[i] >> 32);
+        }
+    }
+    GPU_UNROLL
+    for (int p = 0; p < 2; p++) {
+        four.x[2 * p] = dispatch_expert_of(d, dispatch_join(pairs[p].x, pairs[p].y));
+        four.x[2 * p + 1] = dispatch_expert_of(d, dispatch_join(pairs[p].z, pairs[p].w));
+    }
+    return four;
+}
+
+/* One number for each, of as many bits as ids have. */
+GPU_DEVICE void dispatch_store(char *to, const struct dispatch_ids &d, int first,
+                               const struct idx_four &four) {
+    if (!d.wide) {
+        idx_store<true>((int32_t *)to, dispatch_slot(false, first, 0), d.n, four);
+        return;
+    }
+    GPU_UNROLL
+    for (int p = 0; p < 2; p++) {
+        const int i = dispatch_slot(true, first, 2 * p);
+        const int64_t one = four.x[2 * p], other = four.x[2 * p + 1];
+        gpu_u4 pair;
+        pair.x = (uint32_t)one;
+        pair.y = (uint32_t)((uint64_t)one >> 32);
+        pair.z = (uint32_t)other;
+        pair.w = (uint32_t)((uint64_t)other >> 32);
+        if (i + 2 <= d.n)
+            *(gpu_u4 *)((int64_t *)to + i) = pair;
+        else if (i < d.n)
+            ((int64_t *)to)[i] = one;
+    }
+}
+
 /* Adds slots begin .. end - 1 (multiples of 4, or the end of all) to counters in shared memory, by a block. */
 GPU_DEVICE void dispatch_histogram(const struct dispatch_ids &d, int64_t begin, int64_t end,
                                    int *counters) {

@@ -29,34 +29,26 @@ template <int CHOICE> GPU_DEVICE int eplb_map(const struct eplb_args &a, int i, 
     return a.replicas[(int64_t)e * a.most + (n > 1 ? eplb_replica<CHOICE>(a, i, n) : 0u)];
 }
 
-GPU_DEVICE void eplb_store(const struct eplb_args &a, int i, const struct idx_four &p) {
-    if (!a.d.wide) {
-        idx_store<true>((int32_t *)a.physical, i, a.d.n, p);
-        return;
-    }
-    GPU_UNROLL
-    for (int k = 0; k < 4; k++)
-        if (i + k < a.d.n) ((int64_t *)a.physical)[i + k] = p.x[k];
-}
-
 template <int CHOICE>
 __global__ void __launch_bounds__(CALL_THREADS) eplb_kernel(const struct eplb_args a) {
     __shared__ int counters[EPLB_MOST];
     const int64_t begin = gpu_block() * a.per_block, last = begin + a.per_block;
-    const int64_t end = last < a.d.n ? last : a.d.n;
+    const int end = (int)(last < a.d.n ? last : a.d.n);
     const int64_t counted = a.n_tokens != NULL ? *a.n_tokens * a.topk.value : a.d.n;
     const bool record = *a.record != 0;
     for (int p = (int)gpu_thread(); p < a.loads; p += CALL_THREADS) counters[p] = 0;
     gpu_barrier();
     GPU_NO_UNROLL
-    for (int64_t i = begin + 4 * gpu_thread(); i < end; i += 4 * CALL_THREADS) {
-        struct idx_four x = dispatch_four(a.d, (int)i);
-        GPU_UNROLL
-        for (int k = 0; k < 4; k++) x.x[k] = eplb_map<CHOICE>(a, (int)i + k, x.x[k]);
-        eplb_store(a, (int)i, x);
+    for (int first = (int)begin; first < end; first += 4 * CALL_THREADS) {
+        struct idx_four x = dispatch_load(a.d, first);
         GPU_UNROLL
         for (int k = 0; k < 4; k++)
-            if (record && i + k < counted && x.x[k] >= 0 && x.x[k] < a.loads)
+            x.x[k] = eplb_map<CHOICE>(a, dispatch_slot(a.d.wide, first, k), x.x[k]);
+        dispatch_store(a.physical, a.d, first, x);
+        GPU_UNROLL
+        for (int k = 0; k < 4; k++)
+            if (record && dispatch_slot(a.d.wide, first, k) < counted && x.x[k] >= 0 &&
+                x.x[k] < a.loads)
                 dispatch_add_shared(&counters[x.x[k]], 1);
     }
     gpu_barrier();

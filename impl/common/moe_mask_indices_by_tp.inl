@@ -18,18 +18,11 @@ GPU_DEVICE int mask_one(const struct mask_args &a, int id) {
 }
 
 __global__ void __launch_bounds__(CALL_THREADS) mask_kernel(const struct mask_args a) {
-    const int64_t i = 4 * (gpu_block() * CALL_THREADS + gpu_thread());
-    if (i >= a.d.n) return;
-    struct idx_four x = dispatch_four(a.d, (int)i);
+    const int first = 4 * CALL_THREADS * (int)gpu_block();
+    struct idx_four x = dispatch_load(a.d, first);
     GPU_UNROLL
     for (int k = 0; k < 4; k++) x.x[k] = mask_one(a, x.x[k]);
-    if (!a.d.wide) {
-        idx_store<true>((int32_t *)a.masked, (int)i, a.d.n, x);
-        return;
-    }
-    GPU_UNROLL
-    for (int k = 0; k < 4; k++)
-        if (i + k < a.d.n) ((int64_t *)a.masked)[i + k] = x.x[k];
+    dispatch_store(a.masked, a.d, first, x);
 }
 
 static int supports(const dsv4_call *call, struct call_why why) {
