@@ -3,6 +3,8 @@
 #include "moe_dispatch.inl"
 
 enum { EPLB_HASH, EPLB_POSITION, EPLB_RANK, EPLB_MOST = 4096 };
+/* Blocks that a multiprocessor has room for at once. */
+enum { EPLB_RESIDENT = 8 };
 
 struct eplb_args {
     struct dispatch_ids d;
@@ -30,7 +32,8 @@ template <int CHOICE> GPU_DEVICE int eplb_map(const struct eplb_args &a, int i, 
 }
 
 template <int CHOICE>
-__global__ void __launch_bounds__(CALL_THREADS) eplb_kernel(const struct eplb_args a) {
+__global__ void __launch_bounds__(CALL_THREADS, EPLB_RESIDENT)
+    eplb_kernel(const struct eplb_args a) {
     __shared__ int counters[EPLB_MOST];
     const int64_t begin = gpu_block() * a.per_block, last = begin + a.per_block;
     const int end = (int)(last < a.d.n ? last : a.d.n);
@@ -54,6 +57,16 @@ __global__ void __launch_bounds__(CALL_THREADS) eplb_kernel(const struct eplb_ar
     gpu_barrier();
     for (int p = (int)gpu_thread(); p < a.loads; p += CALL_THREADS)
         if (counters[p] != 0) dispatch_add_global(&a.load[p], counters[p]);
+}
+
+/* Slots of a block, so that no block waits for another one to end. */
+static int eplb_per_block(int64_t slots) {
+#if GPU_HIP
+    const int64_t blocks = GPU_BUSY_BLOCKS + 1;
+#else
+    const int64_t blocks = EPLB_RESIDENT * gpu_multiprocessors();
+#endif
+    return (int)call_ceil(slots, 4 * CALL_THREADS * blocks) * 4 * CALL_THREADS;
 }
 
 static int supports(const dsv4_call *call, struct call_why why) {
@@ -88,8 +101,7 @@ static int run(const dsv4_call *call, struct call_why why) {
     a.loads = (int)dsv4_find(call, "load")->shape[0];
     a.rank = (int)dsv4_int(call, "rank", 0);
     if (a.d.n == 0) return DSV4_OK;
-    a.per_block =
-        (int)call_ceil(a.d.n, 4 * CALL_THREADS * (int64_t)(GPU_BUSY_BLOCKS + 1)) * 4 * CALL_THREADS;
+    a.per_block = eplb_per_block(a.d.n);
     const dim3 grid((uint32_t)call_ceil(a.d.n, a.per_block));
     if (dsv4_is(call, "choice", "rank"))
         GPU_LAUNCH(eplb_kernel<EPLB_RANK>, grid, CALL_THREADS, stream, a);
