@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* moe_normalize_weight: a lane per token. */
+/*
+ * moe_normalize_weight: a lane per token. Rows of six or eight weights go through shared memory, a team's together, so that
+ * lanes load and store 16 bytes next to each other.
+ */
 #include "call.h"
 
 struct normalize_args {
@@ -9,24 +12,69 @@ struct normalize_args {
     int topk;
 };
 
-/* TOPK 0: any number of slots. */
-template <int TOPK>
-__global__ void __launch_bounds__(CALL_THREADS) normalize_kernel(const struct normalize_args a) {
-    enum { EACH = TOPK > 0 ? TOPK : 1 };
-    const int64_t t = gpu_block() * CALL_THREADS + gpu_thread();
-    if (t >= a.tokens) return;
-    const int topk = TOPK > 0 ? TOPK : a.topk;
-    const float *const w = a.weights + t * topk;
-    float *const y = a.normalized + t * topk, some[EACH];
+/* Of a team: their rows are whole pieces of 16 bytes for each lane. */
+enum { NORMALIZE_TOKENS = 2 * TEAM };
+
+/* n floats by a team; MOST, a multiple of 128, bounds them. */
+template <int MOST> GPU_DEVICE void normalize_copy(float *to, const float *from, int n) {
+    GPU_UNROLL
+    for (int i = 0; i < MOST / (4 * TEAM); i++) {
+        const int at = 4 * (i * TEAM + gpu_lane());
+        if (at + 4 <= n) *(gpu_f4 *)(to + at) = *(const gpu_f4 *)(from + at);
+    }
+    const int at = n / 4 * 4 + gpu_lane();
+    if (at < n) to[at] = from[at];
+}
+
+/* The sum of a row in shared memory, in the place of which its quotients are left. */
+template <int TOPK> GPU_DEVICE float normalize_row(float *row) {
+    gpu_f2 w[TOPK / 2];
     float sum = 1e-20f;
     GPU_UNROLL
-    for (int k = 0; TOPK > 0 && k < EACH; k++) some[k] = w[k];
+    for (int k = 0; k < TOPK / 2; k++) {
+        w[k] = ((const gpu_f2 *)row)[k];
+        sum += w[k].x;
+        sum += w[k].y;
+    }
     GPU_UNROLL
-    for (int k = 0; k < topk; k++) sum += TOPK > 0 ? some[TOPK > 0 ? k : 0] : w[k];
+    for (int k = 0; k < TOPK / 2; k++) {
+        w[k].x = gpu_divide_float(w[k].x, sum);
+        w[k].y = gpu_divide_float(w[k].y, sum);
+        ((gpu_f2 *)row)[k] = w[k];
+    }
+    return sum;
+}
+
+/* Of 16-byte aligned weights. */
+template <int TOPK>
+__global__ void __launch_bounds__(CALL_THREADS, 8) normalize_kernel(const struct normalize_args a) {
+    enum { MOST = NORMALIZE_TOKENS * TOPK };
+    __shared__ gpu_f4 tiles[CALL_TEAMS][MOST / 4];
+    float *const tile = (float *)tiles[gpu_team()];
+    const int64_t first = (gpu_block() * CALL_TEAMS + gpu_team()) * NORMALIZE_TOKENS;
+    if (first >= a.tokens) return;
+    const int64_t left = a.tokens - first;
+    const int tokens = left < NORMALIZE_TOKENS ? (int)left : (int)NORMALIZE_TOKENS;
+    normalize_copy<MOST>(tile, a.weights + first * TOPK, tokens * TOPK);
+    team_barrier();
+    GPU_NO_UNROLL
+    for (int t = gpu_lane(); t < tokens; t += TEAM)
+        a.denominators[first + t] = normalize_row<TOPK>(tile + t * TOPK);
+    team_barrier();
+    normalize_copy<MOST>(a.normalized + first * TOPK, tile, tokens * TOPK);
+}
+
+/* Any number of slots, anywhere. */
+__global__ void __launch_bounds__(CALL_THREADS)
+    normalize_any_kernel(const struct normalize_args a) {
+    const int64_t t = gpu_block() * CALL_THREADS + gpu_thread();
+    if (t >= a.tokens) return;
+    const float *const w = a.weights + t * a.topk;
+    float *const y = a.normalized + t * a.topk;
+    float sum = 1e-20f;
+    for (int k = 0; k < a.topk; k++) sum += w[k];
     a.denominators[t] = sum;
-    GPU_UNROLL
-    for (int k = 0; k < topk; k++)
-        y[k] = gpu_divide_float(TOPK > 0 ? some[TOPK > 0 ? k : 0] : w[k], sum);
+    for (int k = 0; k < a.topk; k++) y[k] = gpu_divide_float(w[k], sum);
 }
 
 static int supports(const dsv4_call *call, struct call_why why) {
@@ -50,14 +98,17 @@ static int run(const dsv4_call *call, struct call_why why) {
     a.tokens = w->shape[0];
     a.topk = (int)w->shape[1];
     if (a.tokens == 0) return DSV4_OK;
-    const int status = call_grid(&grid, call_ceil(a.tokens, CALL_THREADS), why);
+    const bool staged = (a.topk == 6 || a.topk == 8) && (uintptr_t)a.weights % 16 == 0 &&
+                        (uintptr_t)a.normalized % 16 == 0;
+    const int per_block = staged ? CALL_TEAMS * NORMALIZE_TOKENS : CALL_THREADS;
+    const int status = call_grid(&grid, call_ceil(a.tokens, per_block), why);
     if (status != DSV4_OK) return status;
-    if (a.topk == 6)
+    if (!staged)
+        GPU_LAUNCH(normalize_any_kernel, grid, CALL_THREADS, stream, a);
+    else if (a.topk == 6)
         GPU_LAUNCH(normalize_kernel<6>, grid, CALL_THREADS, stream, a);
-    else if (a.topk == 8)
-        GPU_LAUNCH(normalize_kernel<8>, grid, CALL_THREADS, stream, a);
     else
-        GPU_LAUNCH(normalize_kernel<0>, grid, CALL_THREADS, stream, a);
+        GPU_LAUNCH(normalize_kernel<8>, grid, CALL_THREADS, stream, a);
     return call_launched(why);
 }
 
