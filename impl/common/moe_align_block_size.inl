@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* moe_align_block_size: the sort by expert; then teams fill up an expert each, and all blocks what lies beyond. */
+/*
+ * moe_align_block_size: the sort by expert; then teams fill up an expert each, and all blocks what lies beyond. Of few slots a
+ * block places a team's, and there are as many blocks as give each expert a team.
+ */
 #include "moe_sort.inl"
 
 enum { ALIGN_TAIL_MINUS_ONE, ALIGN_TAIL_ZERO, ALIGN_TAIL_UNTOUCHED };
@@ -12,30 +15,42 @@ struct align_args : sort_args {
     const int32_t *marks; /* NULL: expert_ids hold experts as they are sorted by */
     int32_t *sorted, *experts, *total;
     struct gpu_divisor block;
-    int places, blocks, tail;
+    int places, blocks, tail, few_blocks;
 
     IDX_METHOD void place(int slot, int at, int) const { sorted[at] = slot; }
     IDX_METHOD void none(int) const {}
     IDX_METHOD int32_t mark(int e) const { return marks != NULL ? marks[e] : e; }
 
     /* Places without a slot, and blocks. */
-    IDX_METHOD void finish(const struct sort_tables &t) const {
+    IDX_METHOD void finish(const struct sort_tables &t, int thread, int threads) const {
         const int end = t.starts[d.experts], used = (int)gpu_quotient(end, block);
-        const int lanes = ranks * parts * SORT_THREADS;
-        const int thread = (int)gpu_block() * SORT_THREADS + (int)gpu_thread();
-        for (int e = thread / TEAM; e < d.experts; e += lanes / TEAM) {
+        for (int e = thread / TEAM; e < d.experts; e += threads / TEAM) {
             const int next = t.starts[e + 1];
             align_fill(sorted, t.ends[e], next, d.n, gpu_lane(), TEAM);
             align_fill(experts, (int)gpu_quotient(t.starts[e], block),
                        (int)gpu_quotient(next, block), mark(e), gpu_lane(), TEAM);
         }
-        align_fill(sorted, end, places, d.n, thread, lanes);
-        if (tail == ALIGN_TAIL_MINUS_ONE) align_fill(experts, used, blocks, -1, thread, lanes);
+        align_fill(sorted, end, places, d.n, thread, threads);
+        if (tail == ALIGN_TAIL_MINUS_ONE) align_fill(experts, used, blocks, -1, thread, threads);
         if (tail == ALIGN_TAIL_ZERO)
-            align_fill(experts, used, blocks, marks != NULL ? marks[0] : 0, thread, lanes);
+            align_fill(experts, used, blocks, marks != NULL ? marks[0] : 0, thread, threads);
         if (thread == 0) *total = end;
     }
 };
+
+__global__ void __launch_bounds__(CALL_THREADS) align_few_kernel(const struct align_args a) {
+    __shared__ struct sort_counts counts;
+    const int first = (int)gpu_block() * TEAM, slot = first + gpu_lane();
+    sort_count(counts, a, first);
+    if (gpu_team() == 0) {
+        const int e = slot < a.d.n ? dispatch_expert_of(a.d, dispatch_id(a.d, slot)) : -1;
+        const uint32_t same = sort_same(e, a.bits);
+        if (e >= 0) a.place(slot, counts.next[e] + sort_bits(same & ((1u << gpu_lane()) - 1)), e);
+    }
+    const struct sort_tables tables = {counts.starts, counts.ends};
+    a.finish(tables, (int)gpu_block() * CALL_THREADS + (int)gpu_thread(),
+             a.few_blocks * CALL_THREADS);
+}
 
 static int64_t align_sorted_by(const dsv4_call *call) {
     const dsv4_tensor *const map = dsv4_find(call, "expert_map");
@@ -54,6 +69,7 @@ static int run(const dsv4_call *call, struct call_why why) {
     const dsv4_tensor *const map = dsv4_find(call, "expert_map");
     const dsv4_tensor *const sorted = dsv4_find(call, "sorted_token_ids");
     const dsv4_tensor *const experts = dsv4_find(call, "expert_ids");
+    const gpu_stream stream = (gpu_stream)call->stream;
     struct align_args a;
     a.d = dispatch_ids_of(call, align_sorted_by(call));
     a.marks = NULL;
@@ -72,7 +88,11 @@ static int run(const dsv4_call *call, struct call_why why) {
     a.tail = dsv4_is(call, "tail", "zero")        ? ALIGN_TAIL_ZERO
              : dsv4_is(call, "tail", "untouched") ? ALIGN_TAIL_UNTOUCHED
                                                   : ALIGN_TAIL_MINUS_ONE;
-    sort_launch(a, (gpu_stream)call->stream);
+    a.few_blocks = (int)call_ceil(a.d.n > 4 * a.d.experts ? a.d.n : 4 * a.d.experts, TEAM);
+    if (a.d.n <= SORT_FEW)
+        GPU_LAUNCH(align_few_kernel, dim3((uint32_t)a.few_blocks), CALL_THREADS, stream, a);
+    else
+        sort_launch(a, stream);
     return call_launched(why);
 }
 

@@ -7,8 +7,8 @@
  */
 #include "moe_sort.inl"
 
-/* Up to so many slots, every block counts them; a tiny GPU has the sort do it. */
-enum { PERMUTE_FEW = 3 * GPU_BUSY_BLOCKS, PERMUTE_FEW_PLACES = 1 << 16 };
+/* More have a sort even if slots are few. */
+enum { PERMUTE_FEW_PLACES = 1 << 16 };
 
 struct permute_scales {
     const char *from;
@@ -37,13 +37,11 @@ struct permute_args : sort_args {
     IDX_METHOD void free(int begin, int end, int lane, int lanes) const {
         for (int64_t p = begin + lane; p < end; p += lanes) row_ids[p] = row_sources[p] = -1;
     }
-    IDX_METHOD void finish(const struct sort_tables &t) const {
-        const int lanes = ranks * parts * SORT_THREADS;
-        const int thread = (int)gpu_block() * SORT_THREADS + (int)gpu_thread();
+    IDX_METHOD void finish(const struct sort_tables &t, int thread, int threads) const {
         if (thread <= d.experts) offsets[thread] = t.starts[thread];
-        for (int e = thread / TEAM; align > 1 && e < d.experts; e += lanes / TEAM)
+        for (int e = thread / TEAM; align > 1 && e < d.experts; e += threads / TEAM)
             free(t.ends[e], t.starts[e + 1], gpu_lane(), TEAM);
-        free(t.starts[d.experts], places, thread, lanes);
+        free(t.starts[d.experts], places, thread, threads);
     }
 };
 
@@ -59,48 +57,8 @@ GPU_DEVICE void permute_scale(const struct permute_scales &s, int64_t from, int6
 
 /* ---- for few slots: places without a sort ---- */
 
-struct permute_tables {
-    int starts[DISPATCH_MOST_EXPERTS + 1], ends[DISPATCH_MOST_EXPERTS];
-    int next[DISPATCH_MOST_EXPERTS]; /* place of the expert's first slot from `first` on */
-    int sums[CALL_TEAMS];
-};
-
-GPU_DEVICE void permute_count(struct permute_tables &t, const struct permute_args &a, int first) {
-    enum { EACH = DISPATCH_MOST_EXPERTS / CALL_THREADS };
-    const int thread = (int)gpu_thread(), experts = a.d.experts;
-    for (int e = thread; e < experts; e += CALL_THREADS) t.next[e] = t.ends[e] = 0;
-    gpu_barrier();
-    for (int i = 4 * thread; i < a.d.n; i += 4 * CALL_THREADS) {
-        const struct idx_four four = dispatch_four(a.d, i);
-        GPU_UNROLL
-        for (int k = 0; k < 4; k++)
-            if (four.x[k] >= 0)
-                dispatch_add_shared(&(i + k < first ? t.next : t.ends)[four.x[k]], 1);
-    }
-    gpu_barrier();
-    int n[EACH], sum = 0, total;
-    GPU_UNROLL
-    for (int i = 0; i < EACH; i++) {
-        const int e = EACH * thread + i;
-        n[i] = e < experts ? t.next[e] + t.ends[e] : 0;
-        sum += sort_up(n[i], a.align);
-    }
-    int start = idx_block_scan(sum, &total, t.sums);
-    GPU_UNROLL
-    for (int i = 0; i < EACH; i++) {
-        const int e = EACH * thread + i;
-        if (e >= experts) continue;
-        t.next[e] += start;
-        t.starts[e] = start;
-        t.ends[e] = start + n[i];
-        start += sort_up(n[i], a.align);
-    }
-    if (thread == 0) t.starts[experts] = total;
-    gpu_barrier();
-}
-
 /* Place of the token's slot k in lane k; the first team stores what is known of them. */
-GPU_DEVICE int32_t permute_find(const struct permute_tables &t, const struct permute_args &a,
+GPU_DEVICE int32_t permute_find(const struct sort_counts &t, const struct permute_args &a,
                                 int token) {
     const int lane = gpu_lane(), slot = token * a.topk + lane;
     const int e = lane < a.topk ? dispatch_expert_of(a.d, dispatch_id(a.d, slot)) : -1;
@@ -119,7 +77,7 @@ GPU_DEVICE int32_t permute_find(const struct permute_tables &t, const struct per
 }
 
 /* Whether a place has a slot; -1: none. */
-GPU_DEVICE int permute_taken(const struct permute_tables &t, const struct permute_args &a, int p) {
+GPU_DEVICE int permute_taken(const struct sort_counts &t, const struct permute_args &a, int p) {
     return p < t.ends[idx_find(t.starts, a.d.experts, p)] ? 0 : -1;
 }
 
@@ -244,17 +202,17 @@ __global__ void __launch_bounds__(CALL_THREADS) permute_row_kernel(const struct 
 }
 
 __global__ void __launch_bounds__(CALL_THREADS) permute_few_kernel(const struct permute_args a) {
-    __shared__ struct permute_tables tables;
+    __shared__ struct sort_counts tables;
     const int share = permute_share(a), side = -1 - share;
     if (share >= 0) {
         gpu_u4 v[PERMUTE_EACH];
         permute_load(v, a, share, 0);
-        permute_count(tables, a, share * a.topk);
+        sort_count(tables, a, share * a.topk);
         const int32_t mine = permute_find(tables, a, share);
         permute_slots(v, a, share, mine, a.topk, a.scales.to != NULL);
         return;
     }
-    permute_count(tables, a, 0);
+    sort_count(tables, a, 0);
     for (int e = (int)gpu_thread(); side == 0 && e <= a.d.experts; e += CALL_THREADS)
         a.offsets[e] = tables.starts[e];
     const int p = side * CALL_THREADS + (int)gpu_thread();
@@ -336,7 +294,7 @@ static int run(const dsv4_call *call, struct call_why why) {
     a.tokens = (int)x->shape[0];
     a.topk = (int)dsv4_find(call, "ids")->shape[1];
     a.zero = dsv4_is(call, "padding", "zero");
-    const bool few = a.d.n <= PERMUTE_FEW && a.topk <= TEAM && a.places <= PERMUTE_FEW_PLACES;
+    const bool few = a.d.n <= SORT_FEW && a.topk <= TEAM && a.places <= PERMUTE_FEW_PLACES;
     const bool columns = a.scales.to != NULL && !a.scales.by_row;
     a.sides = (int)call_ceil(a.places, CALL_THREADS);
     if (few && a.sides == 0) a.sides = 1; /* it stores offsets */

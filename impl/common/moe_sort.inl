@@ -8,7 +8,9 @@
  *
  * An op derives its arguments from sort_args and gives
  *   place(slot, at, e), none(slot): of each slot once
- *   finish(tables): what is known when all slots have places, by all blocks
+ *   finish(tables, thread, threads): what is known when all slots have places, by all threads of all blocks
+ *
+ * Few slots need no sort: each block of an op's own kernel counts them all (sort_count), those before its own apart.
  */
 #ifndef DSV4_MOE_SORT_INL
 #define DSV4_MOE_SORT_INL
@@ -19,32 +21,25 @@
 #include <cooperative_groups.h>
 #define SORT_CLUSTER __cluster_dims__(SORT_RANKS)
 enum { SORT_RANKS = 8 };
-template <int RANKS> GPU_DEVICE void sort_meet(void) {
-    if (RANKS == 1)
-        gpu_barrier();
-    else
-        cooperative_groups::this_cluster().sync();
-}
-template <int RANKS> GPU_DEVICE const int *sort_of_rank(int *at, int rank) {
-    return RANKS == 1 ? at : cooperative_groups::this_cluster().map_shared_rank(at, rank);
+GPU_DEVICE void sort_meet(void) { cooperative_groups::this_cluster().sync(); }
+GPU_DEVICE const int *sort_of_rank(int *at, int rank) {
+    return cooperative_groups::this_cluster().map_shared_rank(at, rank);
 }
 #else
 #define SORT_CLUSTER
 enum { SORT_RANKS = 1 };
-template <int RANKS> GPU_DEVICE void sort_meet(void) { gpu_barrier(); }
-template <int RANKS> GPU_DEVICE const int *sort_of_rank(int *at, int) { return at; }
+GPU_DEVICE void sort_meet(void) { gpu_barrier(); }
+GPU_DEVICE const int *sort_of_rank(int *at, int) { return at; }
 #endif
 
-/* Clusters that place; more of them place faster, but each counts all slots. */
-#ifndef SORT_PARTS
-#define SORT_PARTS 8
-#endif
-/* A thread per expert; up to SORT_FEW slots are one rank's; PART: slots that make a further part worth its counting. */
+/* A thread per expert; up to SORT_FEW slots need no sort, but on a tiny GPU; PART: slots that make a further part worth
+ * its counting; MOST_PARTS: clusters that place. More would place faster, but each counts all slots: eight are the fastest on
+ * an H100. */
 enum { SORT_THREADS = 1024, SORT_TEAMS = SORT_THREADS / TEAM, SORT_EACH = 4 };
 enum {
-    SORT_FEW = 4 * GPU_BUSY_BLOCKS,
+    SORT_FEW = 3 * GPU_BUSY_BLOCKS,
     SORT_PART = GPU_BUSY_BLOCKS > 0 ? 1024 : 8,
-    SORT_MOST_PARTS = SORT_PARTS
+    SORT_MOST_PARTS = 8
 };
 
 struct sort_args {
@@ -52,7 +47,7 @@ struct sort_args {
     int align;
     int region, part, stretch; /* slots of a rank, of one part of them, of a team: multiples of 4 */
     int teams, bits;           /* teams that place; bits of an expert */
-    int ranks, parts;
+    int parts;
 };
 
 /* In shared memory. Expert e has places starts[e] .. starts[e + 1] - 1, slots as far as ends[e]. */
@@ -166,12 +161,14 @@ GPU_DEVICE void sort_place(const Op &op, int begin, int end, const int *next, in
     }
 }
 
-template <int RANKS, typename Op> GPU_DEVICE void sort_body(const Op &op, char *shared) {
+template <typename Op>
+__global__ void SORT_CLUSTER __launch_bounds__(SORT_THREADS) sort_kernel(const Op op) {
+    GPU_SHARED(shared);
     const int experts = op.d.experts, e = (int)gpu_thread(), team = gpu_team();
     int *const seen = (int *)shared, *const next = seen + op.teams * experts;
     int *const counts = next + experts, *const ends = counts + experts;
     int *const starts = ends + experts, *const sums = starts + experts + 1;
-    const int rank = (int)gpu_block() % RANKS, part = (int)gpu_block() / RANKS;
+    const int rank = (int)gpu_block() % SORT_RANKS, part = (int)gpu_block() / SORT_RANKS;
     const int from = sort_least(rank * op.region, op.d.n);
     const int to = sort_least(from + op.region, op.d.n);
     const int first = sort_least(from + part * op.part, to);
@@ -186,10 +183,10 @@ template <int RANKS, typename Op> GPU_DEVICE void sort_body(const Op &op, char *
     gpu_barrier();
     int all = 0, earlier = 0, total;
     if (e < experts) counts[e] += next[e] + sort_teams_before(seen + e, op.teams, experts);
-    sort_meet<RANKS>();
+    sort_meet();
     GPU_UNROLL
-    for (int r = 0; r < RANKS; r++) {
-        const int n = e < experts ? sort_of_rank<RANKS>(counts, r)[e] : 0;
+    for (int r = 0; r < SORT_RANKS; r++) {
+        const int n = e < experts ? sort_of_rank(counts, r)[e] : 0;
         earlier += r < rank ? n : 0;
         all += n;
     }
@@ -200,23 +197,52 @@ template <int RANKS, typename Op> GPU_DEVICE void sort_body(const Op &op, char *
         ends[e] = start + all;
     }
     if (e == 0) starts[experts] = total;
-    sort_meet<RANKS>(); /* no rank leaves before its counts have been read */
+    sort_meet(); /* no rank leaves before its counts have been read */
     sort_place(op, begin, end, next, seen + team * experts);
     const struct sort_tables tables = {starts, ends};
-    op.finish(tables);
+    op.finish(tables, (int)gpu_block() * SORT_THREADS + e, SORT_RANKS * op.parts * SORT_THREADS);
 }
 
-template <typename Op>
-__global__ void SORT_CLUSTER __launch_bounds__(SORT_THREADS) sort_kernel(const Op op) {
-    GPU_SHARED(shared);
-    sort_body<SORT_RANKS>(op, shared);
-}
+/* ---- few slots ---- */
 
-/* By single blocks. */
-template <typename Op>
-__global__ void __launch_bounds__(SORT_THREADS) sort_few_kernel(const Op op) {
-    GPU_SHARED(shared);
-    sort_body<1>(op, shared);
+struct sort_counts {
+    int starts[DISPATCH_MOST_EXPERTS + 1], ends[DISPATCH_MOST_EXPERTS];
+    int next[DISPATCH_MOST_EXPERTS]; /* place of the expert's first slot from `first` on */
+    int sums[CALL_TEAMS];
+};
+
+GPU_DEVICE void sort_count(struct sort_counts &t, const struct sort_args &a, int first) {
+    enum { EACH = DISPATCH_MOST_EXPERTS / CALL_THREADS };
+    const int thread = (int)gpu_thread(), experts = a.d.experts;
+    for (int e = thread; e < experts; e += CALL_THREADS) t.next[e] = t.ends[e] = 0;
+    gpu_barrier();
+    for (int i = 4 * thread; i < a.d.n; i += 4 * CALL_THREADS) {
+        const struct idx_four four = dispatch_four(a.d, i);
+        GPU_UNROLL
+        for (int k = 0; k < 4; k++)
+            if (four.x[k] >= 0)
+                dispatch_add_shared(&(i + k < first ? t.next : t.ends)[four.x[k]], 1);
+    }
+    gpu_barrier();
+    int n[EACH], sum = 0, total;
+    GPU_UNROLL
+    for (int i = 0; i < EACH; i++) {
+        const int e = EACH * thread + i;
+        n[i] = e < experts ? t.next[e] + t.ends[e] : 0;
+        sum += sort_up(n[i], a.align);
+    }
+    int start = idx_block_scan(sum, &total, t.sums);
+    GPU_UNROLL
+    for (int i = 0; i < EACH; i++) {
+        const int e = EACH * thread + i;
+        if (e >= experts) continue;
+        t.next[e] += start;
+        t.starts[e] = start;
+        t.ends[e] = start + n[i];
+        start += sort_up(n[i], a.align);
+    }
+    if (thread == 0) t.starts[experts] = total;
+    gpu_barrier();
 }
 
 /* ---- host ---- */
@@ -228,8 +254,7 @@ static inline int64_t sort_bytes(const struct sort_args &a) {
 /* Given d and align, the rest. */
 static inline void sort_deal(struct sort_args &a) {
     const int64_t room = gpu_shared_limit();
-    a.ranks = a.d.n > SORT_FEW ? SORT_RANKS : 1;
-    a.region = sort_up((int)call_ceil(a.d.n, a.ranks), 4);
+    a.region = sort_up((int)call_ceil(a.d.n, SORT_RANKS), 4);
     a.parts = (int)call_ceil(a.region, SORT_PART);
     a.parts = a.parts < 1 ? 1 : a.parts > SORT_MOST_PARTS ? (int)SORT_MOST_PARTS : a.parts;
     a.part = sort_up((int)call_ceil(a.region, a.parts), 4);
@@ -241,16 +266,10 @@ static inline void sort_deal(struct sort_args &a) {
 }
 
 template <typename Op> static void sort_launch(const Op &op, gpu_stream stream) {
-    const dim3 grid = dim3((uint32_t)(op.ranks * op.parts));
+    const dim3 grid = dim3((uint32_t)(SORT_RANKS * op.parts));
     const int64_t bytes = sort_bytes(op);
     (void)bytes; /* on AMD */
-    if constexpr (SORT_RANKS > 1) {
-        if (op.ranks > 1) {
-            GPU_LAUNCH_SHARED(sort_kernel<Op>, grid, SORT_THREADS, bytes, stream, op);
-            return;
-        }
-    }
-    GPU_LAUNCH_SHARED(sort_few_kernel<Op>, grid, SORT_THREADS, bytes, stream, op);
+    GPU_LAUNCH_SHARED(sort_kernel<Op>, grid, SORT_THREADS, bytes, stream, op);
 }
 
 #endif
