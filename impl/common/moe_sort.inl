@@ -33,8 +33,8 @@ GPU_DEVICE const int *sort_of_rank(int *at, int) { return at; }
 #endif
 
 /* A thread per expert; up to SORT_FEW slots need no sort, but on a tiny GPU; PART: slots that make a further part worth
- * its counting; MOST_PARTS: clusters that place. More would place faster, but each counts all slots: eight are the fastest on
- * an H100. */
+ * its counting; MOST_PARTS: clusters that place. More would place faster, but each counts all slots: eight are the fastest as
+ * measured on an H100. */
 enum { SORT_THREADS = 1024, SORT_TEAMS = SORT_THREADS / TEAM, SORT_EACH = 4 };
 enum {
     SORT_FEW = 3 * GPU_BUSY_BLOCKS,
