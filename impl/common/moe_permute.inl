@@ -97,11 +97,11 @@ GPU_DEVICE void permute_load(gpu_u4 *v, const struct permute_args &a, int token,
 
 GPU_DEVICE void permute_store(const gpu_u4 *v, const struct permute_args &a, int32_t place,
                               int first) {
-    gpu_u4 *const out = (gpu_u4 *)(a.permuted + place * a.permuted_row);
+    char *const out = a.permuted + place * a.permuted_row;
     GPU_UNROLL
     for (int i = 0; i < PERMUTE_EACH; i++) {
         const int at = first + i * CALL_THREADS + (int)gpu_thread();
-        if (at < a.vectors) out[at] = v[i];
+        if (at < a.vectors) gpu_stream_u4(out + 16 * (int64_t)at, v[i]);
     }
 }
 
