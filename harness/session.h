@@ -26,6 +26,7 @@ struct dsv4_session {
     const dsv4_plugin *plugin;
     const struct dsv4_device *device;
     void *stream;
+    bool emulated; /* as in dsv4_plugin_info */
     bool has_yardsticks;
     struct dsv4_timing yardsticks;
     struct dsv4_held held;

@@ -87,7 +87,7 @@ static void open_plugin(struct dsv4_session *w, const struct dsv4_request *reque
     }
     w->device->describe(info->describe, sizeof info->describe);
     info->n_devices = w->device->count;
-    info->emulated =
+    w->emulated = info->emulated =
         strstr(info->describe, "emulated") != NULL || strstr(info->name, "emulated") != NULL;
     if (w->device->stream_create(&w->stream) != DSV4_OK) {
         dsv4_session_failed(w, reply, "cannot make a stream");

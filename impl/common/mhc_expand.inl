@@ -21,8 +21,7 @@ __global__ void __launch_bounds__(CALL_THREADS) mhc_expand_kernel(const struct e
     GPU_UNROLL for (int i = 0; i < EXPAND_UNITS; i++) {
         const int unit = first + i * CALL_THREADS;
         if (unit >= a.pieces.units) continue;
-        GPU_UNROLL for (int j = 0; j < MHC_STREAMS; j++)
-            gpu_stream_u4(mhc_at(a.residual, row, j, unit), x[i]);
+        GPU_UNROLL for (int j = 0; j < MHC_STREAMS; j++) mhc_store(a.residual, row, j, unit, x[i]);
     }
 }
 

@@ -14,16 +14,12 @@ struct mhc_tensor {
     int64_t row, stream;
 };
 
-GPU_DEVICE char *mhc_at(const struct mhc_tensor &t, int64_t row, int stream, int unit) {
-    return t.data + row * t.row + stream * t.stream + (int64_t)unit * 16;
-}
-
 GPU_DEVICE gpu_u4 mhc_load(const struct mhc_tensor &t, int64_t row, int stream, int unit) {
-    return *(const gpu_u4 *)mhc_at(t, row, stream, unit);
+    return *(const gpu_u4 *)(t.data + row * t.row + stream * t.stream + (int64_t)unit * 16);
 }
 
 GPU_DEVICE void mhc_store(const struct mhc_tensor &t, int64_t row, int stream, int unit, gpu_u4 x) {
-    *(gpu_u4 *)mhc_at(t, row, stream, unit) = x;
+    *(gpu_u4 *)(t.data + row * t.row + stream * t.stream + (int64_t)unit * 16) = x;
 }
 
 GPU_DEVICE void mhc_unpack(float *x, gpu_u4 codes) {
