@@ -104,7 +104,7 @@ static int make_layers(struct gen *g) {
 static int check_budget(const struct gen *g, struct dsv4_err *err) {
     char path[4096];
     struct stat info;
-    size_t bytes = g->smoke_bytes;
+    size_t bytes = g->smoke_bytes + dsv4_manifest_size(&g->after);
     for (size_t i = 0; i < g->suite.n_cases; i++) {
         const struct dsv4_suite_case *s = &g->suite.cases[i];
         if (s->tier != DSV4_SMOKE || dsv4_manifest_find(&g->made, s->op->name, s->name) != NULL)
@@ -113,11 +113,12 @@ static int check_budget(const struct gen *g, struct dsv4_err *err) {
         if (stat(path, &info) == 0) bytes += (size_t)info.st_size;
     }
     if (bytes <= DSV4_STORE_LIMIT) return 0;
-    return dsv4_fail(err,
-                     "the smoke vectors would take over %d bytes in all; move cases to the full "
-                     "tier or shrink them; "
-                     "nothing was written",
-                     DSV4_STORE_LIMIT);
+    return dsv4_fail(
+        err,
+        "the smoke vectors and MANIFEST would take over %d bytes in all; move cases to the full "
+        "tier or shrink them; "
+        "nothing was written",
+        DSV4_STORE_LIMIT);
 }
 
 static bool is_same_file(const char *path, const struct image *image) {
@@ -156,7 +157,7 @@ static int remove_file(void *context, const char *path, struct dsv4_err *err) {
 }
 
 /* Suite order; a case that was not selected keeps the line it had. */
-static int write_manifest(struct gen *g, struct dsv4_err *err) {
+static void collect_manifest(struct gen *g) {
     for (size_t i = 0; i < g->suite.n_cases; i++) {
         const struct dsv4_suite_case *s = &g->suite.cases[i];
         const struct dsv4_manifest_entry *e = dsv4_manifest_find(&g->made, s->op->name, s->name);
@@ -175,6 +176,9 @@ static int write_manifest(struct gen *g, struct dsv4_err *err) {
             if (e == NULL) e = dsv4_manifest_find(&g->before, DSV4_LAYER_FAMILY, name);
             if (e != NULL) dsv4_manifest_add(&g->after, e);
         }
+}
+
+static int write_manifest(const struct gen *g, struct dsv4_err *err) {
     if (dsv4_directory_make(g->out, err) != 0) return -1;
     return dsv4_manifest_write(&g->after, g->out, err);
 }
@@ -197,6 +201,7 @@ static int gen(struct gen *g, struct dsv4_err *err) {
         return DSV4_EXIT_NOTHING;
     }
     if (status != 0) return DSV4_EXIT_ERROR;
+    collect_manifest(g);
     if (check_budget(g, err) != 0 || write_images(g, err) != 0 ||
         dsv4_store_surplus(g->out, &g->suite, remove_file, &g->n_removed, err) != 0 ||
         write_manifest(g, err) != 0)

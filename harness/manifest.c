@@ -98,15 +98,23 @@ int dsv4_manifest_read(struct dsv4_manifest *m, const char *dir, bool may_lack,
     return status;
 }
 
+static size_t write_line(char *line, size_t size, const struct dsv4_manifest_entry *e) {
+    return (size_t)snprintf(line, size, "%s %s %s %s\n", e->prompt, e->answer,
+                            dsv4_tier_names[e->tier], e->name);
+}
+
+size_t dsv4_manifest_size(const struct dsv4_manifest *m) {
+    size_t size = 0;
+    for (size_t i = 0; i < m->n; i++) size += write_line(NULL, 0, &m->entries[i]);
+    return size;
+}
+
 int dsv4_manifest_write(const struct dsv4_manifest *m, const char *dir, struct dsv4_err *err) {
-    enum { LINE = 400 };
     char path[4096];
-    char *text = dsv4_alloc(m->n * LINE + 1);
+    const size_t size = dsv4_manifest_size(m) + 1;
+    char *text = dsv4_alloc(size);
     size_t n = 0;
-    for (size_t i = 0; i < m->n; i++)
-        n += (size_t)snprintf(text + n, LINE, "%s %s %s %s\n", m->entries[i].prompt,
-                              m->entries[i].answer, dsv4_tier_names[m->entries[i].tier],
-                              m->entries[i].name);
+    for (size_t i = 0; i < m->n; i++) n += write_line(text + n, size - n, &m->entries[i]);
     snprintf(path, sizeof path, "%.4000s/MANIFEST", dir);
     const int status = dsv4_file_write(path, text, n, err);
     dsv4_free(text);

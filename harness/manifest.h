@@ -24,6 +24,7 @@ int dsv4_manifest_read(struct dsv4_manifest *m, const char *dir, bool may_lack,
                        struct dsv4_err *err);
 int dsv4_manifest_parse(struct dsv4_manifest *m, const char *text, const char *path,
                         struct dsv4_err *err);
+size_t dsv4_manifest_size(const struct dsv4_manifest *m); /* of the file, in bytes */
 int dsv4_manifest_write(const struct dsv4_manifest *m, const char *dir, struct dsv4_err *err);
 void dsv4_manifest_free(struct dsv4_manifest *m);
 

@@ -26,8 +26,9 @@ static const struct dsv4_param_def params[] = {
     DSV4_BATCH_PARAMS("17@0,1@70"),
     DSV4_ADDRESS_PARAM,
     KV_VIEW_PARAM,
-    DSV4_PARAM_NAME("gather", INPUT, "window", "all window",
-                    "all: no gather_lens; window: the new tokens and up to 127 before them"),
+    DSV4_PARAM_NAME("gather", INPUT, "window", "all window new",
+                    "all: no gather_lens; window: the new tokens and up to 127 before them; new: "
+                    "the new tokens"),
     DSV4_PARAM_INT("spare_rows", INPUT, 3, 0, 4096, "rows of out after the longest request"),
     DSV4_PARAM_INT("request_gap", INPUT, 0, 0, INT32_MAX,
                    "bytes between the requests' rows of out"),
@@ -66,10 +67,16 @@ static const struct dsv4_mutant mutants[] = {
     {"nan-zeroed",         "a NaN code gives 0; attention may scrub, the gather does not",    KV_NAN_ZEROED        },
 };
 
+/* Rows in use before a request's new ones; 0: all. */
+static int64_t gather_window(const struct dsv4_case *c) {
+    if (dsv4_case_is(c, "gather", "all")) return 0;
+    return dsv4_case_is(c, "gather", "new") ? 1 : 128;
+}
+
 static int64_t gather_len(const struct dsv4_case *c, const struct dsv4_request *request) {
-    const int64_t all = request->query + request->context;
-    const int64_t window = request->query + (request->context < 127 ? request->context : 127);
-    return dsv4_case_is(c, "gather", "all") ? all : window;
+    const int64_t before = gather_window(c) - 1;
+    const bool whole = before < 0 || request->context < before;
+    return request->query + (whole ? request->context : before);
 }
 
 /* A workspace of more than 2^31 elements, of which only the rows of a few requests are there. */
@@ -93,7 +100,7 @@ static int shape(struct dsv4_case *c, struct dsv4_err *err) {
             const int64_t n = gather_len(c, &b->requests[r]);
             longest = n > longest ? n : longest;
         }
-    kv_shape_cache(c, CACHE, KV_DS_MLA, 1, dsv4_case_is(c, "gather", "all") ? 0 : 128);
+    kv_shape_cache(c, CACHE, KV_DS_MLA, 1, gather_window(c));
     kv_shape_rows(c, SEQ_LENS, DSV4_I32, requests);
     if (dsv4_case_is(c, "gather", "all"))
         dsv4_absent(c, GATHER_LENS);

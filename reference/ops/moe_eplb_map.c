@@ -17,6 +17,7 @@
  */
 #include <stdio.h>
 
+#include "../memory.h"
 #include "moe_dispatch.h"
 
 enum { IDS, REPLICAS, REPLICA_COUNT, RECORD, N_TOKENS, PHYSICAL, LOAD };
@@ -97,51 +98,99 @@ static void fill(struct dsv4_case *c) {
 
 const struct dsv4_op dsv4_op_moe_eplb_map;
 
-static int64_t replica(const dsv4_call *call, const struct dispatch *d, int64_t i, int64_t n) {
-    const bool rank = dsv4_is(call, "choice", "rank") && d->wrong != DISPATCH_REPLICA_OTHER;
-    const bool position = dsv4_is(call, "choice", "position") != (d->wrong == DISPATCH_BY_SLOT);
-    const uint64_t t = (uint64_t)(position ? i : i / d->topk);
-    const bool hash = dsv4_is(call, "choice", "hash") != (d->wrong == DISPATCH_REPLICA_OTHER);
-    const uint64_t x = rank   ? (uint64_t)dsv4_int(call, "rank", 0) + 23333 * t
-                       : hash ? t * UINT64_C(2654435769) & 0xFFFFFFFFu
-                              : t;
-    if (d->wrong == DISPATCH_REPLICA_FIRST) return 0;
-    if (d->wrong == DISPATCH_HASH_SIGNED) {
+/* How a call chooses, and what it counts. */
+struct eplb {
+    struct dispatch d;
+    bool by_rank, by_position, by_hash, record;
+    uint64_t rank;
+    int64_t most, physical, counted; /* slots before `counted` are */
+    const int32_t *replicas, *counts;
+    uint64_t *inverses; /* of an expert's replicas: 2^64 / n, rounded up; n = 1: 0 */
+    const dsv4_tensor *out;
+};
+
+static void open_call(struct eplb *m, const dsv4_call *call, int mutant) {
+    const dsv4_tensor *const tensors = call->tensors;
+    const int64_t experts = tensors[REPLICA_COUNT].shape[0];
+    moe_dispatch_open(&m->d, &tensors[IDS], NULL, experts,
+                      dispatch_wrong_of(&dsv4_op_moe_eplb_map, mutant));
+    const enum dispatch_wrong wrong = m->d.wrong;
+    const bool limited = tensors[N_TOKENS].ndim > 0 && wrong != DISPATCH_COUNTED_PADDING;
+    m->by_rank = dsv4_is(call, "choice", "rank") && wrong != DISPATCH_REPLICA_OTHER;
+    m->by_position = dsv4_is(call, "choice", "position") != (wrong == DISPATCH_BY_SLOT);
+    m->by_hash = dsv4_is(call, "choice", "hash") != (wrong == DISPATCH_REPLICA_OTHER);
+    m->record = *(const int32_t *)tensors[RECORD].data != 0 || wrong == DISPATCH_COUNTED_DISABLED;
+    m->rank = (uint64_t)dsv4_int(call, "rank", 0);
+    m->most = tensors[REPLICAS].shape[1];
+    m->physical = tensors[LOAD].shape[0];
+    m->counted = limited ? *(const int32_t *)tensors[N_TOKENS].data * m->d.topk : m->d.n;
+    m->replicas = tensors[REPLICAS].data;
+    m->counts = tensors[REPLICA_COUNT].data;
+    m->out = &tensors[PHYSICAL];
+    m->inverses = dsv4_alloc((size_t)(experts > 0 ? experts : 1) * sizeof *m->inverses);
+    for (int64_t e = 0; e < experts; e++)
+        m->inverses[e] = m->counts[e] > 1 ? UINT64_MAX / (uint64_t)m->counts[e] + 1 : 0;
+}
+
+/* x mod n by two multiplications: the fraction x / n in 64 bits, exact enough for x and n below 2^32, times n
+ * (Lemire, Kaser, Kurz 2019). */
+static uint32_t remainder_of(uint32_t x, uint64_t inverse, uint32_t n) {
+    __extension__ typedef unsigned __int128 wide;
+    return (uint32_t)((wide)(inverse * x) * n >> 64);
+}
+
+static int64_t replica(const struct eplb *m, int64_t i, int64_t token, int64_t e) {
+    const int64_t n = m->counts[e] > 1 ? m->counts[e] : 1;
+    const uint64_t t = (uint64_t)(m->by_position ? i : token);
+    const uint64_t x = m->by_rank   ? m->rank + 23333 * t
+                       : m->by_hash ? t * UINT64_C(2654435769) & 0xFFFFFFFFu
+                                    : t;
+    if (m->d.wrong == DISPATCH_REPLICA_FIRST) return 0;
+    if (m->d.wrong == DISPATCH_HASH_SIGNED) {
         const int64_t left = (int32_t)(uint32_t)x % n;
         return left < 0 ? -left : left;
     }
-    return (int64_t)(x % (uint64_t)n);
+    if (x >> 32 != 0) return (int64_t)(x % (uint64_t)n);
+    return remainder_of((uint32_t)x, m->inverses[e], (uint32_t)n);
+}
+
+static void map_token(const struct eplb *m, int64_t token, int32_t *load) {
+    const struct dispatch *const d = &m->d;
+    for (int64_t i = token * d->topk; i < (token + 1) * d->topk; i++) {
+        const int64_t id = dispatch_id(d->ids, i);
+        const int64_t e = d->wrong != DISPATCH_RIGHT            ? moe_dispatch_expert(d, i)
+                          : (uint64_t)id < (uint64_t)d->experts ? id
+                                                                : -1;
+        int64_t p = e < 0 ? -1 : m->replicas[e * m->most + replica(m, i, token, e)];
+        if (e < 0 && d->wrong == DISPATCH_KEPT) p = id;
+        if (m->out->dtype == DSV4_I64)
+            ((int64_t *)m->out->data)[i] = p;
+        else
+            ((int32_t *)m->out->data)[i] = (int32_t)p;
+        const int64_t at = d->wrong == DISPATCH_COUNTED_LOGICAL ? e : p;
+        if (m->record && i < m->counted && at >= 0 && at < m->physical) load[at]++;
+    }
 }
 
 static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
-    const dsv4_tensor *const tensors = call->tensors, *const out = &tensors[PHYSICAL];
-    const int64_t experts = tensors[REPLICA_COUNT].shape[0], most = tensors[REPLICAS].shape[1];
-    const int32_t *const counts = tensors[REPLICA_COUNT].data;
-    int32_t *const load = tensors[LOAD].data;
-    struct dispatch d;
+    struct eplb m;
     (void)err;
-    moe_dispatch_open(&d, &tensors[IDS], NULL, experts,
-                      dispatch_wrong_of(&dsv4_op_moe_eplb_map, mutant));
-    const bool limited = tensors[N_TOKENS].ndim > 0 && d.wrong != DISPATCH_COUNTED_PADDING;
-    const int64_t end = limited ? *(const int32_t *)tensors[N_TOKENS].data * d.topk : d.n;
-    const bool record = *(const int32_t *)tensors[RECORD].data != 0;
-    for (int64_t p = 0; d.wrong == DISPATCH_ADDED && p < tensors[LOAD].shape[0]; p++) load[p] = 0;
-    for (int64_t i = 0; i < d.n; i++) {
-        const int64_t e = moe_dispatch_expert(&d, i);
-        const int64_t n = e >= 0 && counts[e] > 1 ? counts[e] : 1;
-        int64_t p =
-            e < 0 ? -1
-                  : ((const int32_t *)tensors[REPLICAS].data)[e * most + replica(call, &d, i, n)];
-        if (e < 0 && d.wrong == DISPATCH_KEPT) p = dispatch_id(d.ids, i);
-        if (out->dtype == DSV4_I64)
-            ((int64_t *)out->data)[i] = p;
-        else
-            ((int32_t *)out->data)[i] = (int32_t)p;
-        const int64_t at = d.wrong == DISPATCH_COUNTED_LOGICAL ? e : p;
-        if ((record || d.wrong == DISPATCH_COUNTED_DISABLED) && i < end && at >= 0 &&
-            at < tensors[LOAD].shape[0])
-            load[at]++;
+    open_call(&m, call, mutant);
+    const size_t bytes = (size_t)(m.physical > 0 ? m.physical : 1) * sizeof(int32_t);
+    int32_t *const load = call->tensors[LOAD].data;
+    if (m.d.wrong == DISPATCH_ADDED) memset(load, 0, (size_t)m.physical * sizeof *load);
+#pragma omp parallel
+    {
+        int32_t *const counts = dsv4_alloc(bytes);
+        memset(counts, 0, bytes);
+#pragma omp for schedule(static)
+        for (int64_t t = 0; t < m.d.ids->shape[0]; t++) map_token(&m, t, counts);
+#pragma omp critical
+        for (int64_t p = 0; p < m.physical; p++)
+            load[p] = (int32_t)((uint32_t)load[p] + (uint32_t)counts[p]);
+        dsv4_free(counts);
     }
+    dsv4_free(m.inverses);
     return DSV4_OK;
 }
 

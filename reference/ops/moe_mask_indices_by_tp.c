@@ -10,6 +10,7 @@
  */
 #include <stdio.h>
 
+#include "../memory.h"
 #include "moe_dispatch.h"
 
 enum { IDS, MASKED };
@@ -63,10 +64,14 @@ static void fill(struct dsv4_case *c) {
     moe_dispatch_fill_ids(c, IDS, dsv4_case_int(c, "experts"));
 }
 
-static int64_t masked(const dsv4_call *call, int64_t id, enum wrong wrong) {
-    const int64_t ranks = dsv4_int(call, "ep_ranks", 1),
-                  each = dsv4_int(call, "experts", 1) / ranks;
-    const int64_t tp = dsv4_int(call, "tp_ranks", 1), mine = dsv4_int(call, "tp_rank", 0);
+struct mask {
+    int64_t ranks, each, tp, mine;
+    enum wrong wrong;
+};
+
+static int64_t masked(const struct mask *mask, int64_t id) {
+    const int64_t ranks = mask->ranks, each = mask->each, tp = mask->tp, mine = mask->mine;
+    const enum wrong wrong = mask->wrong;
     if (id < 0 && wrong == NEGATIVE_FIRST) id = 0;
     if (id < 0) return -1;
     const int64_t j = id / each;
@@ -77,20 +82,38 @@ static int64_t masked(const dsv4_call *call, int64_t id, enum wrong wrong) {
     return j / tp * each + id % each + (wrong == RANK_LOST ? mine * each : 0);
 }
 
+/* Of every expert and, first, of an id that is none: two divisions for each of them, not for each slot. */
+static int32_t *mask_table(const struct mask *mask, int64_t experts) {
+    int32_t *const table = dsv4_alloc((size_t)(experts + 1) * sizeof *table);
+    for (int64_t e = -1; e < experts; e++) table[e + 1] = (int32_t)masked(mask, e);
+    return table;
+}
+
 static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
-    const enum wrong wrong = mutant > 0 ? (enum wrong)mutants[mutant - 1].id : RIGHT;
     const dsv4_tensor *const ids = &call->tensors[IDS], *const out = &call->tensors[MASKED];
-    const int64_t n = ids->shape[0] * ids->shape[1];
+    const int64_t n = ids->shape[0] * ids->shape[1], experts = dsv4_int(call, "experts", 1),
+                  ranks = dsv4_int(call, "ep_ranks", 1);
+    const struct mask mask = {
+        .ranks = ranks,
+        .each = experts / ranks,
+        .tp = dsv4_int(call, "tp_ranks", 1),
+        .mine = dsv4_int(call, "tp_rank", 0),
+        .wrong = mutant > 0 ? (enum wrong)mutants[mutant - 1].id : RIGHT,
+    };
+    int32_t *const table = mask_table(&mask, experts), *const narrow = out->data;
+    int64_t *const wide = out->data;
     (void)err;
 #pragma omp parallel for schedule(static)
     for (int64_t i = 0; i < n; i++) {
-        const int64_t x = masked(call, dispatch_id(ids, i), wrong);
+        const int64_t id = dispatch_id(ids, i);
+        const int64_t x = id < experts ? table[id < 0 ? 0 : id + 1] : masked(&mask, id);
         if (x == -2) continue;
         if (out->dtype == DSV4_I64)
-            ((int64_t *)out->data)[i] = x;
+            wide[i] = x;
         else
-            ((int32_t *)out->data)[i] = (int32_t)x;
+            narrow[i] = (int32_t)x;
     }
+    dsv4_free(table);
     return DSV4_OK;
 }
 
