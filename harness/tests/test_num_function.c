@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* exp, exp2, log, log1p, rsqrt against MPFR: every binade, ends of domains, subnormal results, and
+/* exp, exp2, log, log2, log1p, rsqrt against MPFR: every binade, ends of domains, subnormal results, and
  * the inputs whose results lie closest to a tie. exhaustive.c does all 2^32. */
 #include <criterion/criterion.h>
 #include <math.h>
@@ -117,7 +117,8 @@ static size_t function_faults(enum dsv4_function_id which, function *f) {
     return faults;
 }
 
-static float (*const functions[])(float) = {dsv4_exp, dsv4_exp2, dsv4_log, dsv4_log1p, dsv4_rsqrt};
+static float (*const functions[])(float) = {dsv4_exp,  dsv4_exp2,  dsv4_log,
+                                            dsv4_log2, dsv4_log1p, dsv4_rsqrt};
 
 Test(num_function, correctly_rounded) {
     for (enum dsv4_function_id which = DSV4_FN_EXP; which <= DSV4_FN_RSQRT; which++)
@@ -135,6 +136,9 @@ Test(num_function, known_values) {
     cr_expect_eq(dsv4_exp2(128.0f), INFINITY);
     cr_expect_eq(dsv4_bits(dsv4_log(1.0f)), 0);
     cr_expect_eq(dsv4_bits(dsv4_log(2.0f)), 0x3F317218);
+    cr_expect_eq(dsv4_log2(8.0f), 3.0f);
+    cr_expect_eq(dsv4_log2(0x1p-149f), -149.0f);
+    cr_expect_eq(dsv4_log2(-0.0f), -INFINITY);
     cr_expect_eq(dsv4_log(-0.0f), -INFINITY);
     cr_expect_eq(dsv4_bits(dsv4_log(-1.0f)), 0x7FC00000);
     cr_expect_eq(dsv4_bits(dsv4_log1p(-0.0f)), 0x80000000);
@@ -163,6 +167,7 @@ static float log_negative_zero_is_nan(float x) {
     return dsv4_bits(x) == 0x80000000 ? dsv4_from_bits(0x7FC00000) : dsv4_log(x);
 }
 static float log_of_absolute(float x) { return dsv4_log(fabsf(x)); }
+static float log2_by_log(float x) { return dsv4_log(x) * 0x1.715476p+0f; }
 static float log1p_by_log(float x) { return dsv4_log(1.0f + x); }
 static float log1p_zero_sign(float x) { return x == 0.0f ? 0.0f : dsv4_log1p(x); }
 static float rsqrt_by_float(float x) { return x < 0 ? dsv4_rsqrt(x) : 1.0f / sqrtf(x); }
@@ -187,6 +192,7 @@ Test(num_function, wrong_functions_are_reported) {
         {"log(1) is -0",                    DSV4_FN_LOG,   log_minus_zero          },
         {"log(-0) is NaN",                  DSV4_FN_LOG,   log_negative_zero_is_nan},
         {"log of |x|",                      DSV4_FN_LOG,   log_of_absolute         },
+        {"log2 by log",                     DSV4_FN_LOG2,  log2_by_log             },
         {"log1p by log(1 + x)",             DSV4_FN_LOG1P, log1p_by_log            },
         {"log1p(-0) is +0",                 DSV4_FN_LOG1P, log1p_zero_sign         },
         {"rsqrt in binary32 arithmetic",    DSV4_FN_RSQRT, rsqrt_by_float          },
@@ -248,6 +254,7 @@ Test(num_function, same_bits_everywhere) {
         [DSV4_FN_EXP] = UINT64_C(0xFB814D23BF102AAB),
         [DSV4_FN_EXP2] = UINT64_C(0xB86DDCAF713DD106),
         [DSV4_FN_LOG] = UINT64_C(0x6384F392B2208344),
+        [DSV4_FN_LOG2] = UINT64_C(0x18CF817992FAEEA4),
         [DSV4_FN_LOG1P] = UINT64_C(0x234CE584A1CA5A1A),
         [DSV4_FN_RSQRT] = UINT64_C(0x4850F697305CCAC2),
     };

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * exp, exp2, log, log1p, sqrt and 1/sqrt, correctly rounded to binary32 for every input: the canon defines them by value, not by code. Also
+ * exp, exp2, log, log2, log1p, sqrt and 1/sqrt, correctly rounded to binary32 for every input: the canon defines them by value, not by code. Also
  * compiles as host C++, where elementary_check compares all inputs with the reference.
  *
  * exp. n = round(x / ln2); x - n * fl(ln2) is exact in binary32 (a multiple of 2^-25 below 0.36), so that only the
@@ -92,44 +92,8 @@ ELEMENTARY float elementary_exp2(float x) {
     return x != x ? ELEMENTARY_NAN : y;
 }
 
-/* log: x = 2^k * m with m from sqrt(1/2) to sqrt(2), log(m) = 2 artanh((m - 1) / (m + 1)) as a series in binary64. Five
- * results lie too close to a tie. */
-ELEMENTARY float elementary_log(float x) {
-    const uint64_t bits = __builtin_bit_cast(uint64_t, (double)x);
-    const int64_t k = (int64_t)(bits - UINT64_C(0x3FE6A09E667F3BCD)) >> 52;
-    const double m = __builtin_bit_cast(double, bits - ((uint64_t)k << 52));
-    const double z = (m - 1.0) / (2.0 + (m - 1.0)), w = z * z;
-    double p = 2.0 / 23.0;
-    p = ELEMENTARY_FMA(p, w, 2.0 / 21.0);
-    p = ELEMENTARY_FMA(p, w, 2.0 / 19.0);
-    p = ELEMENTARY_FMA(p, w, 2.0 / 17.0);
-    p = ELEMENTARY_FMA(p, w, 2.0 / 15.0);
-    p = ELEMENTARY_FMA(p, w, 2.0 / 13.0);
-    p = ELEMENTARY_FMA(p, w, 2.0 / 11.0);
-    p = ELEMENTARY_FMA(p, w, 2.0 / 9.0);
-    p = ELEMENTARY_FMA(p, w, 2.0 / 7.0);
-    p = ELEMENTARY_FMA(p, w, 2.0 / 5.0);
-    p = ELEMENTARY_FMA(p, w, 2.0 / 3.0);
-    float y =
-        (float)ELEMENTARY_FMA((double)k, 0x1.62e42fefa39efp-1, ELEMENTARY_FMA(z * w, p, 2.0 * z));
-    if (x == 0x1.827a74p-7f) y = -0x1.1c2b1ep+2f;
-    if (x == 0x1.2f1fd6p+3f) y = 0x1.1fcbcep+1f;
-    if (x == 0x1.bacb4ap+25f) y = 0x1.1e0696p+4f;
-    if (x == 0x1.b121a6p+76f) y = 0x1.a9a3f2p+5f;
-    if (x == 0x1.6351d8p+95f) y = 0x1.08b512p+6f;
-    const float infinity = __builtin_bit_cast(float, UINT32_C(0x7F800000));
-    const float special = x == 0.0f ? -infinity : x == infinity ? infinity : ELEMENTARY_NAN;
-    return x > 0.0f && x < infinity ? y : special;
-}
-
-/* log1p: as log with u = 1 + x, which is exact where it matters; near u = 1 the series takes x itself, so that small
- * results lose nothing. Eight results lie too close to a tie. */
-ELEMENTARY float elementary_log1p(float x) {
-    const double d = (double)x, u = 1.0 + d;
-    const uint64_t bits = __builtin_bit_cast(uint64_t, u);
-    const int64_t k = (int64_t)(bits - UINT64_C(0x3FE6A09E667F3BCD)) >> 52;
-    const double m = __builtin_bit_cast(double, bits - ((uint64_t)k << 52));
-    const double f = k == 0 ? d : m - 1.0;
+/* 2 artanh(f / (2 + f)), which is log(1 + f), as a series in binary64; f from sqrt(1/2) - 1 to sqrt(2) - 1. */
+ELEMENTARY double elementary_log_series(double f) {
     const double z = f / (2.0 + f), w = z * z;
     double p = 2.0 / 23.0;
     p = ELEMENTARY_FMA(p, w, 2.0 / 21.0);
@@ -142,7 +106,50 @@ ELEMENTARY float elementary_log1p(float x) {
     p = ELEMENTARY_FMA(p, w, 2.0 / 7.0);
     p = ELEMENTARY_FMA(p, w, 2.0 / 5.0);
     p = ELEMENTARY_FMA(p, w, 2.0 / 3.0);
-    const double series = ELEMENTARY_FMA(z * w, p, 2.0 * z);
+    return ELEMENTARY_FMA(z * w, p, 2.0 * z);
+}
+
+/* y, or what log and log2 of 0, infinity and others are. */
+ELEMENTARY float elementary_log_special(float x, float y) {
+    const float infinity = __builtin_bit_cast(float, UINT32_C(0x7F800000));
+    const float special = x == 0.0f ? -infinity : x == infinity ? infinity : ELEMENTARY_NAN;
+    return x > 0.0f && x < infinity ? y : special;
+}
+
+/* log: x = 2^k * m with m from sqrt(1/2) to sqrt(2). Five results lie too close to a tie. */
+ELEMENTARY float elementary_log(float x) {
+    const uint64_t bits = __builtin_bit_cast(uint64_t, (double)x);
+    const int64_t k = (int64_t)(bits - UINT64_C(0x3FE6A09E667F3BCD)) >> 52;
+    const double m = __builtin_bit_cast(double, bits - ((uint64_t)k << 52));
+    const double series = elementary_log_series(m - 1.0);
+    float y = (float)ELEMENTARY_FMA((double)k, 0x1.62e42fefa39efp-1, series);
+    if (x == 0x1.827a74p-7f) y = -0x1.1c2b1ep+2f;
+    if (x == 0x1.2f1fd6p+3f) y = 0x1.1fcbcep+1f;
+    if (x == 0x1.bacb4ap+25f) y = 0x1.1e0696p+4f;
+    if (x == 0x1.b121a6p+76f) y = 0x1.a9a3f2p+5f;
+    if (x == 0x1.6351d8p+95f) y = 0x1.08b512p+6f;
+    return elementary_log_special(x, y);
+}
+
+/* log2 by the same series. */
+ELEMENTARY float elementary_log2(float x) {
+    const uint64_t bits = __builtin_bit_cast(uint64_t, (double)x);
+    const int64_t k = (int64_t)(bits - UINT64_C(0x3FE6A09E667F3BCD)) >> 52;
+    const double m = __builtin_bit_cast(double, bits - ((uint64_t)k << 52));
+    const double series = elementary_log_series(m - 1.0);
+    const float y = (float)ELEMENTARY_FMA(series, 0x1.71547652b82fep+0, (double)k);
+    return elementary_log_special(x, y);
+}
+
+/* log1p: as log with u = 1 + x, which is exact where it matters; near u = 1 the series takes x itself, so that small
+ * results lose nothing. Eight results lie too close to a tie. */
+ELEMENTARY float elementary_log1p(float x) {
+    const double d = (double)x, u = 1.0 + d;
+    const uint64_t bits = __builtin_bit_cast(uint64_t, u);
+    const int64_t k = (int64_t)(bits - UINT64_C(0x3FE6A09E667F3BCD)) >> 52;
+    const double m = __builtin_bit_cast(double, bits - ((uint64_t)k << 52));
+    const double f = k == 0 ? d : m - 1.0;
+    const double series = elementary_log_series(f);
     float y = (float)ELEMENTARY_FMA((double)k, 0x1.62e42fefa39efp-1, series);
     if (x == -0x1.7ffffap-21f) y = -0x1.800002p-21f;
     if (x == 0x1.800006p-21f) y = 0x1.7ffffep-21f;

@@ -17,17 +17,18 @@ template <int SOFTPLUS>
 __global__ void __launch_bounds__(CALL_THREADS) hash_topk_kernel(const struct hash_topk_args a) {
     const int64_t t = gpu_block() * (CALL_THREADS / ROUTER_MOST) + gpu_thread() / ROUTER_MOST;
     const int k = gpu_lane() % ROUTER_MOST, first = gpu_lane() - k;
-    const bool live = t < a.r.tokens && k < a.r.topk;
+    const bool live = t < a.r.tokens && k < a.r.topk + a.r.shared;
     const bool padded = live && a.r.padding != NULL && a.r.padding[t] != 0;
     float w = 0.0f, sum = a.r.denominator == ROUTER_START ? 1e-20f : 0.0f;
     int id = -1;
-    if (live && !padded) {
+    if (live && !padded && k < a.r.topk) {
         const int64_t token = hash_topk_read(a.tokens, a.tokens_wide, t);
         id = (int)hash_topk_read(a.table + token * a.table_row, a.table_wide, k);
         w = router_score<SOFTPLUS>(((const float *)(a.r.logits + t * a.r.logits_row))[id]);
     }
     for (int i = 0; i < a.r.topk; i++) sum += gpu_float(team_read_u32(gpu_bits(w), first + i));
-    if (live) router_store(a.r, t, k, id, padded ? 0.0f : router_weight(a.r, w, sum));
+    if (live && padded) router_store(a.r, t, k, -1, 0.0f);
+    if (live && !padded) router_store_slot(a.r, t, k, id, router_weight(a.r, w, sum));
 }
 
 static int supports(const dsv4_call *call, struct call_why why) {
@@ -60,6 +61,8 @@ static int run(const dsv4_call *call, struct call_why why) {
         GPU_LAUNCH(hash_topk_kernel<ROUTER_LOG_ONE_PLUS>, grid, CALL_THREADS, stream, a);
     else if (softplus == ROUTER_MAX_FORM)
         GPU_LAUNCH(hash_topk_kernel<ROUTER_MAX_FORM>, grid, CALL_THREADS, stream, a);
+    else if (softplus == ROUTER_BASE_TWO)
+        GPU_LAUNCH(hash_topk_kernel<ROUTER_BASE_TWO>, grid, CALL_THREADS, stream, a);
     else
         GPU_LAUNCH(hash_topk_kernel<ROUTER_NO_THRESHOLD>, grid, CALL_THREADS, stream, a);
     return call_launched(why);

@@ -6,7 +6,7 @@
 #include "call.h"
 #include "elementary.inl"
 
-enum { ROUTER_LOG1P, ROUTER_LOG_ONE_PLUS, ROUTER_MAX_FORM, ROUTER_NO_THRESHOLD };
+enum { ROUTER_LOG1P, ROUTER_LOG_ONE_PLUS, ROUTER_MAX_FORM, ROUTER_NO_THRESHOLD, ROUTER_BASE_TWO };
 enum { ROUTER_DIVIDE_FIRST, ROUTER_FACTOR_FIRST, ROUTER_MULTIPLY_FIRST };
 enum { ROUTER_PLAIN, ROUTER_ONE_IF_ZERO, ROUTER_FLOOR, ROUTER_START };
 enum { ROUTER_MOST = 8 };
@@ -17,7 +17,7 @@ struct router_args {
     char *weights, *ids, *source;
     int64_t tokens, logits_row, weights_row, ids_row, source_row;
     float factor;
-    int experts, topk, ids_wide, order, denominator;
+    int experts, topk, shared, ids_wide, order, denominator;
 };
 
 template <int SOFTPLUS> GPU_DEVICE float router_score(float x) {
@@ -25,6 +25,9 @@ template <int SOFTPLUS> GPU_DEVICE float router_score(float x) {
     if (SOFTPLUS == ROUTER_MAX_FORM) {
         const float magnitude = gpu_float(gpu_bits(x) & 0x7FFFFFFFu);
         y = (x > 0.0f ? x : 0.0f) + elementary_log(1.0f + elementary_exp(-magnitude));
+    } else if (SOFTPLUS == ROUTER_BASE_TWO) {
+        y = elementary_log2(1.0f + elementary_exp2(x * 0x1.715476p+0f)) * 0x1.62e43p-1f;
+        if (x > 20.0f) y = x;
     } else {
         const float e = elementary_exp(x);
         y = SOFTPLUS == ROUTER_LOG_ONE_PLUS ? elementary_log(1.0f + e) : elementary_log1p(e);
@@ -53,7 +56,7 @@ GPU_DEVICE float router_root_about(float x) { return sqrtf(x); }
 /*
  * The score within 4e-4 * (1 + score), of any softplus, for x below ROUTER_ESTIMATED. What counts: where 1 + e is rounded,
  * a softplus is off by up to 2^-24 and its root by up to 2^-12; the estimates here by less than 1e-4 of it, of which the
- * polynomial, log1p(e) / e for e up to 1, has 6e-5 and the root half.
+ * polynomial, log1p(e) / e for e up to 1, has 6e-5 and the root half. In base two a rounded product adds 2^-18 of e.
  */
 #define ROUTER_ESTIMATED 80.0f
 GPU_DEVICE float router_estimate(float x) {
@@ -90,6 +93,13 @@ GPU_DEVICE void router_store(const struct router_args &a, int64_t t, int k, int 
         *(int32_t *)(a.source + t * a.source_row + 4 * k) = (int32_t)(k * a.tokens + t);
 }
 
+/* Slot k of a token that is no padding: the routed expert that it was given, or a shared one, whose weight is 1. */
+GPU_DEVICE void router_store_slot(const struct router_args &a, int64_t t, int k, int id,
+                                  float weight) {
+    const bool shared = k >= a.topk;
+    router_store(a, t, k, shared ? a.experts + k - a.topk : id, shared ? 1.0f : weight);
+}
+
 /* ---- host ---- */
 
 static inline int router_supports(const dsv4_call *call, struct call_why why) {
@@ -110,6 +120,7 @@ static inline int router_softplus_of(const dsv4_call *call) {
     return dsv4_is(call, "softplus", "log_one_plus")   ? ROUTER_LOG_ONE_PLUS
            : dsv4_is(call, "softplus", "max_form")     ? ROUTER_MAX_FORM
            : dsv4_is(call, "softplus", "no_threshold") ? ROUTER_NO_THRESHOLD
+           : dsv4_is(call, "softplus", "base_two")     ? ROUTER_BASE_TWO
                                                        : ROUTER_LOG1P;
 }
 
@@ -131,7 +142,8 @@ static inline void router_open(const dsv4_call *call, struct router_args &a) {
     a.source_row = call_absent(source) ? 0 : source->stride[0];
     a.tokens = logits->shape[0];
     a.experts = (int)logits->shape[1];
-    a.topk = (int)ids->shape[1];
+    a.shared = (int)dsv4_int(call, "shared", 0);
+    a.topk = (int)ids->shape[1] - a.shared;
     a.factor = dsv4_float(call, "factor", 1.5f);
     a.order = dsv4_is(call, "order", "factor_first")     ? ROUTER_FACTOR_FIRST
               : dsv4_is(call, "order", "multiply_first") ? ROUTER_MULTIPLY_FIRST

@@ -153,10 +153,10 @@ GPU_DEVICE void moe_topk_some(struct moe_topk_slots &slots, const struct moe_top
 template <int SLOTS, int SOFTPLUS>
 __global__ void __launch_bounds__(CALL_THREADS) moe_topk_kernel(const struct moe_topk_args a) {
     const int64_t t = gpu_block() * CALL_TEAMS + gpu_team();
-    const int lane = gpu_lane(), topk = a.r.topk;
+    const int lane = gpu_lane(), n_slots = a.r.topk + a.r.shared;
     if (t >= a.r.tokens) return;
     if (a.r.padding != NULL && a.r.padding[t] != 0) {
-        if (lane < topk) router_store(a.r, t, lane, -1, 0.0f);
+        if (lane < n_slots) router_store(a.r, t, lane, -1, 0.0f);
         return;
     }
     const float *const row = (const float *)(a.r.logits + t * a.r.logits_row);
@@ -168,8 +168,8 @@ __global__ void __launch_bounds__(CALL_THREADS) moe_topk_kernel(const struct moe
     else
 #endif
         moe_topk_all<SLOTS, SOFTPLUS>(slots, a, row);
-    if (lane < topk)
-        router_store(a.r, t, lane, slots.id, router_weight(a.r, slots.weight, slots.sum));
+    if (lane < n_slots)
+        router_store_slot(a.r, t, lane, slots.id, router_weight(a.r, slots.weight, slots.sum));
 }
 
 #if !GPU_HIP
@@ -257,7 +257,8 @@ GPU_DEVICE void moe_topk_finish(const struct moe_topk_args &a, int64_t t, bool l
     const int k = gpu_lane() % WIDTH, first = gpu_lane() - k;
     float sum = a.r.denominator == ROUTER_START ? 1e-20f : 0.0f;
     for (int i = 0; i < a.r.topk; i++) sum = sum + team_read_float(score, first + i);
-    if (live && k < a.r.topk) router_store(a.r, t, k, id, router_weight(a.r, score, sum));
+    if (live && k < a.r.topk + a.r.shared)
+        router_store_slot(a.r, t, k, id, router_weight(a.r, score, sum));
 }
 
 /* Scores, orders and stores the likely experts of a token per WIDTH lanes, n of them. */
@@ -335,7 +336,7 @@ __global__ void __launch_bounds__(CALL_THREADS, MANY_RESIDENT)
         int *const list = team.likely + MANY_EACH * i;
         if (t >= a.r.tokens) break;
         if (a.r.padding != NULL && a.r.padding[t] != 0) {
-            if (lane < a.r.topk) router_store(a.r, t, lane, -1, 0.0f);
+            if (lane < a.r.topk + a.r.shared) router_store(a.r, t, lane, -1, 0.0f);
             continue;
         }
         const float *const row = (const float *)(a.r.logits + t * a.r.logits_row);
@@ -372,6 +373,8 @@ static void moe_topk_launch(const struct moe_topk_args a, dim3 grid, int softplu
         GPU_LAUNCH((moe_topk_kernel<SLOTS, ROUTER_LOG_ONE_PLUS>), grid, CALL_THREADS, stream, a);
     else if (softplus == ROUTER_MAX_FORM)
         GPU_LAUNCH((moe_topk_kernel<SLOTS, ROUTER_MAX_FORM>), grid, CALL_THREADS, stream, a);
+    else if (softplus == ROUTER_BASE_TWO)
+        GPU_LAUNCH((moe_topk_kernel<SLOTS, ROUTER_BASE_TWO>), grid, CALL_THREADS, stream, a);
     else
         GPU_LAUNCH((moe_topk_kernel<SLOTS, ROUTER_NO_THRESHOLD>), grid, CALL_THREADS, stream, a);
 }
@@ -387,6 +390,8 @@ static void moe_topk_launch_many(const struct moe_topk_args a, dim3 grid, int so
                    a);
     else if (softplus == ROUTER_MAX_FORM)
         GPU_LAUNCH((moe_topk_many_kernel<SLOTS, ROUTER_MAX_FORM>), grid, CALL_THREADS, stream, a);
+    else if (softplus == ROUTER_BASE_TWO)
+        GPU_LAUNCH((moe_topk_many_kernel<SLOTS, ROUTER_BASE_TWO>), grid, CALL_THREADS, stream, a);
     else
         GPU_LAUNCH((moe_topk_many_kernel<SLOTS, ROUTER_NO_THRESHOLD>), grid, CALL_THREADS, stream,
                    a);
@@ -406,8 +411,8 @@ static int moe_topk_many(const struct moe_topk_args &a, int softplus, gpu_stream
 
 /* Whether there are enough tokens to give a team four, and the experts of a model. */
 static bool moe_topk_is_many(const dsv4_call *call, const struct moe_topk_args &a) {
-    return a.r.tokens >= (int64_t)GPU_BUSY_BLOCKS * CALL_TEAMS && a.r.topk <= MANY_EACH &&
-           (a.r.experts == 256 || a.r.experts == 384) &&
+    return a.r.tokens >= (int64_t)GPU_BUSY_BLOCKS * CALL_TEAMS &&
+           a.r.topk + a.r.shared <= MANY_EACH && (a.r.experts == 256 || a.r.experts == 384) &&
            call_aligned(dsv4_find(call, "logits"), 16);
 }
 #endif

@@ -133,6 +133,18 @@ static inline struct dsv4_ball dsv4_ball_log(const dsv4_arithmetic *a, struct ds
     return y;
 }
 
+static inline struct dsv4_ball dsv4_ball_exp2(const dsv4_arithmetic *a, struct dsv4_ball x) {
+    return dsv4_ball_between(exp2(x.v), exp2(x.v - x.r), exp2(x.v + x.r), a->exp_ulp);
+}
+
+static inline struct dsv4_ball dsv4_ball_log2(const dsv4_arithmetic *a, struct dsv4_ball x) {
+    const double least = x.v - x.r;
+    struct dsv4_ball y = dsv4_ball_between(log2(x.v), least > 0 ? log2(least) : -INFINITY,
+                                           log2(x.v + x.r), a->log_ulp);
+    if (a->log_ulp > 0.5f) y.r += 4 * DSV4_BALL_U; /* as dsv4_ball_log */
+    return y;
+}
+
 static inline struct dsv4_ball dsv4_ball_rsqrt(const dsv4_arithmetic *a, struct dsv4_ball x) {
     const double least = x.v - x.r;
     return dsv4_ball_between(1 / sqrt(x.v), least > 0 ? 1 / sqrt(least) : INFINITY,

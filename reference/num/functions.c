@@ -25,6 +25,7 @@ RUN(run_e8m0_ceil, dsv4_e8m0_ceil(x))
 RUN(run_exp, dsv4_bits(dsv4_exp(x)))
 RUN(run_exp2, dsv4_bits(dsv4_exp2(x)))
 RUN(run_log, dsv4_bits(dsv4_log(x)))
+RUN(run_log2, dsv4_bits(dsv4_log2(x)))
 RUN(run_log1p, dsv4_bits(dsv4_log1p(x)))
 RUN(run_rsqrt, dsv4_bits(dsv4_rsqrt(x)))
 
@@ -37,6 +38,7 @@ const struct dsv4_function dsv4_functions[DSV4_N_FUNCTIONS] = {
     [DSV4_FN_EXP] = {"exp",       run_exp,       UINT64_C(0x4CCC7CDDAEA06B26)},
     [DSV4_FN_EXP2] = {"exp2",      run_exp2,      UINT64_C(0x3E11A9FD300C6EAF)},
     [DSV4_FN_LOG] = {"log",       run_log,       UINT64_C(0x117FA2A6BBDEA567)},
+    [DSV4_FN_LOG2] = {"log2",      run_log2,      UINT64_C(0x77ED312906951E3A)},
     [DSV4_FN_LOG1P] = {"log1p",     run_log1p,     UINT64_C(0x6569D9F1E4503308)},
     [DSV4_FN_RSQRT] = {"rsqrt",     run_rsqrt,     UINT64_C(0xA4C784FF6FAC9136)},
 };

@@ -23,6 +23,7 @@ enum dsv4_function_id {
     DSV4_FN_EXP,
     DSV4_FN_EXP2,
     DSV4_FN_LOG,
+    DSV4_FN_LOG2,
     DSV4_FN_LOG1P,
     DSV4_FN_RSQRT,
     DSV4_N_FUNCTIONS

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * log and log1p: the correctly rounded binary32 value for every binary32 input. log(+-0) and
+ * log, log2 and log1p: the correctly rounded binary32 value for every binary32 input. log(+-0), log2(+-0) and
  * log1p(-1) are -inf, log1p(+-0) is +-0, inputs below the domain and NaN give the canonical NaN.
  *
  * u = 2^k * m with m near 1; c from a table of 32 short numbers near 1/m makes r = m*c - 1 small
  * (|r| < 0.02), and log(u) = k*ln2 - log(c) + r - r^2/2 + r^3/3 - ... k*ln2 - log(c) is split into
  * an exact part and a rest; the sum is kept in two binary64 numbers, good to about 2^-59, and
  * rounded once. Around u = 1, c is 1 and r carries everything, so that small results lose nothing.
+ * log2(u) is k + log(m) / ln2, the product in two binary64 numbers too.
  * harness/tests/tools/exhaustive.c compares all 2^32 inputs with MPFR.
  */
 #ifndef DSV4_NUM_LOG_H
@@ -57,9 +58,13 @@ static const double dsv4_log_table[32][3] = {
 #define DSV4_LOG_MIDDLE 19
 #define DSV4_LOG_FIRST UINT64_C(0x3FE62A0000000000)
 
+struct dsv4_two {
+    double high, low;
+};
+
 /* log(u + missed) for u > 0, |missed| far below u. `x` is u + missed - 1, exact where u is near 1.
  */
-static inline float dsv4_log_value(double u, double missed, double x) {
+static inline struct dsv4_two dsv4_log_sum(double u, double missed, double x) {
     uint64_t bits = dsv4_bits64(u), offset = bits - DSV4_LOG_FIRST;
     uint64_t i = (offset >> 47) & 31;
     double k = (double)((int64_t)offset >> 52);
@@ -83,7 +88,12 @@ static inline float dsv4_log_value(double u, double missed, double x) {
     low = low + fma(square * r, p, -0.5 * square);
     double exact = fma(k, 0x1.62e42fefa3ap-1, dsv4_log_table[i][1]);
     double high = exact + r;
-    return (float)dsv4_add_odd(high, r - (high - exact) + low);
+    return (struct dsv4_two){high, r - (high - exact) + low};
+}
+
+static inline float dsv4_log_value(double u, double missed, double x) {
+    const struct dsv4_two y = dsv4_log_sum(u, missed, x);
+    return (float)dsv4_add_odd(y.high, y.low);
 }
 
 static inline float dsv4_log(float x) {
@@ -93,6 +103,22 @@ static inline float dsv4_log(float x) {
     y = x == infinity ? infinity : y;
     y = x == 0.0f ? -infinity : y;
     return x >= 0.0f ? y : dsv4_from_bits(DSV4_NAN_BITS);
+}
+
+static inline float dsv4_log2(float x) {
+    uint64_t bits = dsv4_bits64((double)x), offset = bits - DSV4_LOG_FIRST;
+    double k = (double)((int64_t)offset >> 52);
+    double m = dsv4_from_bits64(bits - (offset & UINT64_C(0xFFF0000000000000)));
+    const struct dsv4_two y = dsv4_log_sum(m, 0.0, m - 1.0);
+    double high = y.high * 0x1.71547652b82fep+0;
+    double low = fma(y.high, 0x1.71547652b82fep+0, -high);
+    low = low + fma(y.high, 0x1.777d0ffda0d24p-56, y.low * 0x1.71547652b82fep+0);
+    double sum = k + high;
+    float result = (float)dsv4_add_odd(sum, high - (sum - k) + low);
+    float infinity = dsv4_from_bits(0x7F800000u);
+    result = x == infinity ? infinity : result;
+    result = x == 0.0f ? -infinity : result;
+    return x >= 0.0f ? result : dsv4_from_bits(DSV4_NAN_BITS);
 }
 
 static inline float dsv4_log1p(float x) {

@@ -4,7 +4,7 @@
  *
  *   ids[t, k] = tid2eid[token_ids[t], k], in the table's order; an expert that comes twice counts twice
  *   w = sqrt(softplus(logits[t, id])), without bias; a NaN logit has score 0
- * softplus, sum, denominator, order, source_rows and rows of padding: as in moe_topk. Token ids of padding may be
+ * softplus, sum, denominator, order, source_rows, shared experts and rows of padding: as in moe_topk. Token ids of padding may be
  * anything and are never looked up.
  * Rounding points: each operation, once.
  *
@@ -28,13 +28,13 @@ static const struct dsv4_param_def params[] = {
 };
 
 static const struct dsv4_slot slots[] = {
-    {"logits",      DSV4_IN,  "[tokens, experts] f32, rows strided",     "gate logits"                     },
-    {"token_ids",   DSV4_IN,  "[tokens] i32 or i64",                     "anything for padding"            },
-    {"tid2eid",     DSV4_IN,  "[vocab, topk] i64 or i32",                "experts of each vocabulary entry"},
-    {"is_padding",  DSV4_IN,  "[tokens] u8, or absent",                  "1: not a token"                  },
-    {"weights",     DSV4_OUT, "[tokens, topk] f32, rows strided",        "routing weights"                 },
-    {"ids",         DSV4_OUT, "[tokens, topk] i32 or i64, rows strided", "experts"                         },
-    {"source_rows", DSV4_OUT, "[tokens, topk] i32, or absent",           "k * tokens + t"                  },
+    {"logits",      DSV4_IN,  "[tokens, experts] f32, rows strided",              "gate logits"                     },
+    {"token_ids",   DSV4_IN,  "[tokens] i32 or i64",                              "anything for padding"            },
+    {"tid2eid",     DSV4_IN,  "[vocab, topk] i64 or i32",                         "experts of each vocabulary entry"},
+    {"is_padding",  DSV4_IN,  "[tokens] u8, or absent",                           "1: not a token"                  },
+    {"weights",     DSV4_OUT, "[tokens, topk + shared] f32, rows strided",        "routing weights"                 },
+    {"ids",         DSV4_OUT, "[tokens, topk + shared] i32 or i64, rows strided", "experts"                         },
+    {"source_rows", DSV4_OUT, "[tokens, topk + shared] i32, or absent",           "k * tokens + t"                  },
 };
 
 static const struct dsv4_mutant mutants[] = {

@@ -11,16 +11,19 @@ enum { STREAM_LOGITS = 1, STREAM_ODD = 2 };
 
 int moe_router_shape(struct dsv4_case *c, size_t logits, size_t padding, struct dsv4_err *err) {
     const int64_t tokens = dsv4_case_int(c, "tokens"), experts = dsv4_case_int(c, "experts");
-    const int64_t topk = dsv4_case_int(c, "topk");
+    const int64_t topk = dsv4_case_int(c, "topk"), slots = topk + dsv4_case_int(c, "shared");
     if (topk > experts)
         return dsv4_fail(err, "topk: %lld of %lld experts", (long long)topk, (long long)experts);
+    if (slots > MOE_MAX_TOPK)
+        return dsv4_fail(err, "shared: %lld slots in all, more than %d", (long long)slots,
+                         MOE_MAX_TOPK);
     DSV4_SHAPE(c, logits, DSV4_F32, tokens, experts);
     DSV4_SHAPE(c, padding + MOE_PADDING, DSV4_U8, tokens);
     if (dsv4_case_is(c, "padding", "absent")) dsv4_absent(c, padding + MOE_PADDING);
-    DSV4_SHAPE(c, padding + MOE_WEIGHTS, DSV4_F32, tokens, topk);
+    DSV4_SHAPE(c, padding + MOE_WEIGHTS, DSV4_F32, tokens, slots);
     const bool wide_ids = dsv4_case_is(c, "ids", "i64");
-    DSV4_SHAPE(c, padding + MOE_IDS, wide_ids ? DSV4_I64 : DSV4_I32, tokens, topk);
-    DSV4_SHAPE(c, padding + MOE_SOURCE, DSV4_I32, tokens, topk);
+    DSV4_SHAPE(c, padding + MOE_IDS, wide_ids ? DSV4_I64 : DSV4_I32, tokens, slots);
+    DSV4_SHAPE(c, padding + MOE_SOURCE, DSV4_I32, tokens, slots);
     if (dsv4_case_int(c, "source") == 0) dsv4_absent(c, padding + MOE_SOURCE);
     c->tensors[logits].align = c->tensors[padding + MOE_WEIGHTS].align = 4;
     c->tensors[padding + MOE_IDS].align = wide_ids ? 8 : 4;
@@ -80,6 +83,7 @@ void moe_router_open(struct moe_router *router, const dsv4_call *call, size_t lo
     router->softplus = dsv4_is(call, "softplus", "log_one_plus")   ? MOE_LOG_ONE_PLUS
                        : dsv4_is(call, "softplus", "max_form")     ? MOE_MAX_FORM
                        : dsv4_is(call, "softplus", "no_threshold") ? MOE_NO_THRESHOLD
+                       : dsv4_is(call, "softplus", "base_two")     ? MOE_BASE_TWO
                                                                    : MOE_LOG1P;
     router->order = dsv4_is(call, "order", "factor_first")     ? MOE_FACTOR_FIRST
                     : dsv4_is(call, "order", "multiply_first") ? MOE_MULTIPLY_FIRST
@@ -90,7 +94,8 @@ void moe_router_open(struct moe_router *router, const dsv4_call *call, size_t lo
                                                                       : MOE_PLAIN;
     router->factor = dsv4_float(call, "factor", 1.5f);
     router->experts = call->tensors[logits].shape[1];
-    router->topk = call->tensors[call->n_tensors - 2].shape[1];
+    router->shared = dsv4_int(call, "shared", 0);
+    router->topk = call->tensors[call->n_tensors - 2].shape[1] - router->shared;
     router->wrong = wrong;
     if (wrong == MOE_THRESHOLD_LOST) router->softplus = MOE_NO_THRESHOLD;
     if (wrong == MOE_LOG_NAIVE) router->softplus = MOE_LOG_ONE_PLUS;
@@ -106,7 +111,11 @@ const float *moe_router_row(const struct moe_router *router, const dsv4_tensor *
 
 /* ---- scores ---- */
 
+static const float log2_of_e = 0x1.715476p+0f, ln_of_2 = 0x1.62e43p-1f;
+
 static inline float softplus(float x, enum moe_softplus form) {
+    if (form == MOE_BASE_TWO)
+        return x > 20.0f ? x : dsv4_log2(1.0f + dsv4_exp2(x * log2_of_e)) * ln_of_2;
     if (form == MOE_MAX_FORM) {
         const float least = x > 0.0f ? x : 0.0f;
         return least + dsv4_log(1.0f + dsv4_exp(-fabsf(x)));
@@ -120,10 +129,17 @@ static inline float softplus(float x, enum moe_softplus form) {
 static inline void scores_of(float *scores, const float *logits, int64_t n,
                              enum moe_softplus form) {
     float e[MOE_MAX_EXPERTS];
+    if (form == MOE_BASE_TWO)
 #pragma omp simd
-    for (int64_t i = 0; i < n; i++)
-        e[i] = dsv4_exp(form == MOE_MAX_FORM ? -fabsf(logits[i]) : logits[i]);
-    if (form == MOE_MAX_FORM || form == MOE_LOG_ONE_PLUS)
+        for (int64_t i = 0; i < n; i++) e[i] = dsv4_exp2(logits[i] * log2_of_e);
+    else
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++)
+            e[i] = dsv4_exp(form == MOE_MAX_FORM ? -fabsf(logits[i]) : logits[i]);
+    if (form == MOE_BASE_TWO)
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++) e[i] = dsv4_log2(1.0f + e[i]) * ln_of_2;
+    else if (form == MOE_MAX_FORM || form == MOE_LOG_ONE_PLUS)
 #pragma omp simd
         for (int64_t i = 0; i < n; i++) e[i] = dsv4_log(1.0f + e[i]);
     else
@@ -151,9 +167,12 @@ void moe_router_scores(const struct moe_router *router, float *scores, const flo
     case MOE_LOG_ONE_PLUS: scores_of(scores, logits, n, MOE_LOG_ONE_PLUS); break;
     case MOE_MAX_FORM: scores_of(scores, logits, n, MOE_MAX_FORM); break;
     case MOE_NO_THRESHOLD: scores_of(scores, logits, n, MOE_NO_THRESHOLD); break;
+    case MOE_BASE_TWO: scores_of(scores, logits, n, MOE_BASE_TWO); break;
     }
     for (int64_t i = 0; router->wrong != MOE_RIGHT && i < n; i++) {
         if (router->wrong == MOE_SIGMOID) scores[i] = 1.0f / (1.0f + dsv4_exp(-logits[i]));
+        if (router->wrong == MOE_LN2_LOST && router->softplus == MOE_BASE_TWO && logits[i] <= 20.0f)
+            scores[i] = sqrtf(dsv4_log2(1.0f + dsv4_exp2(logits[i] * log2_of_e)));
         if (router->wrong == MOE_SQRT_LOST) scores[i] = softplus(logits[i], router->softplus);
     }
     if (router->wrong == MOE_SOFTMAX) softmax(scores, logits, n);
@@ -228,6 +247,7 @@ static float sum_of(const struct moe_router *router, const float *weights) {
     float sum = router->denominator == MOE_START ? 1e-20f : 0.0f;
     for (int64_t k = 0; k < router->topk; k++)
         sum += weights[router->wrong == MOE_SUM_REVERSED ? router->topk - 1 - k : k];
+    if (router->wrong == MOE_SHARED_SUMMED) sum += (float)router->shared;
     if (router->denominator == MOE_ONE_IF_ZERO) sum = sum > 0.0f ? sum : 1.0f;
     if (router->denominator == MOE_FLOOR) sum = sum > 1e-20f ? sum : 1e-20f;
     return router->wrong == MOE_RENORM_LOST ? 1.0f : sum;
@@ -255,8 +275,12 @@ static void put(const struct moe_router *router, const dsv4_tensor *outputs, int
         ((int32_t *)(void *)row)[k] = (int32_t)id;
     if (source->ndim == 0) return;
     const bool by_token = router->wrong == MOE_SOURCE_BY_TOKEN;
-    const int64_t from = by_token ? t * router->topk + k : k * weights->shape[0] + t;
+    const int64_t from = by_token ? t * weights->shape[1] + k : k * weights->shape[0] + t;
     ((int32_t *)(void *)((char *)source->data + t * source->stride[0]))[k] = (int32_t)from;
+}
+
+static int64_t shared_id(const struct moe_router *router, int64_t i) {
+    return router->wrong == MOE_SHARED_FIRST ? i : router->experts + i;
 }
 
 void moe_router_store(const struct moe_router *router, const dsv4_tensor *outputs, int64_t t,
@@ -264,6 +288,9 @@ void moe_router_store(const struct moe_router *router, const dsv4_tensor *output
     const float sum = sum_of(router, weights);
     for (int64_t k = 0; k < router->topk; k++)
         put(router, outputs, t, k, ids[k], scaled(router, weights[k], sum));
+    for (int64_t i = 0; i < router->shared; i++)
+        put(router, outputs, t, router->topk + i, shared_id(router, i),
+            router->wrong == MOE_SHARED_SCALED ? router->factor : 1.0f);
 }
 
 bool moe_router_pad(const struct moe_router *router, const dsv4_tensor *outputs, int64_t t) {
@@ -271,14 +298,16 @@ bool moe_router_pad(const struct moe_router *router, const dsv4_tensor *outputs,
     if (padding->ndim == 0 || ((const uint8_t *)padding->data)[t] == 0) return false;
     if (router->wrong == MOE_PADDING_ROUTED) return false;
     const float weight = router->wrong == MOE_PADDING_WEIGHED ? 1.0f : 0.0f;
-    for (int64_t k = 0; router->wrong != MOE_PADDING_KEPT && k < router->topk; k++)
-        put(router, outputs, t, k, -1, weight);
+    const bool kept = router->wrong == MOE_SHARED_OF_PADDING;
+    for (int64_t k = 0; router->wrong != MOE_PADDING_KEPT && k < router->topk + router->shared; k++)
+        put(router, outputs, t, k,
+            kept && k >= router->topk ? shared_id(router, k - router->topk) : -1, weight);
     return true;
 }
 
 void moe_router_work(const struct dsv4_case *c, struct dsv4_work *work) {
-    const double tokens = (double)dsv4_case_int(c, "tokens"),
-                 topk = (double)dsv4_case_int(c, "topk");
+    const double tokens = (double)dsv4_case_int(c, "tokens");
+    const double topk = (double)(dsv4_case_int(c, "topk") + dsv4_case_int(c, "shared"));
     work->bytes_written = tokens * topk * (dsv4_case_is(c, "ids", "i64") ? 12 : 8);
     if (dsv4_case_int(c, "source") != 0) work->bytes_written += tokens * topk * 4;
     work->bytes_read = dsv4_case_is(c, "padding", "absent") ? 0 : tokens;

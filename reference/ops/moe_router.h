@@ -5,9 +5,9 @@
 
 #include "../input/input.h"
 
-enum { MOE_MAX_EXPERTS = 512, MOE_MAX_TOPK = 8 };
+enum { MOE_MAX_EXPERTS = 512, MOE_MAX_TOPK = 8, MOE_MAX_SHARED = 2 };
 
-enum moe_softplus { MOE_LOG1P, MOE_LOG_ONE_PLUS, MOE_MAX_FORM, MOE_NO_THRESHOLD };
+enum moe_softplus { MOE_LOG1P, MOE_LOG_ONE_PLUS, MOE_MAX_FORM, MOE_NO_THRESHOLD, MOE_BASE_TWO };
 enum moe_order { MOE_DIVIDE_FIRST, MOE_FACTOR_FIRST, MOE_MULTIPLY_FIRST };
 enum moe_denominator { MOE_PLAIN, MOE_ONE_IF_ZERO, MOE_FLOOR, MOE_START };
 
@@ -18,6 +18,11 @@ enum moe_route_wrong {
     MOE_SQRT_LOST,
     MOE_THRESHOLD_LOST,
     MOE_LOG_NAIVE,
+    MOE_LN2_LOST,
+    MOE_SHARED_SUMMED,
+    MOE_SHARED_SCALED,
+    MOE_SHARED_FIRST,
+    MOE_SHARED_OF_PADDING,
     MOE_NAN_KEPT,
     MOE_BIASED_WEIGHT,
     MOE_RENORM_LOST,
@@ -43,9 +48,11 @@ enum moe_route_wrong {
 };
 
 #define MOE_ROUTER_PARAMS                                                                          \
-    DSV4_PARAM_NAME("softplus", DIALECT, "log1p", "log1p log_one_plus max_form no_threshold",      \
+    DSV4_PARAM_NAME("softplus", DIALECT, "log1p",                                                  \
+                    "log1p log_one_plus max_form no_threshold base_two",                           \
                     "x > 20 ? x : log1p(exp(x)); log(1 + exp(x)) in its place; "                   \
-                    "max(x, 0) + log(1 + exp(-|x|)); log1p(exp(x)) for all x"),                    \
+                    "max(x, 0) + log(1 + exp(-|x|)); log1p(exp(x)) for all x; "                    \
+                    "x > 20 ? x : log2(1 + exp2(x * log2(e))) * ln(2)"),                           \
         DSV4_PARAM_NAME("order", DIALECT, "divide_first",                                          \
                         "divide_first factor_first multiply_first",                                \
                         "(w / sum) * factor, w * (factor / sum), (w * factor) / sum"),             \
@@ -55,6 +62,7 @@ enum moe_route_wrong {
         DSV4_PARAM_INT("tokens", INPUT, 3, 0, 1 << 24, "rows of the logits"),                      \
         DSV4_PARAM_INT("experts", INPUT, 64, 1, 512, "routed experts"),                            \
         DSV4_PARAM_INT("topk", INPUT, 6, 1, 8, "experts per token"),                               \
+        DSV4_PARAM_INT("shared", CALL, 0, 0, 2, "shared experts, in slots after those"),           \
         DSV4_PARAM_NAME("ids", INPUT, "i32", "i32 i64", "dtype of the ids"),                       \
         DSV4_PARAM_NAME("padding", INPUT, "absent", "absent none some all",                        \
                         "rows of padding: no tensor; no row; two of three; all"),                  \
@@ -71,6 +79,15 @@ enum moe_route_wrong {
         {"sqrt-lost", "softplus scores; their square root is taken", MOE_SQRT_LOST},               \
         {"threshold-lost", "exp of logits above 20: infinite from 88.8 on", MOE_THRESHOLD_LOST},   \
         {"log-naive", "log(1 + exp(x)) for log1p(exp(x)): 0 below -16.6", MOE_LOG_NAIVE},          \
+        {"ln2-lost", "base two: the logarithm is not multiplied by ln(2)", MOE_LN2_LOST},          \
+        {"shared-summed", "weights of shared experts in the sum; it is of routed ones",            \
+         MOE_SHARED_SUMMED},                                                                       \
+        {"shared-scaled", "weights of shared experts times the factor; they are 1",                \
+         MOE_SHARED_SCALED},                                                                       \
+        {"shared-first", "shared experts named from 0 on; they come after the routed ones",        \
+         MOE_SHARED_FIRST},                                                                        \
+        {"shared-of-padding", "shared experts of padding kept; their ids are -1",                  \
+         MOE_SHARED_OF_PADDING},                                                                   \
         {"nan-kept", "the score of a NaN logit is NaN; it is 0", MOE_NAN_KEPT},                    \
         {"renorm-lost", "weights not divided by their sum", MOE_RENORM_LOST},                      \
         {"factor-lost", "routed_scaling_factor not applied", MOE_FACTOR_LOST},                     \
@@ -94,7 +111,7 @@ struct moe_router {
     enum moe_order order;
     enum moe_denominator denominator;
     float factor;
-    int64_t topk, experts;
+    int64_t topk, shared, experts; /* slots of routed experts, then those of shared ones */
     enum moe_route_wrong wrong;
 };
 
@@ -114,7 +131,7 @@ const float *moe_router_row(const struct moe_router *router, const dsv4_tensor *
 void moe_router_scores(const struct moe_router *router, float *scores, const float *logits,
                        int64_t n);
 
-/* Normalises the weights of one token and stores them, its ids and source rows. outputs: as call->tensors from
+/* Normalises the weights of one token and stores them, its ids and source rows, and shared experts after them. outputs: as call->tensors from
  * `padding` on. */
 void moe_router_store(const struct moe_router *router, const dsv4_tensor *outputs, int64_t t,
                       const int64_t *ids, float *weights);

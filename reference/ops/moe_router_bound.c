@@ -12,6 +12,9 @@
 
 #include <math.h>
 
+/* As the form has them, rounded to binary32. */
+static const double log2_of_e = 0x1.715476p+0, ln_of_2 = 0x1.62e43p-1;
+
 static struct dsv4_ball softplus(const dsv4_arithmetic *a, enum moe_softplus form, double x) {
     const double ulp = (double)a->log_ulp;
     const struct dsv4_ball one = dsv4_ball_of(1);
@@ -20,6 +23,12 @@ static struct dsv4_ball softplus(const dsv4_arithmetic *a, enum moe_softplus for
         return dsv4_ball_add(dsv4_ball_of(fmax(x, 0)), dsv4_ball_log(a, dsv4_ball_add(one, e)));
     }
     if (form != MOE_NO_THRESHOLD && x > 20) return dsv4_ball_of(x);
+    if (form == MOE_BASE_TWO) {
+        const struct dsv4_ball scaled = dsv4_ball_mul(dsv4_ball_of(x), dsv4_ball_of(log2_of_e));
+        const struct dsv4_ball e = dsv4_ball_exp2(a, scaled);
+        const struct dsv4_ball y = dsv4_ball_log2(a, dsv4_ball_add(one, e));
+        return dsv4_ball_mul(y, dsv4_ball_of(ln_of_2));
+    }
     const struct dsv4_ball e = dsv4_ball_exp(a, dsv4_ball_of(x));
     if (x > 88.7229)
         return dsv4_ball_of((double)INFINITY); /* exp overflows to all; a little below to some */

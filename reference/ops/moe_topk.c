@@ -5,20 +5,21 @@
  *   s[e] = sqrt(softplus(logits[t, e])), a NaN logit has score 0; softplus by dialect:
  *     log1p         x > 20 ? x : log1p(exp(x))          log_one_plus  x > 20 ? x : log(1 + exp(x))
  *     max_form      max(x, 0) + log(1 + exp(-|x|))      no_threshold  log1p(exp(x)): inf from 88.8 on
+ *     base_two      x > 20 ? x : log2(1 + exp2(x * fl(log2 e))) * fl(ln 2)
  *   ids[t, k]: the topk greatest s[e] + bias[e], greater first, equal ones by smaller e. No groups.
  *   w = s[id] (weight gathered) or (s[id] + bias[id]) - bias[id] (weight recovered: its low bits are lost)
  *   sum = w[0] + w[1] + ... by slot; denominator: as it is; 1 unless sum > 0; max(sum, 1e-20); started at 1e-20
  *   weights[t, k] = (w / sum) * factor, w * (factor / sum) or (w * factor) / sum
  *   source_rows[t, k] = k * tokens + t
+ *   shared experts, where they are fused with the routed ones: slot topk + i has id experts + i and weight 1, without factor
  * Rows of padding: ids -1, weights 0; their logits are never looked at, source_rows is as for others.
  * Rounding points: each operation above, once. A sum of 0 gives NaN with the plain denominator.
  *
  * Source: DeepSeek's Gate; vllm csrc/moe/topk_softplus_sqrt_kernels.cu (recovered, factor_first, one_if_zero; NaN as 0),
- * TileKernels topk_gate and normalize_weight (start), aiter topk (floor), the dsv4 hash kernel (max_form, multiply_first),
+ * TileKernels topk_gate and normalize_weight (start), aiter topk (floor, base_two) and its fused shared experts, the dsv4 hash kernel (max_form, multiply_first),
  * the fast kernel for six of 256 (no_threshold).
  * Latitude: bounds take any experts whose order the errors of their values leave open. torch.topk leaves ties open, aiter
- * takes the lowest lane and writes softplus in base two, log2(1 + exp2(x * log2(e))) * ln(2): log_one_plus with an error of
- * exp and log that its class declares; approximate exp and log move near ties, whose cases are tagged order-sensitive. No class sees the
+ * takes the lowest lane; approximate exp and log move near ties, whose cases are tagged order-sensitive. No class sees the
  * mutant recovery-mixed while exp and log may be off by 2 ulp, as they may unless a kernel declares less: what a bias takes
  * from a score, a rounding of their sum, is no more than that. Bits see it, and so does exp=0.5 log=0.5.
  */
@@ -37,12 +38,12 @@ static const struct dsv4_param_def params[] = {
 };
 
 static const struct dsv4_slot slots[] = {
-    {"logits",      DSV4_IN,  "[tokens, experts] f32, rows strided",     "gate logits"        },
-    {"bias",        DSV4_IN,  "[experts] f32",                           "for the choice only"},
-    {"is_padding",  DSV4_IN,  "[tokens] u8, or absent",                  "1: not a token"     },
-    {"weights",     DSV4_OUT, "[tokens, topk] f32, rows strided",        "routing weights"    },
-    {"ids",         DSV4_OUT, "[tokens, topk] i32 or i64, rows strided", "experts"            },
-    {"source_rows", DSV4_OUT, "[tokens, topk] i32, or absent",           "k * tokens + t"     },
+    {"logits",      DSV4_IN,  "[tokens, experts] f32, rows strided",              "gate logits"        },
+    {"bias",        DSV4_IN,  "[experts] f32",                                    "for the choice only"},
+    {"is_padding",  DSV4_IN,  "[tokens] u8, or absent",                           "1: not a token"     },
+    {"weights",     DSV4_OUT, "[tokens, topk + shared] f32, rows strided",        "routing weights"    },
+    {"ids",         DSV4_OUT, "[tokens, topk + shared] i32 or i64, rows strided", "experts"            },
+    {"source_rows", DSV4_OUT, "[tokens, topk + shared] i32, or absent",           "k * tokens + t"     },
 };
 
 static const struct dsv4_mutant mutants[] = {

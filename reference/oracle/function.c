@@ -50,6 +50,7 @@ uint32_t dsv4_oracle_function(enum dsv4_function_id which, uint32_t bits) {
     case DSV4_FN_EXP: return to_bits(rounded(mpfr_exp, x));
     case DSV4_FN_EXP2: return to_bits(rounded(mpfr_exp2, x));
     case DSV4_FN_LOG: return to_bits(rounded(mpfr_log, x));
+    case DSV4_FN_LOG2: return to_bits(rounded(mpfr_log2, x));
     case DSV4_FN_LOG1P: return to_bits(rounded(mpfr_log1p, x));
     case DSV4_FN_RSQRT: return to_bits(rsqrt_value(x));
     default: return canonical_nan;

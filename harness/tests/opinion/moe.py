@@ -2,7 +2,7 @@
 """The MoE ops. Each takes a Call, fills its outputs and says whether it accepts the call.
 
 Where a text leaves a choice, this is how it is read:
-- exp, log, log1p of routing and SwiGLU are rounded correctly; sqrt and quotients are numpy's, which are;
+- exp, exp2, log, log2, log1p of routing and SwiGLU are rounded correctly; sqrt and quotients are numpy's, which are;
 - rows of padding still have their source rows;
 - a score of NaN never arises: a NaN logit scores 0 before anything is compared.
 """
@@ -38,6 +38,24 @@ def exp_of(x):
     return np.where(x > 89, F32(np.inf), np.where(x < -104, F32(0), result)).astype(F32)
 
 
+LN_2 = decimal.Decimal(2).ln(decimal.Context(prec=60))
+
+
+def exp2_of(x):
+    x = np.asarray(x, F32)
+    estimate = np.exp2(np.clip(x, -152, 130).astype(np.float64))
+    with np.errstate(over="ignore"):
+        return _settle(x, estimate, lambda v: (v * LN_2).exp())
+
+
+def log2_of(x):
+    x = np.asarray(x, F32)
+    usual = np.isfinite(x) & (np.frexp(x)[0] != 0.5)
+    value = np.where(usual, x, F32(3))
+    result = _settle(value, np.log2(value.astype(np.float64)), lambda v: v.ln() / LN_2)
+    return np.where(usual, result, np.log2(np.where(np.isfinite(x), x, F32(np.inf)))).astype(F32)
+
+
 def log_of(x):
     x = np.asarray(x, F32)
     usual = np.isfinite(x) & (x != 1)
@@ -64,6 +82,9 @@ def scores_of(call, logits):
     x = np.where(np.isnan(logits), F32(0), logits)
     if form == "max_form":
         y = np.maximum(x, F32(0)) + log_of(F32(1) + exp_of(-np.abs(x)))
+    elif form == "base_two":
+        log2_e, ln_2 = F32(1.4426950408889634), F32(0.6931471805599453)
+        y = np.where(x > 20, x, log2_of(F32(1) + exp2_of(x * log2_e)) * ln_2)
     else:
         e = exp_of(x)
         y = log_of(F32(1) + e) if form == "log_one_plus" else log1p_of(e)
@@ -75,6 +96,7 @@ def scores_of(call, logits):
 def put_routes(call, ids, weights):
     """ids [tokens, topk] and their scores; normalises and stores, padding included."""
     tokens, topk = ids.shape
+    shared = call.int("shared")
     total = np.full(tokens, 1e-20 if call.params["denominator"] == "start" else 0, F32)
     for k in range(topk):
         total = total + weights[:, k]
@@ -92,11 +114,14 @@ def put_routes(call, ids, weights):
     made = np.where(np.isnan(made), F32(np.nan), made).astype(F32)
     padded = padding_of(call, tokens)
     rows = np.arange(tokens)
+    experts = call["logits"].shape[1]
+    made = np.concatenate([made, np.ones((tokens, shared), F32)], axis=1)
+    ids = np.concatenate([ids, np.tile(np.arange(experts, experts + shared), (tokens, 1))], axis=1)
     made[padded], ids = 0, np.where(padded[:, None], -1, ids)
     call.outputs["weights"].put(rows, 0, made.astype("<f4"))
     call.outputs["ids"].put(rows, 0, ids.astype("<i8" if call.outputs["ids"].item == 8 else "<i4"))
     if "source_rows" in call.outputs:
-        source = np.arange(topk)[None] * tokens + rows[:, None]
+        source = np.arange(topk + shared)[None] * tokens + rows[:, None]
         call.outputs["source_rows"].put(rows, 0, source.astype("<i4"))
     return True
 
@@ -109,7 +134,7 @@ def padding_of(call, tokens):
 
 def moe_topk(call):
     tokens = call["logits"].shape[0]
-    topk = call.outputs["ids"].shape[1]
+    topk = call.outputs["ids"].shape[1] - call.int("shared")
     live = np.nonzero(~padding_of(call, tokens))[0]
     ids, weights = np.zeros((tokens, topk), np.int64), np.zeros((tokens, topk), F32)
     if len(live):
@@ -125,7 +150,7 @@ def moe_topk(call):
 
 def moe_hash_topk(call):
     tokens = call["logits"].shape[0]
-    topk = call.outputs["ids"].shape[1]
+    topk = call.outputs["ids"].shape[1] - call.int("shared")
     live = np.nonzero(~padding_of(call, tokens))[0]
     ids, weights = np.zeros((tokens, topk), np.int64), np.zeros((tokens, topk), F32)
     if len(live):

@@ -47,6 +47,7 @@ struct tally {
 static uint32_t domain_end(enum dsv4_function_id which) {
     switch (which) {
     case DSV4_FN_LOG:
+    case DSV4_FN_LOG2:
     case DSV4_FN_RSQRT: return minus_zero;
     case DSV4_FN_LOG1P: return 0xBF800000; /* -1 */
     default: return 0xFF800000;            /* -inf */

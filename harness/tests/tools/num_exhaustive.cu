@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Compares the kernels' numbers with the reference on the device it runs on: exp, exp2, log, log1p, rsqrt and sqrt,
+ * Compares the kernels' numbers with the reference on the device it runs on: exp, exp2, log, log2, log1p, rsqrt and sqrt,
  * and every conversion, for all 2^32 inputs; decoding for all codes. SwiGLU's estimate of silu is compared within a distance;
- * moe_topk's of scores with the four kinds of scores on the device, whose parts the others prove.
+ * moe_topk's of scores with the five kinds of scores on the device, whose parts the others prove.
  * `--plant` spoils one result of each first, and succeeds if all are found.
  * `--chunks N` does the first N of 64 chunks alone.
  */
@@ -28,6 +28,7 @@ enum function {
     EXP,
     EXP2,
     LOG,
+    LOG2,
     LOG1P,
     RSQRT,
     SQRT,
@@ -40,9 +41,9 @@ enum function {
     E2M1,
     N_FUNCTIONS
 };
-static const char *const names[] = {"exp",         "exp2",        "log",    "log1p", "rsqrt",
-                                    "sqrt",        "silu",        "router", "bf16",  "fp8 ocp",
-                                    "fp8 fnuz224", "fp8 fnuz240", "e2m1"};
+static const char *const names[] = {"exp",     "exp2",        "log",         "log2",   "log1p",
+                                    "rsqrt",   "sqrt",        "silu",        "router", "bf16",
+                                    "fp8 ocp", "fp8 fnuz224", "fp8 fnuz240", "e2m1"};
 
 /* The other half of a pair: another input, so that halves cannot be mixed up. */
 GPU_HOST_DEVICE uint32_t partner(uint32_t bits) { return bits ^ 0x5A5AA5A5u; }
@@ -70,7 +71,8 @@ GPU_DEVICE uint32_t router(float x) {
     if (!(x < ROUTER_ESTIMATED)) return 0;
     const float y = router_estimate(x);
     return (is_near<ROUTER_LOG1P>(x, y) ? 0 : 1) | (is_near<ROUTER_LOG_ONE_PLUS>(x, y) ? 0 : 2) |
-           (is_near<ROUTER_MAX_FORM>(x, y) ? 0 : 4) | (is_near<ROUTER_NO_THRESHOLD>(x, y) ? 0 : 8);
+           (is_near<ROUTER_MAX_FORM>(x, y) ? 0 : 4) | (is_near<ROUTER_NO_THRESHOLD>(x, y) ? 0 : 8) |
+           (is_near<ROUTER_BASE_TWO>(x, y) ? 0 : 16);
 #else
     return 0;
 #endif
@@ -87,6 +89,7 @@ GPU_DEVICE uint32_t compute(int function, float x, float y) {
     case EXP: return gpu_bits(elementary_exp(x));
     case EXP2: return gpu_bits(elementary_exp2(x));
     case LOG: return gpu_bits(elementary_log(x));
+    case LOG2: return gpu_bits(elementary_log2(x));
     case LOG1P: return gpu_bits(elementary_log1p(x));
     case RSQRT: return gpu_bits(elementary_rsqrt(x));
     case SQRT: return gpu_bits(elementary_sqrt(x));
@@ -116,6 +119,7 @@ static uint32_t expected(int function, float x, float y) {
     case EXP: return dsv4_bits(dsv4_exp(x));
     case EXP2: return dsv4_bits(dsv4_exp2(x));
     case LOG: return dsv4_bits(dsv4_log(x));
+    case LOG2: return dsv4_bits(dsv4_log2(x));
     case LOG1P: return dsv4_bits(dsv4_log1p(x));
     case RSQRT: return dsv4_bits(dsv4_rsqrt(x));
     case SQRT: return x < 0.0f || x != x ? DSV4_NAN_BITS : dsv4_bits(sqrtf(x));

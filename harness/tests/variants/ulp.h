@@ -14,11 +14,13 @@ static inline float dsv4_variant_off(float y, float x) {
 DSV4_VARIANT_OFF(exp)
 DSV4_VARIANT_OFF(exp2)
 DSV4_VARIANT_OFF(log)
+DSV4_VARIANT_OFF(log2)
 DSV4_VARIANT_OFF(log1p)
 DSV4_VARIANT_OFF(rsqrt)
 
 #define dsv4_exp dsv4_variant_exp
 #define dsv4_exp2 dsv4_variant_exp2
 #define dsv4_log dsv4_variant_log
+#define dsv4_log2 dsv4_variant_log2
 #define dsv4_log1p dsv4_variant_log1p
 #define dsv4_rsqrt dsv4_variant_rsqrt
