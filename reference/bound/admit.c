@@ -213,14 +213,28 @@ static bool is_other(const struct dsv4_admission *a, const struct dsv4_row *row,
            code_at(row->form, a->want + at, i % 2 != 0);
 }
 
+/* The first such element in [i, end); `end`: none. Mostly there are long stretches without. */
+static int64_t next_other(const struct dsv4_admission *a, const struct dsv4_row *row, int64_t i,
+                          int64_t end) {
+    enum { STRETCH = 128 };
+    const int64_t unit = bytes_of(row->form);
+    const bool together = row->form != DSV4_AS_E2M1 && row->stride == unit;
+    for (int64_t n; i < end; i += n) {
+        const int64_t at = a->c->tensors[row->slot].offset + offset_of(row, i);
+        n = end - i < STRETCH ? end - i : STRETCH;
+        if (together && memcmp(a->got + at, a->want + at, (size_t)(n * unit)) == 0) continue;
+        for (int64_t one = i; one < i + n; one++)
+            if (is_other(a, row, one)) return one;
+    }
+    return end;
+}
+
 static bool is_same(const struct dsv4_admission *a, const struct dsv4_row *row) {
     const int64_t unit = bytes_of(row->form);
     const int64_t at = a->c->tensors[row->slot].offset + row->offset;
     const int64_t units = row->form == DSV4_AS_E2M1 ? (row->n + 1) / 2 : row->n;
     if (row->stride == unit) return memcmp(a->got + at, a->want + at, (size_t)(units * unit)) == 0;
-    int64_t i = 0;
-    while (i < row->n && !is_other(a, row, i)) i++;
-    return i == row->n;
+    return next_other(a, row, 0, row->n) == row->n;
 }
 
 bool dsv4_admit_needs(const struct dsv4_admission *a, const struct dsv4_row *row, bool *each) {
@@ -230,9 +244,9 @@ bool dsv4_admit_needs(const struct dsv4_admission *a, const struct dsv4_row *row
     const struct dsv4_kept_row *const kept =
         dsv4_kept_find(a->kept, row->slot, row->offset, row->n);
     if (kept != NULL && kept->complete) return false;
-    for (int64_t i = 0; i < row->n && (each != NULL || !any); i++) {
-        const bool needs =
-            is_other(a, row, i) && (kept == NULL || !dsv4_ball_known(kept->balls[i]));
+    for (int64_t i = next_other(a, row, 0, row->n); i < row->n && (each != NULL || !any);
+         i = next_other(a, row, i + 1, row->n)) {
+        const bool needs = kept == NULL || !dsv4_ball_known(kept->balls[i]);
         if (each != NULL) each[i] = needs;
         any |= needs;
     }
@@ -398,6 +412,16 @@ static void admit_element(const struct judged *j, int64_t i) {
     if (j->all || is_written(j->a, j->row->slot, offset)) admit_one(j->a, j->tally, &e);
 }
 
+/* Elements in [i, end), one by one but for stretches that have the canon's bits. */
+static void admit_elements(const struct judged *j, int64_t i, int64_t end, bool plain) {
+    for (; i < end; i++) {
+        const int64_t other = j->all && !j->rescaled ? next_other(j->a, j->row, i, end) : i;
+        j->tally->elements += other - i;
+        for (; i < other; i++) j->tally->n_squares += j->variances != NULL && j->variances[i] > 0;
+        if (i < end && (!plain || !admit_fp32s(j, i, 1))) admit_element(j, i);
+    }
+}
+
 /* How many are refused. */
 static int64_t admit_row(struct dsv4_admission *a, const struct dsv4_row *row,
                          const struct dsv4_ball *balls, const double *variances, bool rescaled) {
@@ -409,8 +433,7 @@ static int64_t admit_row(struct dsv4_admission *a, const struct dsv4_row *row,
     for (int64_t i = 0, n; i < row->n; i += n) {
         n = row->n - i < TOGETHER ? row->n - i : TOGETHER;
         if (plain && admit_fp32s(&j, i, n)) continue;
-        for (int64_t one = i; one < i + n; one++)
-            if (!plain || !admit_fp32s(&j, one, 1)) admit_element(&j, one);
+        admit_elements(&j, i, i + n, plain);
     }
     tell(a, row->slot, &tally);
     return tally.refused;
