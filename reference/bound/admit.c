@@ -333,7 +333,8 @@ static bool find_errors(const struct fp32s *x, double *restrict error, double *r
         const double from_tie = fabs(tie - v), least = from_tie < r ? from_tie : r;
         const double found = got == own ? 0 : least;
         const bool inside = (low <= got) & (got <= high) & (low <= want) & (want <= high);
-        strange |= inside & (got != 0) & (r > 0) ? 0 : differs;
+        const bool usual = inside & (got != 0) & (r > 0);
+        strange |= usual ? 0 : differs;
         error[i] = differs != 0 ? found : 0;
         ratio[i] = differs != 0 ? found / r : -1;
     }
