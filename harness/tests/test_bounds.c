@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Balls hold what binary32 gives in any order, and no more than they say; classes are read and refused. */
 #include <criterion/criterion.h>
+#include <float.h>
 #include <stdio.h>
 
+#include "../../reference/bound/admit.h"
 #include "../../reference/bound/arithmetic.h"
-#include "../../reference/bound/ball.h"
 #include "../../reference/input/input.h"
 #include "../../reference/num/exp.h"
 #include "../../reference/num/rsqrt.h"
@@ -93,6 +94,77 @@ Test(bounds, a_rounding_to_bf16_is_one_value_unless_the_ball_straddles_a_tie) {
     cr_assert_eq(one.r, 0);
     cr_assert_eq(two.v - two.r, 1);
     cr_assert_eq(two.v + two.r, 1 + 0x1p-7);
+}
+
+enum { ELEMENTS = 1000 };
+
+/* A row of fp32: what was got, what is expected, and what may be. */
+struct row {
+    float got[ELEMENTS], want[ELEMENTS];
+    struct dsv4_ball balls[ELEMENTS];
+    double variances[ELEMENTS];
+};
+
+/* Most elements are some units off, inside; of `odd` ones every 97th is a zero, a NaN, far outside, or has no ball. */
+static void make_row(struct row *row, uint64_t seed, bool odd) {
+    for (uint64_t i = 0; i < ELEMENTS; i++) {
+        const uint64_t bits = dsv4_random(seed, 3, i);
+        const double x = (double)draw(seed, i);
+        const double v = (x != 0 ? x : 1) * exp2((double)(bits % 40) - 20);
+        row->balls[i] = (struct dsv4_ball){v, fabs(v) * 8 * DSV4_BALL_U * (double)(1 + bits % 7)};
+        row->variances[i] = bits % 5 == 0 ? 0 : v * v * 0x1p-46;
+        row->want[i] = (float)v;
+        row->got[i] = dsv4_from_bits(dsv4_bits((float)v) + (uint32_t)(bits >> 40) % 7 - 3);
+        if (!odd || i % 97 != 0) continue;
+        const float strange[] = {0.0f, -0.0f, NAN, row->want[i] * 2, row->got[i], FLT_MAX};
+        row->got[i] = strange[i / 97 % 6];
+        if (i / 97 % 6 == 4) row->balls[i] = DSV4_BALL_UNKNOWN;
+    }
+}
+
+/* `factor` times the balls, without which rows of fp32 are not judged together. */
+static void judge_row(struct row *row, struct dsv4_admitted *tally, double factor) {
+    static const dsv4_arithmetic any = {.accumulation = DSV4_F32_ANY};
+    static const unsigned char written[1];
+    struct dsv4_case c = {0};
+    struct dsv4_vector_tensor golden = {.out = (unsigned char *)written};
+    struct dsv4_admission a = {.arithmetic = any,
+                               .c = &c,
+                               .golden = &golden,
+                               .got = (unsigned char *)row->got,
+                               .want = (const unsigned char *)row->want};
+    const struct dsv4_row all = {0, 0, 4, DSV4_AS_F32, ELEMENTS, factor};
+    for (int i = 0; i < ELEMENTS; i++) {
+        row->balls[i].v /= factor;
+        row->balls[i].r /= factor;
+        row->variances[i] /= factor * factor;
+    }
+    dsv4_admit(&a, &all, row->balls, row->variances);
+    *tally = a.at[0];
+}
+
+Test(bounds, elements_that_are_judged_together_are_judged_as_if_alone) {
+    for (uint64_t seed = 0; seed < TRIES; seed++) {
+        struct row together, alone;
+        struct dsv4_admitted x, y;
+        make_row(&together, seed, seed % 2 != 0);
+        alone = together;
+        judge_row(&together, &x, 1);
+        judge_row(&alone, &y, 2);
+        cr_assert_arr_eq(together.got, alone.got, sizeof alone.got, "seed %d", (int)seed);
+        cr_assert_eq(x.elements, ELEMENTS);
+        cr_assert_eq(y.elements, ELEMENTS);
+        cr_assert_gt(x.differ, ELEMENTS / 2);
+        cr_assert_eq(x.refused > 0, seed % 2 != 0);
+        cr_assert_eq(x.differ, y.differ);
+        cr_assert_eq(x.refused, y.refused);
+        cr_assert_eq(x.first, y.first);
+        cr_assert_eq(x.contradicted, y.contradicted);
+        cr_assert_eq(x.slack, y.slack, "seed %d: %g, %g", (int)seed, x.slack, y.slack);
+        cr_assert_arr_eq(x.bins, y.bins, sizeof x.bins, "seed %d", (int)seed);
+        cr_assert_eq(x.n_squares, y.n_squares);
+        cr_assert(x.squares == y.squares, "seed %d: %g, %g", (int)seed, x.squares, y.squares);
+    }
 }
 
 Test(bounds, every_op_has_one_or_a_reason_for_none) {

@@ -213,14 +213,28 @@ static bool is_other(const struct dsv4_admission *a, const struct dsv4_row *row,
            code_at(row->form, a->want + at, i % 2 != 0);
 }
 
+/* The first such element in [i, end); `end`: none. Mostly there are long stretches without. */
+static int64_t next_other(const struct dsv4_admission *a, const struct dsv4_row *row, int64_t i,
+                          int64_t end) {
+    enum { STRETCH = 128 };
+    const int64_t unit = bytes_of(row->form);
+    const bool together = row->form != DSV4_AS_E2M1 && row->stride == unit;
+    for (int64_t n; i < end; i += n) {
+        const int64_t at = a->c->tensors[row->slot].offset + offset_of(row, i);
+        n = end - i < STRETCH ? end - i : STRETCH;
+        if (together && memcmp(a->got + at, a->want + at, (size_t)(n * unit)) == 0) continue;
+        for (int64_t one = i; one < i + n; one++)
+            if (is_other(a, row, one)) return one;
+    }
+    return end;
+}
+
 static bool is_same(const struct dsv4_admission *a, const struct dsv4_row *row) {
     const int64_t unit = bytes_of(row->form);
     const int64_t at = a->c->tensors[row->slot].offset + row->offset;
     const int64_t units = row->form == DSV4_AS_E2M1 ? (row->n + 1) / 2 : row->n;
     if (row->stride == unit) return memcmp(a->got + at, a->want + at, (size_t)(units * unit)) == 0;
-    int64_t i = 0;
-    while (i < row->n && !is_other(a, row, i)) i++;
-    return i == row->n;
+    return next_other(a, row, 0, row->n) == row->n;
 }
 
 bool dsv4_admit_needs(const struct dsv4_admission *a, const struct dsv4_row *row, bool *each) {
@@ -229,9 +243,10 @@ bool dsv4_admit_needs(const struct dsv4_admission *a, const struct dsv4_row *row
     if (is_same(a, row)) return false;
     const struct dsv4_kept_row *const kept =
         dsv4_kept_find(a->kept, row->slot, row->offset, row->n);
-    for (int64_t i = 0; i < row->n && (each != NULL || !any); i++) {
-        const bool needs =
-            is_other(a, row, i) && (kept == NULL || !dsv4_ball_known(kept->balls[i]));
+    if (kept != NULL && kept->complete) return false;
+    for (int64_t i = next_other(a, row, 0, row->n); i < row->n && (each != NULL || !any);
+         i = next_other(a, row, i + 1, row->n)) {
+        const bool needs = kept == NULL || !dsv4_ball_known(kept->balls[i]);
         if (each != NULL) each[i] = needs;
         any |= needs;
     }
@@ -253,12 +268,15 @@ static struct dsv4_kept_row *keep(const struct dsv4_admission *a, const struct d
     if (kept == NULL)
         kept = dsv4_kept_add(a->kept, row->slot, row->offset, row->n, variances != NULL);
     if (kept == NULL) return NULL;
+    bool complete = true;
     for (int64_t i = 0; i < row->n; i++) {
         const bool known = dsv4_ball_known(balls[i]);
         if (variances != NULL && (known || !dsv4_ball_known(kept->balls[i])))
             kept->variances[i] = variances[i];
         if (known) kept->balls[i] = balls[i];
+        complete &= dsv4_ball_known(kept->balls[i]);
     }
+    kept->complete = complete;
     return kept;
 }
 
@@ -289,65 +307,134 @@ static void admit_same_row(struct dsv4_admission *a, const struct dsv4_row *row,
     tell(a, row->slot, &tally);
 }
 
-/* An element of fp32 as they mostly are: neither a zero nor a NaN, inside. false: not such a one. */
-static bool admit_fp32(struct dsv4_admitted *tally, float *at, float want, struct dsv4_ball ball,
-                       double variance) {
-    const float got = *at, own = (float)ball.v;
-    const float low = (float)(ball.v - ball.r), high = (float)(ball.v + ball.r);
-    if (!(low <= got && got <= high && low <= want && want <= high && got != 0 && ball.r > 0))
-        return false;
-    const double tie = ((double)got + neighbour(DSV4_AS_F32, (double)got, (double)own)) / 2;
-    const double error = got == own ? 0 : fmin(fabs(tie - ball.v), ball.r);
-    tally->elements++;
-    tally->differ++;
-    note_error(tally, error, ball.r);
-    if (variance > 0) {
-        tally->n_squares++;
-        tally->squares += error * error / variance;
+/* Elements of fp32 that are judged together, in loops that compilers make vectors of. */
+enum { TOGETHER = 256 };
+struct fp32s {
+    float *got;
+    const float *want;
+    const struct dsv4_ball *balls;
+    const double *variances; /* or NULL */
+    int64_t n;
+};
+
+/* The errors of those that differ, and these over their radii; of others 0 and -1. false: one that differs is a zero or a
+ * NaN, or outside. As admit_one() has it, least_error() and all, in lanes of 64 bits. */
+static bool find_errors(const struct fp32s *x, double *restrict error, double *restrict ratio) {
+    const struct dsv4_ball *restrict const balls = x->balls;
+    const float *restrict const gots = x->got, *restrict const wants = x->want;
+    uint64_t strange = 0;
+    for (int64_t i = 0; i < x->n; i++) {
+        const double v = balls[i].v, r = balls[i].r;
+        const double got = (double)gots[i], want = (double)wants[i], own = (double)(float)v;
+        const double low = (double)(float)(v - r), high = (double)(float)(v + r);
+        const uint64_t bits = dsv4_bits(gots[i]), differs = bits ^ dsv4_bits(wants[i]);
+        const uint64_t inwards = (got > own) == (got > 0) ? bits - 1 : bits + 1;
+        const double tie = (got + (double)dsv4_from_bits((uint32_t)inwards)) / 2;
+        const double from_tie = fabs(tie - v), least = from_tie < r ? from_tie : r;
+        const double found = got == own ? 0 : least;
+        const bool inside = (low <= got) & (got <= high) & (low <= want) & (want <= high);
+        const bool usual = inside & (got != 0) & (r > 0);
+        strange |= usual ? 0 : differs;
+        error[i] = differs != 0 ? found : 0;
+        ratio[i] = differs != 0 ? found / r : -1;
     }
-    *at = want;
+    return strange == 0;
+}
+
+/* note_error() of many. How many ratios are at most 2^-b, less those at most 2^-(b+1), are in bin b. */
+static void note_ratios(struct dsv4_admitted *tally, const double *ratio, int64_t n) {
+    int64_t at_most[DSV4_ADMIT_BINS + 1] = {0}, differ = 0;
+    double slack = tally->slack;
+#pragma omp simd reduction(max : slack)
+    for (int64_t i = 0; i < n; i++) slack = ratio[i] > slack ? ratio[i] : slack;
+    for (int64_t i = 0; i < n; i++) differ += ratio[i] != -1;
+    at_most[0] = differ;
+    for (int b = 1; b < DSV4_ADMIT_BINS; b++) {
+        const double edge = ldexp(1.0, -b);
+        int64_t count = differ - n; /* the others' -1 are at most that, too */
+        for (int64_t i = 0; i < n; i++) count += ratio[i] <= edge;
+        at_most[b] = count;
+    }
+    for (int b = 0; b < DSV4_ADMIT_BINS; b++) tally->bins[b] += at_most[b] - at_most[b + 1];
+    tally->slack = slack;
+    tally->elements += n;
+    tally->differ += differ;
+}
+
+static void note_squares(struct dsv4_admitted *tally, const struct fp32s *x, const double *error) {
+    double share[TOGETHER];
+    int64_t n_squares = 0;
+    for (int64_t i = 0; i < x->n; i++) {
+        const bool varies = x->variances[i] > 0;
+        share[i] = varies ? error[i] * error[i] / x->variances[i] : 0;
+        n_squares += varies;
+    }
+    for (int64_t i = 0; i < x->n; i++) tally->squares += share[i];
+    tally->n_squares += n_squares;
+}
+
+/* false: nothing was done, for one of them is not as they mostly are. */
+static bool admit_together(struct dsv4_admitted *tally, const struct fp32s *x) {
+    double error[TOGETHER], ratio[TOGETHER];
+    if (!find_errors(x, error, ratio)) return false;
+    note_ratios(tally, ratio, x->n);
+    if (x->variances != NULL) note_squares(tally, x, error);
+    memcpy(x->got, x->want, (size_t)x->n * sizeof *x->got);
     return true;
 }
 
-/* Rows of fp32 that are written, from element `i` on; where it ends they need another look. */
-static int64_t admit_fp32s(struct dsv4_admission *a, struct dsv4_admitted *tally,
-                           const struct dsv4_row *row, const struct dsv4_ball *balls,
-                           const double *variances, int64_t i) {
-    const int64_t at = a->c->tensors[row->slot].offset + row->offset;
-    float *const got = (float *)(void *)(a->got + at);
-    const float *const want = (const float *)(const void *)(a->want + at);
-    for (; i < row->n; i++) {
-        const double variance = variances != NULL ? variances[i] : 0;
-        if (dsv4_bits(got[i]) != dsv4_bits(want[i])) {
-            if (!admit_fp32(tally, &got[i], want[i], balls[i], variance)) break;
-        } else {
-            tally->elements++;
-            tally->n_squares += variance > 0;
-        }
+/* A row that is judged, and how. */
+struct judged {
+    struct dsv4_admission *a;
+    struct dsv4_admitted *tally;
+    const struct dsv4_row *row;
+    const struct dsv4_ball *balls;
+    const double *variances; /* or NULL */
+    bool rescaled, all;      /* all: of its elements are written */
+};
+
+static bool admit_fp32s(const struct judged *j, int64_t first, int64_t n) {
+    const int64_t at = j->a->c->tensors[j->row->slot].offset + j->row->offset + 4 * first;
+    const struct fp32s x = {(float *)(void *)(j->a->got + at),
+                            (const float *)(const void *)(j->a->want + at), j->balls + first,
+                            j->variances != NULL ? j->variances + first : NULL, n};
+    return admit_together(j->tally, &x);
+}
+
+static void admit_element(const struct judged *j, int64_t i) {
+    const double factor = j->row->factor;
+    const int64_t offset = offset_of(j->row, i);
+    const bool odd = j->row->form == DSV4_AS_E2M1 && i % 2 != 0;
+    const double variance = j->variances != NULL ? j->variances[i] * factor * factor : 0;
+    const struct element e = {
+        j->row,  offset, odd, j->rescaled, {j->balls[i].v * factor, j->balls[i].r * factor},
+        variance
+    };
+    if (j->all || is_written(j->a, j->row->slot, offset)) admit_one(j->a, j->tally, &e);
+}
+
+/* Elements in [i, end), one by one but for stretches that have the canon's bits. */
+static void admit_elements(const struct judged *j, int64_t i, int64_t end, bool plain) {
+    for (; i < end; i++) {
+        const int64_t other = j->all && !j->rescaled ? next_other(j->a, j->row, i, end) : i;
+        j->tally->elements += other - i;
+        for (; i < other; i++) j->tally->n_squares += j->variances != NULL && j->variances[i] > 0;
+        if (i < end && (!plain || !admit_fp32s(j, i, 1))) admit_element(j, i);
     }
-    return i;
 }
 
 /* How many are refused. */
 static int64_t admit_row(struct dsv4_admission *a, const struct dsv4_row *row,
                          const struct dsv4_ball *balls, const double *variances, bool rescaled) {
-    const double factor = row->factor;
-    const bool all = is_all_written(a, row);
-    const bool plain = row->form == DSV4_AS_F32 && row->stride == 4 && factor == 1 && !rescaled &&
-                       !a->of_mistake && all;
     struct dsv4_admitted tally = {0};
+    const struct judged j = {a, &tally, row, balls, variances, rescaled, is_all_written(a, row)};
+    const bool plain = row->form == DSV4_AS_F32 && row->stride == 4 && row->factor == 1 &&
+                       !rescaled && !a->of_mistake && j.all;
     cede(a, row);
-    for (int64_t i = 0; i < row->n; i++) {
-        if (plain) i = admit_fp32s(a, &tally, row, balls, variances, i);
-        if (i == row->n) break;
-        const int64_t offset = offset_of(row, i);
-        const bool odd = row->form == DSV4_AS_E2M1 && i % 2 != 0;
-        const double variance = variances != NULL ? variances[i] * factor * factor : 0;
-        const struct element e = {
-            row, offset, odd, rescaled, {balls[i].v * factor, balls[i].r * factor},
-                variance
-        };
-        if (all || is_written(a, row->slot, offset)) admit_one(a, &tally, &e);
+    for (int64_t i = 0, n; i < row->n; i += n) {
+        n = row->n - i < TOGETHER ? row->n - i : TOGETHER;
+        if (plain && admit_fp32s(&j, i, n)) continue;
+        admit_elements(&j, i, i + n, plain);
     }
     tell(a, row->slot, &tally);
     return tally.refused;

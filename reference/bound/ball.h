@@ -25,6 +25,10 @@ struct dsv4_ball {
     double v, r;
 };
 
+/* fmin and fmax, of NaN too, as vectors have them. */
+static inline double dsv4_lesser(double x, double y) { return x < y || y != y ? x : y; }
+static inline double dsv4_greater(double x, double y) { return x > y || y != y ? x : y; }
+
 static inline struct dsv4_ball dsv4_ball_of(double exact) { return (struct dsv4_ball){exact, 0}; }
 
 /* The centre is exact and `r` what is known to be around it; `ulp` units in the last place are added. */
@@ -91,22 +95,24 @@ static inline struct dsv4_ball dsv4_ball_abs(struct dsv4_ball x) {
 
 static inline struct dsv4_ball dsv4_ball_max(struct dsv4_ball a, struct dsv4_ball b) {
     const double v = a.v > b.v ? a.v : b.v;
-    const double low = fmax(a.v - a.r, b.v - b.r), high = fmax(a.v + a.r, b.v + b.r);
-    return (struct dsv4_ball){v, fmax(high - v, v - low)};
+    const double low = dsv4_greater(a.v - a.r, b.v - b.r),
+                 high = dsv4_greater(a.v + a.r, b.v + b.r);
+    return (struct dsv4_ball){v, dsv4_greater(high - v, v - low)};
 }
 
 static inline struct dsv4_ball dsv4_ball_clamp(struct dsv4_ball x, double low, double high) {
     if (isnan(x.v)) return x;
-    const double v = fmin(fmax(x.v, low), high);
-    const double l = fmin(fmax(x.v - x.r, low), high), h = fmin(fmax(x.v + x.r, low), high);
-    return (struct dsv4_ball){v, fmax(h - v, v - l)};
+    const double v = dsv4_lesser(dsv4_greater(x.v, low), high);
+    const double l = dsv4_lesser(dsv4_greater(x.v - x.r, low), high),
+                 h = dsv4_lesser(dsv4_greater(x.v + x.r, low), high);
+    return (struct dsv4_ball){v, dsv4_greater(h - v, v - l)};
 }
 
 /* From the values at the ends of the operand, for a function that rises or falls throughout, and its error in ulp. A
  * function that is not correctly rounded may flush what is subnormal. */
 static inline struct dsv4_ball dsv4_ball_between(double v, double one, double other, double ulp) {
-    const double low = fmin(one, other), high = fmax(one, other);
-    struct dsv4_ball y = dsv4_ball_within(v, fmax(high - v, v - low), ulp);
+    const double low = dsv4_lesser(one, other), high = dsv4_greater(one, other);
+    struct dsv4_ball y = dsv4_ball_within(v, dsv4_greater(high - v, v - low), ulp);
     if (ulp > 0.5 && fabs(v) - y.r < 0x1p-126) y.r += 0x1p-126;
     return y;
 }
@@ -118,9 +124,14 @@ static inline struct dsv4_ball dsv4_ball_div(const dsv4_arithmetic *a, struct ds
     return dsv4_ball_between(v, v, v + (x.r + fabs(v) * y.r) / least, a->divide_ulp);
 }
 
-/* exp2(x * log2(e)) is a common form: the product and its constant are rounded, 2u of |x|. */
+/* How far exp's argument may be from its centre. exp2(x * log2(e)) is a common form: the product and its constant are
+ * rounded, 2u of |x|. */
+static inline double dsv4_ball_exp_reach(const dsv4_arithmetic *a, struct dsv4_ball x) {
+    return x.r + (a->exp_ulp > 0.5f ? 2 * DSV4_BALL_U * (fabs(x.v) + x.r) : 0);
+}
+
 static inline struct dsv4_ball dsv4_ball_exp(const dsv4_arithmetic *a, struct dsv4_ball x) {
-    const double r = x.r + (a->exp_ulp > 0.5f ? 2 * DSV4_BALL_U * (fabs(x.v) + x.r) : 0);
+    const double r = dsv4_ball_exp_reach(a, x);
     return dsv4_ball_between(exp(x.v), exp(x.v - r), exp(x.v + r), a->exp_ulp);
 }
 
@@ -159,7 +170,7 @@ static inline struct dsv4_ball dsv4_ball_sqrt(const dsv4_arithmetic *a, struct d
 /* 1 / (1 + exp(-x)), of an exp, an addition and a division; taken as one, for exp may overflow inside. */
 static inline struct dsv4_ball dsv4_ball_sigmoid(const dsv4_arithmetic *a, struct dsv4_ball x) {
     const double ulp = a->exp_ulp + a->divide_ulp + 0.5;
-    const double r = x.r + (a->exp_ulp > 0.5f ? 2 * DSV4_BALL_U * (fabs(x.v) + x.r) : 0);
+    const double r = dsv4_ball_exp_reach(a, x);
     struct dsv4_ball y = dsv4_ball_between(1 / (1 + exp(-x.v)), 1 / (1 + exp(-x.v + r)),
                                            1 / (1 + exp(-x.v - r)), ulp);
     /* exp(-x) above the largest float is an infinity, and the quotient 0. */

@@ -19,6 +19,7 @@ struct dsv4_kept_row {
     struct dsv4_kept_row *next;
     size_t slot;
     int64_t offset, n;
+    bool complete;          /* every ball is known */
     struct dsv4_ball scale; /* what a quantised group's scale follows from */
     double *variances;      /* or NULL */
     struct dsv4_ball balls[];

@@ -455,20 +455,30 @@ static struct dsv4_ball sum_ball(const struct head *head, const dsv4_arithmetic 
     return dsv4_ball_sum(a, DSV4_SUM_ROW, &terms);
 }
 
+/* Channels in the inner loop, where they lie together. */
 static void weigh_balls(const struct head *head, const dsv4_arithmetic *a,
                         const struct dsv4_ball *w, struct dsv4_ball *acc) {
-    for (int d = 0; d < KV_HEAD; d++) {
-        struct dsv4_terms terms = {0};
-        for (int64_t i = 0; i < head->n; i++) {
-            if (!head->used[i]) continue;
-            const float *const o = at(&head->tensors[PART_O], head->t, i, head->h);
-            dsv4_terms_add(&terms, w[i].v * (double)o[d], w[i].r * fabs((double)o[d]));
+    double v[KV_HEAD] = {0}, magnitude[KV_HEAD] = {0}, r[KV_HEAD] = {0};
+    int64_t n = 0;
+    for (int64_t i = 0; i < head->n; i++) {
+        if (!head->used[i]) continue;
+        const float *const o = at(&head->tensors[PART_O], head->t, i, head->h);
+        n++;
+        for (int d = 0; d < KV_HEAD; d++) {
+            const double term = w[i].v * (double)o[d], off = w[i].r * fabs((double)o[d]);
+            v[d] += term;
+            magnitude[d] += fabs(term) + off;
+            r[d] += off;
         }
+    }
+    for (int d = 0; d < KV_HEAD; d++) {
+        const struct dsv4_terms terms = {.v = v[d], .magnitude = magnitude[d], .r = r[d], .n = n};
         acc[d] = dsv4_ball_sum(a, DSV4_SUM_ROW, &terms);
     }
 }
 
-/* Weights relative to the maximum; numerators by the denominator with the sink in it. */
+/* Weights relative to the maximum; numerators by the denominator with the sink in it. acc: NULL where only the logarithm
+ * is needed. */
 static struct dsv4_ball ml_balls(const struct head *head, const dsv4_arithmetic *a,
                                  struct dsv4_ball *acc) {
     const struct dsv4_ball m = dsv4_ball_of((double)head->most),
@@ -476,13 +486,15 @@ static struct dsv4_ball ml_balls(const struct head *head, const dsv4_arithmetic 
     const struct dsv4_ball share = dsv4_ball_exp(a, dsv4_ball_sub(m, top));
     struct dsv4_ball w[257];
     weight_balls(head, a, w, m, false);
-    const struct dsv4_ball l = sum_ball(head, a, w, true);
+    const struct dsv4_ball l = sum_ball(head, a, w, true),
+                           lse = dsv4_ball_add(m, dsv4_ball_log(a, l));
+    if (acc == NULL) return lse;
     struct dsv4_ball den = dsv4_ball_mul(l, share);
     if (head->sink > -INFINITY)
         den = dsv4_ball_add(den, dsv4_ball_exp(a, dsv4_ball_sub(sink, top)));
     weigh_balls(head, a, w, acc);
     for (int d = 0; d < KV_HEAD; d++) acc[d] = dsv4_ball_div(a, dsv4_ball_mul(acc[d], share), den);
-    return dsv4_ball_add(m, dsv4_ball_log(a, l));
+    return lse;
 }
 
 /*
@@ -496,7 +508,9 @@ static struct dsv4_ball lse_balls(const struct head *head, const dsv4_arithmetic
     weight_balls(head, a, w, m, base_2);
     const struct dsv4_ball g =
         dsv4_ball_add(logarithm_ball(a, sum_ball(head, a, w, false), base_2), m);
+    const struct dsv4_ball lse = base_2 ? dsv4_ball_div(a, g, dsv4_ball_of((double)log2e)) : g;
     struct dsv4_ball all = g, above = {0};
+    if (acc == NULL) return lse;
     if (base_2) sink = dsv4_ball_mul(sink, dsv4_ball_of((double)log2e));
     if (head->sink > -INFINITY) {
         above = dsv4_ball_sub(sink, g);
@@ -509,7 +523,7 @@ static struct dsv4_ball lse_balls(const struct head *head, const dsv4_arithmetic
         acc[d] = dsv4_ball_within(acc[d].v, acc[d].r, (double)a->divide_ulp + 1);
         if (above.v > 80) acc[d].r += fabs(acc[d].v);
     }
-    return base_2 ? dsv4_ball_div(a, g, dsv4_ball_of((double)log2e)) : g;
+    return lse;
 }
 
 static int64_t offset_of(const struct head *head, size_t slot) {
@@ -539,10 +553,11 @@ static struct dsv4_scale scale_of(const struct head *head, int g) {
                                .log2 = true};
 }
 
-static bool needs_balls(const struct head *head, const struct dsv4_admission *a) {
-    const struct dsv4_row values = row_of(head, O), lse = row_of(head, LSE);
-    bool needs = dsv4_admit_needs(a, &lse, NULL);
-    if (!attn_absent(&head->tensors[O])) return needs || dsv4_admit_needs(a, &values, NULL);
+/* Whether what is not the logarithm needs balls. */
+static bool needs_output(const struct head *head, const struct dsv4_admission *a) {
+    const struct dsv4_row values = row_of(head, O);
+    bool needs = false;
+    if (!attn_absent(&head->tensors[O])) return dsv4_admit_needs(a, &values, NULL);
     for (int g = 0; g < MX_GROUPS && !needs; g++) {
         const struct dsv4_row codes = codes_of(head, g);
         const struct dsv4_scale scale = scale_of(head, g);
@@ -575,17 +590,18 @@ static void admit_output(const struct head *head, struct dsv4_admission *a, stru
 
 static void bound_head(struct head *head, struct dsv4_admission *a, enum form form) {
     const struct dsv4_row lse = row_of(head, LSE);
-    struct dsv4_ball acc[KV_HEAD];
-    if (!needs_balls(head, a)) {
+    const bool needs = needs_output(head, a);
+    struct dsv4_ball acc[KV_HEAD], *const x = needs ? acc : NULL;
+    if (!needs && !dsv4_admit_needs(a, &lse, NULL)) {
         admit_output(head, a, NULL);
         dsv4_admit(a, &lse, NULL, NULL);
         return;
     }
     open_head(head, form == ML);
     if (head->most == -INFINITY) return;
-    const struct dsv4_ball sum = form == ML ? ml_balls(head, &a->arithmetic, acc)
-                                            : lse_balls(head, &a->arithmetic, acc, form == LOG2);
-    if (head->sink < INFINITY) admit_output(head, a, acc);
+    const struct dsv4_ball sum = form == ML ? ml_balls(head, &a->arithmetic, x)
+                                            : lse_balls(head, &a->arithmetic, x, form == LOG2);
+    if (head->sink < INFINITY) admit_output(head, a, x);
     dsv4_admit(a, &lse, &sum, NULL);
 }
 

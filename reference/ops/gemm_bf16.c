@@ -321,9 +321,9 @@ static void bound_row(const struct gemm *g, struct dsv4_admission *a, int64_t m,
                                 1};
     const bool any = dsv4_admit_needs(a, &to, needs);
     for (int64_t k = 0; k < g->k && any; k++) row[k] = (double)factor(g, &g->a, from, k);
-    for (int64_t n = 0; n < g->n; n++) {
+    for (int64_t n = 0; n < g->n; n++) variances[n] = g->rounded ? 0 : 1;
+    for (int64_t n = 0; n < g->n && any; n++) {
         const char *const weight = gemm_weight(&g->b, n, g->group);
-        variances[n] = g->rounded ? 0 : 1;
         balls[n] = DSV4_BALL_UNKNOWN;
         if (!needs[n]) continue;
         struct dsv4_terms terms = {0};

@@ -217,9 +217,88 @@ void kv_pool(const struct kv_state *state, float *values, int64_t request, int64
 
 /* ---- bound ---- */
 
-static double element(const struct kv_state *state, const char *row, int64_t column) {
-    if (state->state->dtype == DSV4_F32) return (double)((const float *)(const void *)row)[column];
-    return (double)dsv4_bf16_to_f32(((const uint16_t *)(const void *)row)[column]);
+/* Channels whose balls are worked out together, in loops that compilers make vectors of. */
+enum { TILE = 128 };
+struct tile {
+    const struct kv_state *state;
+    const struct window *window;
+    int64_t first;
+    int n;
+    double most[TILE]; /* scores */
+};
+
+/* The terms of a sum of every channel, as dsv4_terms_add() adds them. */
+struct tile_terms {
+    double v[TILE], magnitude[TILE], r[TILE];
+};
+
+static void add_terms(struct tile_terms *t, const double *term, const double *r, int n) {
+    for (int i = 0; i < n; i++) {
+        t->v[i] += term[i];
+        t->magnitude[i] += fabs(term[i]) + r[i];
+        t->r[i] += r[i];
+    }
+}
+
+static struct dsv4_terms terms_of(const struct tile_terms *t, int i, int64_t n) {
+    return (struct dsv4_terms){.v = t->v[i], .magnitude = t->magnitude[i], .r = t->r[i], .n = n};
+}
+
+/* n elements from this column on, exactly. */
+static void read_elements(const struct kv_state *state, const char *row, int64_t column, int n,
+                          double *x) {
+    const float *const floats = (const float *)(const void *)row + column;
+    const uint16_t *const halves = (const uint16_t *)(const void *)row + column;
+    if (state->state->dtype == DSV4_F32)
+        for (int i = 0; i < n; i++) x[i] = (double)floats[i];
+    else
+        for (int i = 0; i < n; i++) x[i] = (double)dsv4_bf16_to_f32(halves[i]);
+}
+
+static void find_scores(const struct tile *tile, int k, struct dsv4_ball *score) {
+    const struct kv_state *const state = tile->state;
+    const int64_t column = tile->window->column[k] + tile->first;
+    double x[TILE];
+    read_elements(state, tile->window->row[k], column + kv_state_width(state->ratio, state->head),
+                  tile->n, x);
+    for (int i = 0; i < tile->n; i++) score[i] = dsv4_ball_of(x[i]);
+    if (state->state->dtype == DSV4_F32) return;
+    const float *const ape =
+        (const float *)(const void *)((const char *)state->ape->data +
+                                      tile->window->ape_row[k] * state->ape->stride[0]) +
+        column;
+    for (int i = 0; i < tile->n; i++)
+        score[i] = dsv4_ball_add(score[i], dsv4_ball_of((double)ape[i]));
+}
+
+/* Adds row k: its weights, of which other maxima would make `ulps` more, and their products. */
+static void add_row(const struct tile *tile, const dsv4_arithmetic *a, int k, double ulps,
+                    struct tile_terms *weights, struct tile_terms *products) {
+    struct dsv4_ball score[TILE];
+    double x[3][TILE], kv[TILE], p[TILE], r[TILE];
+    find_scores(tile, k, score);
+    for (int i = 0; i < tile->n; i++) {
+        const struct dsv4_ball off = dsv4_ball_sub(score[i], dsv4_ball_of(tile->most[i]));
+        const double reach = dsv4_ball_exp_reach(a, off);
+        x[0][i] = off.v;
+        x[1][i] = off.v - reach;
+        x[2][i] = off.v + reach;
+    }
+    for (int e = 0; e < 3; e++)
+        for (int i = 0; i < tile->n; i++) x[e][i] = exp(x[e][i]);
+    for (int i = 0; i < tile->n; i++) {
+        const struct dsv4_ball w = dsv4_ball_between(x[0][i], x[1][i], x[2][i], a->exp_ulp);
+        p[i] = w.v;
+        r[i] = w.r + 2 * ulps * DSV4_BALL_U * w.v;
+    }
+    add_terms(weights, p, r, tile->n);
+    read_elements(tile->state, tile->window->row[k], tile->window->column[k] + tile->first, tile->n,
+                  kv);
+    for (int i = 0; i < tile->n; i++) {
+        p[i] *= kv[i];
+        r[i] *= fabs(kv[i]);
+    }
+    add_terms(products, p, r, tile->n);
 }
 
 /*
@@ -227,40 +306,39 @@ static double element(const struct kv_state *state, const char *row, int64_t col
  * rescales by an exp and a product more for every tile of 16 rows at most. Sums of p in binary32, of p * kv in the
  * declared class. The division comes at the end, or is done on every weight.
  */
-static struct dsv4_ball pool_channel(const struct kv_state *state, const dsv4_arithmetic *a,
-                                     const struct window *window, int64_t i) {
-    const int64_t half = kv_state_width(state->ratio, state->head);
+static void pool_tile(struct tile *tile, const dsv4_arithmetic *a, struct dsv4_ball *values) {
+    const int rows = tile->window->n;
     const double ulps =
-        (double)(window->n / BLOCK + 2) * ((double)a->exp_ulp + 0.5) + (double)a->divide_ulp;
-    struct dsv4_terms weights = {0}, products = {0};
-    struct dsv4_ball score[KV_MAX_POOL], most = dsv4_ball_of(-INFINITY);
-    for (int k = 0; k < window->n; k++) {
-        const int64_t column = window->column[k] + i;
-        score[k] = dsv4_ball_of(element(state, window->row[k], column + half));
-        if (state->state->dtype != DSV4_F32) {
-            const char *const ape =
-                (const char *)state->ape->data + window->ape_row[k] * state->ape->stride[0];
-            const float added = ((const float *)(const void *)ape)[column];
-            score[k] = dsv4_ball_add(score[k], dsv4_ball_of((double)added));
-        }
-        most = dsv4_ball_max(most, score[k]);
+        (double)(rows / BLOCK + 2) * ((double)a->exp_ulp + 0.5) + (double)a->divide_ulp;
+    struct tile_terms weights = {{0}, {0}, {0}}, products = {{0}, {0}, {0}};
+    struct dsv4_ball score[TILE];
+    for (int i = 0; i < tile->n; i++) tile->most[i] = -INFINITY;
+    for (int k = 0; k < rows; k++) {
+        find_scores(tile, k, score);
+        for (int i = 0; i < tile->n; i++)
+            tile->most[i] = tile->most[i] > score[i].v ? tile->most[i] : score[i].v;
     }
-    for (int k = 0; k < window->n; k++) {
-        const double kv = element(state, window->row[k], window->column[k] + i);
-        struct dsv4_ball p = dsv4_ball_exp(a, dsv4_ball_sub(score[k], dsv4_ball_of(most.v)));
-        p.r += 2 * ulps * DSV4_BALL_U * p.v;
-        dsv4_terms_add(&weights, p.v, p.r);
-        dsv4_terms_add(&products, p.v * kv, p.r * fabs(kv));
+    for (int k = 0; k < rows; k++) add_row(tile, a, k, ulps, &weights, &products);
+    for (int i = 0; i < tile->n; i++) {
+        const struct dsv4_terms over = terms_of(&products, i, rows),
+                                under = terms_of(&weights, i, rows);
+        values[i] = dsv4_ball_div(a, dsv4_ball_sum(a, DSV4_SUM_DOT, &over),
+                                  dsv4_ball_sum(a, DSV4_SUM_ROW, &under));
     }
-    return dsv4_ball_div(a, dsv4_ball_sum(a, DSV4_SUM_DOT, &products),
-                         dsv4_ball_sum(a, DSV4_SUM_ROW, &weights));
 }
 
 void kv_pool_balls(const struct kv_state *state, const dsv4_arithmetic *a, struct dsv4_ball *values,
                    int64_t request, int64_t position) {
     struct window window;
     find_rows(state, &window, request, position);
-    for (int64_t i = 0; i < state->head; i++) values[i] = pool_channel(state, a, &window, i);
+    for (int64_t first = 0; first < state->head; first += TILE) {
+        const int64_t left = state->head - first;
+        struct tile tile = {.state = state,
+                            .window = &window,
+                            .first = first,
+                            .n = (int)(left < TILE ? left : TILE)};
+        pool_tile(&tile, a, values + first);
+    }
 }
 
 bool kv_boundary(int64_t slot, int64_t position, int64_t ratio, enum kv_wrong wrong) {

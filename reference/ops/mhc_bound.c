@@ -22,11 +22,15 @@
 enum { ENTRIES = MHC_STREAMS * MHC_STREAMS };
 
 void mhc_row_balls(struct dsv4_ball *x, const dsv4_tensor *residual, int64_t t) {
-    const int64_t n = residual->shape[2];
+    mhc_row_part(x, residual, t, 0, residual->shape[2]);
+}
+
+void mhc_row_part(struct dsv4_ball *x, const dsv4_tensor *residual, int64_t t, int64_t first,
+                  int64_t n) {
     for (int64_t j = 0; j < MHC_STREAMS; j++) {
         const uint16_t *const row = (const void *)mhc_at(residual, t, j, MHC_RIGHT);
         for (int64_t h = 0; h < n; h++)
-            x[j * n + h] = dsv4_ball_of((double)dsv4_bf16_to_f32(row[h]));
+            x[j * n + h] = dsv4_ball_of((double)dsv4_bf16_to_f32(row[first + h]));
     }
 }
 

@@ -15,8 +15,10 @@ struct mhc_balls {
     struct dsv4_ball pre[MHC_STREAMS], post[MHC_STREAMS], comb[MHC_STREAMS * MHC_STREAMS];
 };
 
-/* The streams of a row behind each other: exact. */
+/* The streams of a row behind each other: exact. A part: of `n` channels from `first` on. */
 void mhc_row_balls(struct dsv4_ball *x, const dsv4_tensor *residual, int64_t t);
+void mhc_row_part(struct dsv4_ball *x, const dsv4_tensor *residual, int64_t t, int64_t first,
+                  int64_t n);
 
 /* Dots of x[begin..end) with fn, and the sum of squares. */
 void mhc_dot_balls(const dsv4_arithmetic *a, const struct mhc_dots *dots, const struct dsv4_ball *x,

@@ -91,17 +91,47 @@ static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
     return DSV4_OK;
 }
 
+static void find_mixes(const dsv4_call *call, const struct dsv4_admission *a,
+                       const struct mhc_mix *mix, int64_t t, struct mhc_balls *balls) {
+    struct dsv4_ball sums[MHC_MIXES], square;
+    mhc_raw_balls(&a->arithmetic, &call->tensors[MIXES], &call->tensors[SQUARES], t, sums, &square);
+    mhc_mix_balls(&a->arithmetic, mix, sums, square, balls);
+}
+
+/* Without a norm channels depend on their own streams alone: of most blocks of them none needs a ball. */
+static void bound_channels(const dsv4_call *call, struct dsv4_admission *a,
+                           const struct mhc_mix *mix, int64_t t) {
+    const dsv4_tensor *const residual = &call->tensors[RESIDUAL];
+    const struct dsv4_row rows[] = {mhc_mixed(POST, call, t, MHC_STREAMS),
+                                    mhc_mixed(COMB, call, t, MHC_STREAMS * MHC_STREAMS)};
+    struct mhc_balls balls;
+    bool found = !dsv4_admit_settled(a, rows, 2);
+    if (found) find_mixes(call, a, mix, t, &balls);
+    if (found) mhc_admit_mixes(a, POST, COMB, call, t, &balls);
+    for (int64_t first = 0; first < residual->shape[2]; first += MHC_BLOCK) {
+        const int64_t left = residual->shape[2] - first, n = left < MHC_BLOCK ? left : MHC_BLOCK;
+        struct dsv4_row row = mhc_stream(LAYER_INPUT, call, t, 0, n);
+        struct dsv4_ball x[MHC_STREAMS * MHC_BLOCK], o[MHC_BLOCK];
+        row.offset += 2 * first;
+        if (dsv4_admit_settled(a, &row, 1)) continue;
+        if (!found) find_mixes(call, a, mix, t, &balls);
+        found = true;
+        mhc_row_part(x, residual, t, first, n);
+        mhc_collapse_balls(&a->arithmetic, o, x, n, balls.pre);
+        dsv4_admit(a, &row, o, NULL);
+    }
+}
+
 static void bound_row(const dsv4_call *call, struct dsv4_admission *a, const struct mhc_mix *mix,
                       int64_t t) {
     const dsv4_tensor *const tensors = call->tensors, *const residual = &tensors[RESIDUAL];
-    struct dsv4_ball x[MHC_STREAMS * MHC_HIDDEN], o[MHC_HIDDEN], sums[MHC_MIXES], square;
+    struct dsv4_ball x[MHC_STREAMS * MHC_HIDDEN], o[MHC_HIDDEN];
     struct mhc_balls balls;
     const struct dsv4_row rows[] = {mhc_mixed(POST, call, t, MHC_STREAMS),
                                     mhc_mixed(COMB, call, t, MHC_STREAMS * MHC_STREAMS),
                                     mhc_stream(LAYER_INPUT, call, t, 0, residual->shape[2])};
     if (dsv4_admit_settled(a, rows, 3)) return;
-    mhc_raw_balls(&a->arithmetic, &tensors[MIXES], &tensors[SQUARES], t, sums, &square);
-    mhc_mix_balls(&a->arithmetic, mix, sums, square, &balls);
+    find_mixes(call, a, mix, t, &balls);
     mhc_admit_mixes(a, POST, COMB, call, t, &balls);
     mhc_row_balls(x, residual, t);
     mhc_collapse_balls(&a->arithmetic, o, x, residual->shape[2], balls.pre);
@@ -115,7 +145,9 @@ static void bound(const dsv4_call *call, struct dsv4_admission *a) {
         mhc_mix_of(call, &tensors[SCALE], &tensors[BASE], tensors[MIXES].shape[0],
                    MHC_STREAMS * residual->shape[2], MHC_RIGHT);
 #pragma omp parallel for schedule(static)
-    for (int64_t t = 0; t < mhc_tokens(call, residual, MHC_RIGHT); t++) bound_row(call, a, &mix, t);
+    for (int64_t t = 0; t < mhc_tokens(call, residual, MHC_RIGHT); t++)
+        (mhc_norm_of(call, MHC_RIGHT) == MHC_NORM_NONE ? bound_channels : bound_row)(call, a, &mix,
+                                                                                     t);
 }
 
 static void trace(const struct dsv4_case *c, size_t slot, int64_t offset, char *line, size_t size) {

@@ -199,9 +199,11 @@ static void bound(const dsv4_call *call, struct dsv4_admission *a) {
 #pragma omp parallel for schedule(static)
     for (int64_t t = 0; t < call->tensors[LOGITS].shape[0]; t++) {
         const float *const logits = moe_router_row(&router, &call->tensors[LOGITS], t);
+        const struct dsv4_row row = moe_weights_row(WEIGHTS, call, &router, t);
         struct dsv4_ball weights[MOE_MAX_TOPK];
         int64_t ids[MOE_MAX_TOPK];
         if (padding->ndim > 0 && ((const uint8_t *)padding->data)[t] != 0) continue;
+        if (dsv4_admit_settled(a, &row, 1)) continue;
         look_up(&router, call, t, ids);
         for (int64_t k = 0; k < router.topk; k++)
             weights[k] = moe_score_ball(&a->arithmetic, &router, logits[ids[k]]);

@@ -78,11 +78,16 @@ static struct dsv4_ball sum_of(const dsv4_arithmetic *a, const struct moe_router
     return sum;
 }
 
+struct dsv4_row moe_weights_row(size_t slot, const dsv4_call *call, const struct moe_router *router,
+                                int64_t t) {
+    return (struct dsv4_row){slot, t * call->tensors[slot].stride[0], 4, DSV4_AS_F32, router->topk,
+                             1};
+}
+
 void moe_weights_bound(struct dsv4_admission *a, size_t slot, const dsv4_call *call,
                        const struct moe_router *router, int64_t t, const struct dsv4_ball *weights,
                        bool other) {
-    const struct dsv4_row row = {
-        slot, t * call->tensors[slot].stride[0], 4, DSV4_AS_F32, router->topk, 1};
+    const struct dsv4_row row = moe_weights_row(slot, call, router, t);
     const struct dsv4_ball sum = sum_of(&a->arithmetic, router, weights);
     const struct dsv4_ball factor = dsv4_ball_of((double)router->factor);
     struct dsv4_ball y[MOE_MAX_TOPK];

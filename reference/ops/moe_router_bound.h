@@ -17,7 +17,9 @@ struct dsv4_ball moe_score_ball(const dsv4_arithmetic *a, const struct moe_route
 bool moe_may_choose(const struct moe_router *router, const int64_t *ids,
                     const struct dsv4_ball *values, const float *logits, const float *bias);
 
-/* Weights of row t, whose slot is `slot`, from those of its experts. other: not the canon's experts. */
+/* Weights of row t, whose slot is `slot`: where they are; and from those of its experts. other: not the canon's experts. */
+struct dsv4_row moe_weights_row(size_t slot, const dsv4_call *call, const struct moe_router *router,
+                                int64_t t);
 void moe_weights_bound(struct dsv4_admission *a, size_t slot, const dsv4_call *call,
                        const struct moe_router *router, int64_t t, const struct dsv4_ball *weights,
                        bool other);

@@ -130,13 +130,18 @@ static void bound_row(struct dsv4_admission *a, const dsv4_call *call,
     const void *const got = dsv4_admit_got(a, IDS, at), *const want = dsv4_admit_want(a, IDS, at);
     struct dsv4_ball scores[MOE_MAX_EXPERTS], values[MOE_MAX_EXPERTS], weights[MOE_MAX_TOPK];
     int64_t ids[MOE_MAX_TOPK];
-    for (int64_t e = 0; e < router->experts; e++) {
+    const bool differ = memcmp(got, want, (size_t)bytes) != 0;
+    const struct dsv4_row row = moe_weights_row(WEIGHTS, call, router, t);
+    if (!differ && dsv4_admit_settled(a, &row, 1)) return;
+    /* Of other experts only a choice needs to know. */
+    for (int64_t i = 0; i < (differ ? router->experts : router->topk); i++) {
+        const int64_t e = differ ? i : id_at(out, want, i);
+        if (e < 0 || e >= router->experts) continue; /* a wrong reference's */
         scores[e] = moe_score_ball(&a->arithmetic, router, logits[e]);
         values[e] = isinf(scores[e].v) ? scores[e]
                                        : dsv4_ball_add(scores[e], dsv4_ball_of((double)bias[e]));
     }
     for (int64_t k = 0; k < router->topk; k++) ids[k] = id_at(out, got, k);
-    const bool differ = memcmp(got, want, (size_t)bytes) != 0;
     const bool other = differ && moe_may_choose(router, ids, values, logits, bias);
     if (other) dsv4_admit_bytes(a, IDS, at, bytes);
     for (int64_t k = 0; k < router->topk; k++) {
