@@ -118,7 +118,7 @@ int kv_shape_store(struct dsv4_case *c, size_t first, int64_t head, struct dsv4_
     const int64_t ratio = dsv4_case_int(c, "ratio");
     kv_shape_rows(c, first, DSV4_I64, kv_step_of(c)->batch.n_rows);
     kv_shape_weight(c, first + 1, head);
-    if (kv_shape_rope(c, first + 2, ratio, err) != 0) return -1;
+    if (kv_shape_rope(c, first + 2, DSV4_F32, ratio, err) != 0) return -1;
     kv_shape_cache(c, first + 3, kv_form(c), ratio, 1);
     return 0;
 }
