@@ -6,7 +6,7 @@ static int supports(const dsv4_call *call, struct call_why why) {
     const bool mxfp4 = dsv4_is(call, "format", "mxfp4");
     const bool shuffled = mxfp4 && dsv4_is(call, "scale_layout", "shuffled");
     CALL_NEED(call, "scales", mxfp4 ? DSV4_U8 : DSV4_F32, shuffled ? 4 : 3, why);
-    return query_supports(call, why);
+    return query_supports(call, DSV4_F32, why);
 }
 
 static int run(const dsv4_call *call, struct call_why why) {
@@ -14,7 +14,7 @@ static int run(const dsv4_call *call, struct call_why why) {
     const bool any = query_open(call, a);
     if (a.shuffled && dsv4_is(call, "format", "mxfp4") && a.heads % INDEXER_TILE != 0)
         return DSV4_REFUSED;
-    return any ? query_launch<true>(call, a, why) : DSV4_OK;
+    return any ? query_launch<true, false>(call, a, why) : DSV4_OK;
 }
 
 CALL_ENTRY_POINTS(idx_q_hadamard_quant)

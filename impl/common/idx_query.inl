@@ -41,6 +41,18 @@ template <bool WIDE> GPU_DEVICE gpu_u4 query_load(const char *at) {
     return v;
 }
 
+/* cos and sin of this lane's four pairs, the first of which is `pair`. NARROW: the table is bf16. */
+template <bool NARROW>
+GPU_DEVICE void query_angle(const char *row, int pair, float *cos, float *sin) {
+    const float *const angle = (const float *)row;
+    const uint16_t *const codes = (const uint16_t *)row;
+    GPU_UNROLL for (int i = 0; i < 4; i++) {
+        const int at = pair + i;
+        cos[i] = NARROW ? num_bf16_low(codes[at]) : angle[at];
+        sin[i] = NARROW ? num_bf16_low(codes[KV_ROPE / 2 + at]) : angle[KV_ROPE / 2 + at];
+    }
+}
+
 /* Rotates this lane's four pairs and rounds to bf16. */
 GPU_DEVICE void query_rotate(float *x, const float *cos, const float *sin, int fused) {
     GPU_UNROLL for (int i = 0; i < 4; i++) {
@@ -181,7 +193,7 @@ GPU_DEVICE void query_weigh(const struct query_args &a, int64_t t, int head, flo
         w != w ? gpu_float(0x7FC00000u) : w;
 }
 
-template <bool HADAMARD, bool MXFP4, bool WIDE, int STEPS>
+template <bool HADAMARD, bool MXFP4, bool WIDE, int STEPS, bool NARROW>
 __global__ void __launch_bounds__(CALL_THREADS) query_kernel(const struct query_args a) {
     const int64_t unit = gpu_block() * CALL_TEAMS + gpu_team();
     if (unit >= a.units) return;
@@ -194,13 +206,8 @@ __global__ void __launch_bounds__(CALL_THREADS) query_kernel(const struct query_
         const int head = first + 2 * i + half, last = a.heads - 1;
         loaded[i] = query_load<WIDE>(q + (head < last ? head : last) * a.q_head);
     }
-    const float *const angle = (const float *)(a.table + a.positions[t] * a.table_row);
     float cos[4], sin[4];
-    GPU_UNROLL for (int i = 0; i < 4; i++) {
-        const int pair = (lane & 7) * 4 + i;
-        cos[i] = angle[pair];
-        sin[i] = angle[KV_ROPE / 2 + pair];
-    }
+    query_angle<NARROW>(a.table + a.positions[t] * a.table_row, (lane & 7) * 4, cos, sin);
     struct query_row rows[STEPS];
     GPU_UNROLL for (int i = 0; i < STEPS; i++) {
         const uint32_t codes[4] = {loaded[i].x, loaded[i].y, loaded[i].z, loaded[i].w};
@@ -233,12 +240,12 @@ static inline int query_fp8_of(const dsv4_call *call) {
                                              : NUM_OCP;
 }
 
-static inline int query_supports(const dsv4_call *call, struct call_why why) {
+static inline int query_supports(const dsv4_call *call, uint32_t table, struct call_why why) {
     const bool mxfp4 = dsv4_is(call, "format", "mxfp4");
     const dsv4_tensor *const q = dsv4_find(call, "q");
     CALL_NEED(call, "q", DSV4_BF16, 3, why);
     CALL_NEED(call, "positions", DSV4_I64, 1, why);
-    CALL_NEED(call, "rope_table", DSV4_F32, 2, why);
+    CALL_NEED(call, "rope_table", table, 2, why);
     CALL_NEED(call, "q_out",
               mxfp4                           ? DSV4_U8
               : query_fp8_of(call) == NUM_OCP ? DSV4_E4M3FN
@@ -280,7 +287,7 @@ static inline bool query_open(const dsv4_call *call, struct query_args &a) {
     return a.tokens > 0 && a.heads > 0;
 }
 
-template <bool HADAMARD, int STEPS>
+template <bool HADAMARD, int STEPS, bool NARROW>
 static int query_launch_as(const dsv4_call *call, struct query_args &a, struct call_why why) {
     const bool wide =
         call_aligned(dsv4_find(call, "q"), 16) && call_aligned(dsv4_find(call, "q_out"), 8);
@@ -292,22 +299,26 @@ static int query_launch_as(const dsv4_call *call, struct query_args &a, struct c
     const int status = call_grid(&grid, call_ceil(a.units, CALL_TEAMS), why);
     if (status != DSV4_OK) return status;
     if (mxfp4 && wide)
-        GPU_LAUNCH((query_kernel<HADAMARD, true, true, STEPS>), grid, CALL_THREADS, stream, a);
+        GPU_LAUNCH((query_kernel<HADAMARD, true, true, STEPS, NARROW>), grid, CALL_THREADS, stream,
+                   a);
     else if (mxfp4)
-        GPU_LAUNCH((query_kernel<HADAMARD, true, false, STEPS>), grid, CALL_THREADS, stream, a);
+        GPU_LAUNCH((query_kernel<HADAMARD, true, false, STEPS, NARROW>), grid, CALL_THREADS, stream,
+                   a);
     else if (wide)
-        GPU_LAUNCH((query_kernel<HADAMARD, false, true, STEPS>), grid, CALL_THREADS, stream, a);
+        GPU_LAUNCH((query_kernel<HADAMARD, false, true, STEPS, NARROW>), grid, CALL_THREADS, stream,
+                   a);
     else
-        GPU_LAUNCH((query_kernel<HADAMARD, false, false, STEPS>), grid, CALL_THREADS, stream, a);
+        GPU_LAUNCH((query_kernel<HADAMARD, false, false, STEPS, NARROW>), grid, CALL_THREADS,
+                   stream, a);
     return call_launched(why);
 }
 
 /* Few tokens: fewer heads for a team, so that more of them work side by side. */
-template <bool HADAMARD>
+template <bool HADAMARD, bool NARROW>
 static int query_launch(const dsv4_call *call, struct query_args a, struct call_why why) {
     if (a.tokens * a.heads < 2 * CALL_TEAMS * (int64_t)GPU_BUSY_BLOCKS)
-        return query_launch_as<HADAMARD, 1>(call, a, why);
-    return query_launch_as<HADAMARD, 4>(call, a, why);
+        return query_launch_as<HADAMARD, 1, NARROW>(call, a, why);
+    return query_launch_as<HADAMARD, 4, NARROW>(call, a, why);
 }
 
 #endif

@@ -17,7 +17,7 @@ struct fused_args {
 /* A pooled row as the lanes hold it. */
 typedef struct pool_pair fused_row[KV_HEAD / ROW_STEP][TEAM];
 
-template <int J>
+template <int J, bool NARROW>
 GPU_DEVICE void fused_finish(const struct fused_args &a, const fused_row &row, int64_t position,
                              int64_t slot) {
     float x[2 * J];
@@ -26,10 +26,10 @@ GPU_DEVICE void fused_finish(const struct fused_args &a, const fused_row &row, i
         x[2 * j] = pair.a;
         x[2 * j + 1] = pair.b;
     }
-    finish_row<J>(a.finish, x, position, slot);
+    finish_row<J, NARROW>(a.finish, x, position, slot);
 }
 
-template <int J, bool BF16>
+template <int J, bool BF16, bool NARROW>
 __global__ void __launch_bounds__(CALL_THREADS) fused4_kernel(const struct fused_args a) {
     __shared__ struct pool_pair rows[CALL_TEAMS][KV_HEAD / ROW_STEP][TEAM];
     const struct kv_pool &p = a.pool;
@@ -45,12 +45,12 @@ __global__ void __launch_bounds__(CALL_THREADS) fused4_kernel(const struct fused
         const int64_t offset = pool4_offset(p, p.requests[first + i], last);
         GPU_NO_UNROLL for (int j = 0; j < J; j++) rows[gpu_team()][j][gpu_lane()] =
             pool4_channels<64 * J, BF16>(p, offset, last < 7, j);
-        fused_finish<J>(a, rows[gpu_team()], last, team_read_i64(kv_slot, i));
+        fused_finish<J, NARROW>(a, rows[gpu_team()], last, team_read_i64(kv_slot, i));
     }
 }
 
 /* For few tokens: a block per token, a team per 64 channels. */
-template <int J, bool BF16>
+template <int J, bool BF16, bool NARROW>
 __global__ void __launch_bounds__(CALL_THREADS) fused4_wide_kernel(const struct fused_args a) {
     __shared__ fused_row row;
     const struct kv_pool &p = a.pool;
@@ -63,11 +63,11 @@ __global__ void __launch_bounds__(CALL_THREADS) fused4_wide_kernel(const struct 
             pool4_channels<64 * J, BF16>(p, offset, position < 7, gpu_team());
     }
     gpu_barrier();
-    if (gpu_team() == 0) fused_finish<J>(a, row, position, kv_slot);
+    if (gpu_team() == 0) fused_finish<J, NARROW>(a, row, position, kv_slot);
 }
 
 /* A block pools the slices of a token in turn, so that the pages it reads stay open. */
-template <bool BF16>
+template <bool BF16, bool NARROW>
 __global__ void __launch_bounds__(CALL_THREADS, 3) fused128_kernel(const struct fused_args a) {
     __shared__ struct pool_shared shared;
     __shared__ fused_row row;
@@ -82,13 +82,13 @@ __global__ void __launch_bounds__(CALL_THREADS, 3) fused128_kernel(const struct 
             if (gpu_team() == 0) row[slice][gpu_lane()] = values;
         }
         /* Written and read by the same lanes. */
-        if (gpu_team() == 0) fused_finish<8>(a, row, position, kv_slot);
+        if (gpu_team() == 0) fused_finish<8, NARROW>(a, row, position, kv_slot);
     }
 }
 
 #ifdef FUSED_CLUSTER
 /* For few tokens: eight blocks of a cluster pool a slice each and leave it in the first block's row. */
-template <bool BF16>
+template <bool BF16, bool NARROW>
 __global__ void __cluster_dims__(POOL_SLICES) __launch_bounds__(CALL_THREADS, 3)
     fused128_wide_kernel(const struct fused_args a) {
     __shared__ struct pool_shared shared;
@@ -103,7 +103,7 @@ __global__ void __cluster_dims__(POOL_SLICES) __launch_bounds__(CALL_THREADS, 3)
     FUSED_CLUSTER_BARRIER(); /* the first block has entered: its shared memory is there */
     if (gpu_team() == 0) *FUSED_FIRST_BLOCK(&row[slice][gpu_lane()]) = values;
     FUSED_CLUSTER_BARRIER();
-    if (slice == 0 && gpu_team() == 0) fused_finish<8>(a, row, position, kv_slot);
+    if (slice == 0 && gpu_team() == 0) fused_finish<8, NARROW>(a, row, position, kv_slot);
 }
 #endif
 
@@ -112,15 +112,15 @@ static int supports(const dsv4_call *call, struct call_why why) {
     return status == DSV4_OK ? kv_supports_finish(call, pool_head_of(call), why) : status;
 }
 
-template <int J, bool BF16>
+template <int J, bool BF16, bool NARROW>
 static void launch4(struct fused_args a, dim3 grid, bool wide, gpu_stream stream) {
     if (wide)
-        GPU_LAUNCH((fused4_wide_kernel<J, BF16>), grid, CALL_THREADS, stream, a);
+        GPU_LAUNCH((fused4_wide_kernel<J, BF16, NARROW>), grid, CALL_THREADS, stream, a);
     else
-        GPU_LAUNCH((fused4_kernel<J, BF16>), grid, CALL_THREADS, stream, a);
+        GPU_LAUNCH((fused4_kernel<J, BF16, NARROW>), grid, CALL_THREADS, stream, a);
 }
 
-template <bool BF16>
+template <bool BF16, bool NARROW>
 static int launch128(struct fused_args a, gpu_stream stream, struct call_why why) {
     dim3 grid;
     int status;
@@ -128,18 +128,18 @@ static int launch128(struct fused_args a, gpu_stream stream, struct call_why why
     if (a.pool.rows <= GPU_BUSY_BLOCKS) {
         status = call_grid(&grid, a.pool.rows * POOL_SLICES, why);
         if (status != DSV4_OK) return status;
-        GPU_LAUNCH(fused128_wide_kernel<BF16>, grid, CALL_THREADS, stream, a);
+        GPU_LAUNCH((fused128_wide_kernel<BF16, NARROW>), grid, CALL_THREADS, stream, a);
         return call_launched(why);
     }
 #endif
     a.pool.group = call_group(a.pool.rows, 1, 1, POOL_MAX_GROUP);
     status = call_grid(&grid, call_ceil(a.pool.rows, a.pool.group), why);
     if (status != DSV4_OK) return status;
-    GPU_LAUNCH(fused128_kernel<BF16>, grid, CALL_THREADS, stream, a);
+    GPU_LAUNCH((fused128_kernel<BF16, NARROW>), grid, CALL_THREADS, stream, a);
     return call_launched(why);
 }
 
-static int run(const dsv4_call *call, struct call_why why) {
+template <bool NARROW> static int run_as(const dsv4_call *call, struct call_why why) {
     const gpu_stream stream = (gpu_stream)call->stream;
     struct fused_args a;
     dim3 grid;
@@ -149,20 +149,25 @@ static int run(const dsv4_call *call, struct call_why why) {
     a.finish = kv_finish_of(call);
     if (a.pool.rows == 0) return DSV4_OK;
     if (a.pool.ratio == 128)
-        return a.pool.bf16 ? launch128<true>(a, stream, why) : launch128<false>(a, stream, why);
+        return a.pool.bf16 ? launch128<true, NARROW>(a, stream, why)
+                           : launch128<false, NARROW>(a, stream, why);
     const bool wide = a.pool.head == KV_HEAD && a.pool.rows <= 2 * GPU_BUSY_BLOCKS;
     a.pool.group = wide ? 1 : call_group(a.pool.rows, 1, CALL_TEAMS, TEAM);
     status = call_grid(&grid, call_ceil(a.pool.rows, a.pool.group), why);
     if (status != DSV4_OK) return status;
     if (a.pool.head == KV_HEAD && a.pool.bf16)
-        launch4<8, true>(a, grid, wide, stream);
+        launch4<8, true, NARROW>(a, grid, wide, stream);
     else if (a.pool.head == KV_HEAD)
-        launch4<8, false>(a, grid, wide, stream);
+        launch4<8, false, NARROW>(a, grid, wide, stream);
     else if (a.pool.bf16)
-        launch4<2, true>(a, grid, wide, stream);
+        launch4<2, true, NARROW>(a, grid, wide, stream);
     else
-        launch4<2, false>(a, grid, wide, stream);
+        launch4<2, false, NARROW>(a, grid, wide, stream);
     return call_launched(why);
+}
+
+static int run(const dsv4_call *call, struct call_why why) {
+    return kv_finish_is_narrow(call) ? run_as<true>(call, why) : run_as<false>(call, why);
 }
 
 CALL_ENTRY_POINTS(kv_compress_norm_rope_store)

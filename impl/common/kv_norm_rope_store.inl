@@ -10,7 +10,7 @@ struct norm_args {
     int group; /* tokens per block, at most 32 */
 };
 
-template <int J>
+template <int J, bool NARROW>
 __global__ void __launch_bounds__(CALL_THREADS) norm_rope_store_kernel(const struct norm_args a) {
     const int64_t first = gpu_block() * a.group, t = first + gpu_lane();
     const bool mine = gpu_lane() < a.group && t < a.rows;
@@ -28,7 +28,7 @@ __global__ void __launch_bounds__(CALL_THREADS) norm_rope_store_kernel(const str
             x[2 * j] = pair.x;
             x[2 * j + 1] = pair.y;
         }
-        finish_row<J>(a.finish, x, team_read_i64(position, i), team_read_i64(kv_slot, i));
+        finish_row<J, NARROW>(a.finish, x, team_read_i64(position, i), team_read_i64(kv_slot, i));
     }
 }
 
@@ -50,6 +50,14 @@ static int supports(const dsv4_call *call, struct call_why why) {
     return kv_supports_finish(call, head, why);
 }
 
+template <bool NARROW>
+static void launch(const struct norm_args &a, dim3 grid, int64_t head, gpu_stream stream) {
+    if (head == KV_HEAD)
+        GPU_LAUNCH((norm_rope_store_kernel<8, NARROW>), grid, CALL_THREADS, stream, a);
+    else
+        GPU_LAUNCH((norm_rope_store_kernel<2, NARROW>), grid, CALL_THREADS, stream, a);
+}
+
 static int run(const dsv4_call *call, struct call_why why) {
     const dsv4_tensor *const scratch = dsv4_find(call, "scratch");
     const gpu_stream stream = (gpu_stream)call->stream;
@@ -65,10 +73,10 @@ static int run(const dsv4_call *call, struct call_why why) {
     if (a.rows == 0) return DSV4_OK;
     const int status = call_grid(&grid, call_ceil(a.rows, a.group), why);
     if (status != DSV4_OK) return status;
-    if (scratch->shape[1] == KV_HEAD)
-        GPU_LAUNCH(norm_rope_store_kernel<8>, grid, CALL_THREADS, stream, a);
+    if (kv_finish_is_narrow(call))
+        launch<true>(a, grid, scratch->shape[1], stream);
     else
-        GPU_LAUNCH(norm_rope_store_kernel<2>, grid, CALL_THREADS, stream, a);
+        launch<false>(a, grid, scratch->shape[1], stream);
     return call_launched(why);
 }
 

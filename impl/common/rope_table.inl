@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * rope_table: four entries of one row per thread, sixteen bytes of cos and of sin each. The host computes the 32
+ * rope_table: four entries of one row per thread, sixteen bytes of cos and of sin each, eight in bf16. The host computes the 32
  * frequencies; the angle's reduction and the polynomials are binary64, with a second word where one is not enough for
  * the correctly rounded result.
  */
@@ -65,6 +65,20 @@ GPU_DEVICE void table_entry(float angle, float *cos, float *sin) {
     *cos = ((quarter + 1u) & 2u) != 0 ? -z : z;
 }
 
+GPU_DEVICE void table_store(char *out, const float *x) {
+    gpu_f4 v;
+    v.x = x[0], v.y = x[1], v.z = x[2], v.w = x[3];
+    *(gpu_f4 *)out = v;
+}
+
+GPU_DEVICE void table_store_bf16(char *out, const float *x) {
+    gpu_u2 v;
+    v.x = num_bf16x2_of_numbers(x[0], x[1]);
+    v.y = num_bf16x2_of_numbers(x[2], x[3]);
+    *(gpu_u2 *)out = v;
+}
+
+template <bool BF16>
 __global__ void __launch_bounds__(CALL_THREADS) table_kernel(const struct table_args a) {
     const int64_t id = gpu_block() * CALL_THREADS + gpu_thread(), row = id / TABLE_THREADS_PER_ROW;
     const int at = (int)(id % TABLE_THREADS_PER_ROW) * TABLE_ENTRIES;
@@ -73,12 +87,14 @@ __global__ void __launch_bounds__(CALL_THREADS) table_kernel(const struct table_
     float cos[TABLE_ENTRIES], sin[TABLE_ENTRIES];
     GPU_UNROLL for (int i = 0; i < TABLE_ENTRIES; i++)
         table_entry(position * a.frequency[at + i], &cos[i], &sin[i]);
-    gpu_f4 c, s;
-    c.x = cos[0], c.y = cos[1], c.z = cos[2], c.w = cos[3];
-    s.x = sin[0], s.y = sin[1], s.z = sin[2], s.w = sin[3];
-    char *const out = a.out + row * a.stride + at * 4;
-    *(gpu_f4 *)out = c;
-    *(gpu_f4 *)(out + TABLE_PAIRS * 4) = s;
+    char *const out = a.out + row * a.stride + at * (BF16 ? 2 : 4);
+    if (BF16) {
+        table_store_bf16(out, cos);
+        table_store_bf16(out + TABLE_PAIRS * 2, sin);
+    } else {
+        table_store(out, cos);
+        table_store(out + TABLE_PAIRS * 4, sin);
+    }
 }
 
 /* theta^(i / 32) to the nearest float. */
@@ -98,8 +114,9 @@ static float table_frequency(const dsv4_call *call, int i) {
 }
 
 static int supports(const dsv4_call *call, struct call_why why) {
-    CALL_NEED(call, "out", DSV4_F32, 2, why);
-    CALL_NEED_ALIGNED(call, "out", 16, why);
+    const bool bf16 = call_has(dsv4_find(call, "out"), DSV4_BF16, 2);
+    if (!bf16) CALL_NEED(call, "out", DSV4_F32, 2, why);
+    CALL_NEED_ALIGNED(call, "out", bf16 ? 8 : 16, why);
     if (dsv4_find(call, "out")->shape[1] != 2 * TABLE_PAIRS)
         return call_unsupported(why, "out: rows of %lld; these kernels write rows of 64",
                                 (long long)dsv4_find(call, "out")->shape[1]);
@@ -119,7 +136,10 @@ static int run(const dsv4_call *call, struct call_why why) {
     const int status =
         call_grid(&grid, call_ceil(a.rows * TABLE_THREADS_PER_ROW, CALL_THREADS), why);
     if (status != DSV4_OK) return status;
-    GPU_LAUNCH(table_kernel, grid, CALL_THREADS, (gpu_stream)call->stream, a);
+    if (out->dtype == DSV4_BF16)
+        GPU_LAUNCH(table_kernel<true>, grid, CALL_THREADS, (gpu_stream)call->stream, a);
+    else
+        GPU_LAUNCH(table_kernel<false>, grid, CALL_THREADS, (gpu_stream)call->stream, a);
     return call_launched(why);
 }
 

@@ -2,6 +2,7 @@
 /* RoPE tables from IEEE double operations alone, so that every machine makes the same bits. */
 #include <stdlib.h>
 
+#include "../num/bf16.h"
 #include "values.h"
 
 enum { PAIRS = 32 };
@@ -11,14 +12,14 @@ static int by_position(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-void dsv4_rope_shape(struct dsv4_case *c, size_t slot, const int64_t *positions, int64_t n,
-                     int64_t max_position) {
+void dsv4_rope_shape(struct dsv4_case *c, size_t slot, uint32_t dtype, const int64_t *positions,
+                     int64_t n, int64_t max_position) {
     int64_t *rows = dsv4_case_alloc(c, (size_t)(n + 1) * sizeof *rows), n_rows = 0;
     memcpy(rows, positions, (size_t)n * sizeof *rows);
     qsort(rows, (size_t)n, sizeof *rows, by_position);
     for (int64_t i = 0; i < n; i++)
         if (n_rows == 0 || rows[i] != rows[n_rows - 1]) rows[n_rows++] = rows[i];
-    DSV4_SHAPE(c, slot, DSV4_F32, max_position, 2 * PAIRS);
+    DSV4_SHAPE(c, slot, dtype, max_position, 2 * PAIRS);
     dsv4_live_rows(c, slot, rows, n_rows);
 }
 
@@ -61,19 +62,26 @@ static void frequencies(enum dsv4_rope rope, double turns[PAIRS]) {
     }
 }
 
+static void put_entry(const dsv4_tensor *table, int64_t position, int i, float value) {
+    char *const row = (char *)table->data + position * table->stride[0];
+    if (table->dtype == DSV4_F32)
+        ((float *)(void *)row)[i] = value;
+    else
+        ((uint16_t *)(void *)row)[i] = dsv4_bf16_from_f32(value);
+}
+
 void dsv4_rope_fill(const struct dsv4_case *c, size_t slot, enum dsv4_rope rope) {
     const struct dsv4_case_tensor *tensor = &c->tensors[slot];
     double turns[PAIRS];
     frequencies(rope, turns);
     for (int64_t r = 0; r < tensor->n_rows; r++) {
         const int64_t position = tensor->rows[r];
-        float *row = (float *)(void *)((char *)tensor->t.data + position * tensor->t.stride[0]);
         for (int i = 0; i < PAIRS; i++) {
             double sine, cosine;
             const double x = (double)position * turns[i];
             sincos_turns(x - (double)(int64_t)x, &sine, &cosine);
-            row[i] = (float)cosine;
-            row[PAIRS + i] = (float)sine;
+            put_entry(&tensor->t, position, i, (float)cosine);
+            put_entry(&tensor->t, position, PAIRS + i, (float)sine);
         }
     }
 }

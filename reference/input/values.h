@@ -56,15 +56,15 @@ float dsv4_weight(const char *recipe, uint64_t key, uint64_t stream, int64_t cha
                   int64_t group);
 
 /*
- * RoPE tables: fp32 [max_position, 64], 32 cos then 32 sin per row, GPT-J pairs. SWA layers use
+ * RoPE tables: [max_position, 64], 32 cos then 32 sin per row, GPT-J pairs; fp32, or fp32 rounded to bf16. SWA layers use
  * theta 1e4, compressed layers theta 1.6e5 with YaRN (factor 16 from 65,536). The table is an
  * input: ops never recompute it.
  */
 enum dsv4_rope { DSV4_ROPE_SWA, DSV4_ROPE_COMPRESSED };
 
 /* Shapes the table's slot for `n` positions below max_position that the op reads; only those rows are live. */
-void dsv4_rope_shape(struct dsv4_case *c, size_t slot, const int64_t *positions, int64_t n,
-                     int64_t max_position);
+void dsv4_rope_shape(struct dsv4_case *c, size_t slot, uint32_t dtype, const int64_t *positions,
+                     int64_t n, int64_t max_position);
 void dsv4_rope_fill(const struct dsv4_case *c, size_t slot, enum dsv4_rope rope);
 
 #endif

@@ -132,7 +132,7 @@ static void shape_epilogue(struct dsv4_case *c, struct plan *plan, int64_t token
     for (int64_t t = 0; t < tokens; t++)
         plan->positions[t] = dsv4_below(dsv4_random(c->seed, STREAM_POSITION, (uint64_t)t), most);
     DSV4_SHAPE(c, POSITIONS, DSV4_I64, tokens);
-    dsv4_rope_shape(c, ROPE_TABLE, plan->positions, tokens, most);
+    dsv4_rope_shape(c, ROPE_TABLE, DSV4_F32, plan->positions, tokens, most);
     DSV4_SHAPE(c, CODES, DSV4_E4M3FN, tokens, heads, KV_HEAD);
     attn_widen(c, CODES, 1, 64);
     DSV4_SHAPE(c, SCALES, DSV4_U8, tokens, heads, MX_GROUPS);

@@ -55,7 +55,7 @@ static const struct dsv4_mutant mutants[] = {
 };
 
 static int shape(struct dsv4_case *c, struct dsv4_err *err) {
-    if (idx_query_shape(c, err) != 0) return -1;
+    if (idx_query_shape(c, DSV4_F32, err) != 0) return -1;
     const int64_t rows = kv_step_of(c)->batch.n_rows, heads = dsv4_case_int(c, "heads");
     idx_query_shape_codes(c, Q_OUT);
     if (dsv4_case_is(c, "format", "fp8"))

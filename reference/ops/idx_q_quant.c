@@ -9,13 +9,14 @@
  *           power by exponent bits; code = e4m3(x / s); w' = ((w * s) * softmax_scale) * head_scale
  *    mxfp4  per 32 channels: byte = exponent of max(amax, 6 * 2^-126) * (1/6), rounded up by exponent bits;
  *           code = e2m1(x / 2^(byte - 127)), the even channel in the low nibble; w' = (w * softmax_scale) * head_scale
- * Rounding points: each operation named, once; x / s is exact.
+ * Rounding points: each operation named, once; x / s is exact. cos and sin are fp32, or bf16 that is widened: no rounding.
  * form v32, fp8 alone: channels 0..63 are rotated, s = 2^ceil(log2(max(amax, 1e-10) * (1/M))), and x / s is clamped to
  * [-M, M], which is nothing: s * M >= amax.
  * Every row is written, those of padded tokens too. Domain: values that stay finite when they are rotated; positions, stale
  * ones of padding too, that name a row of the table.
  *
- * Source: vllm fused_indexer_q_rope_quant; v32: model_executor/layers/sparse_attn_indexer.py.
+ * Source: vllm fused_indexer_q_rope_quant; v32: model_executor/layers/sparse_attn_indexer.py. A bf16 table (param `table`):
+ * nvidia/ops/fused_indexer_q_cutedsl.py, which takes cos_sin_cache in either dtype.
  * Latitude: bounds take either form of RoPE and any order of the weight's factors. amax is a bf16 value, so that dividing by M and multiplying by 1/M agree after the power is taken.
  * Kernels with log2f instead of exponent bits differ for scales just above a power of two; bf16 amax never comes so near.
  */
@@ -30,20 +31,22 @@ static const struct dsv4_param_def params[] = {
     DSV4_PARAM_FLOAT("softmax_scale", CALL, 0.088388346, 0, 16, "128^-0.5"),
     DSV4_PARAM_FLOAT("head_scale", CALL, 0.125, 0, 16, "heads^-0.5"),
     DSV4_PARAM_NAME("weight_dtype", INPUT, "f32", "f32 bf16", "dtype of the weights"),
+    KV_TABLE_PARAM,
 };
 
 static const struct dsv4_slot slots[] = {
-    {"q",           DSV4_IN,  "[T, heads, 128] bf16, strided",             "queries"                         },
-    {"positions",   DSV4_IN,  "[T] i64",                                   "token positions"                 },
-    {"rope_table",  DSV4_IN,  "[max_position, 64] f32, rows strided",      "32 cos, then 32 sin"             },
-    {"weights",     DSV4_IN,  "[T, heads] f32 or bf16, rows strided",      "one weight per head"             },
-    {"q_out",       DSV4_OUT, "[T, heads, 128] e4m3 or [T, heads, 64] u8", "codes"                           },
-    {"scales",      DSV4_OUT, "[T, heads, 4] u8, or absent",               "with mxfp4: scale bytes"         },
-    {"weights_out", DSV4_OUT, "[T, heads] f32, rows strided",              "weights with the factors in them"},
+    {"q",           DSV4_IN,  "[T, heads, 128] bf16, strided",                "queries"                         },
+    {"positions",   DSV4_IN,  "[T] i64",                                      "token positions"                 },
+    {"rope_table",  DSV4_IN,  "[max_position, 64] f32 or bf16, rows strided", "32 cos, then 32 sin"             },
+    {"weights",     DSV4_IN,  "[T, heads] f32 or bf16, rows strided",         "one weight per head"             },
+    {"q_out",       DSV4_OUT, "[T, heads, 128] e4m3 or [T, heads, 64] u8",    "codes"                           },
+    {"scales",      DSV4_OUT, "[T, heads, 4] u8, or absent",                  "with mxfp4: scale bytes"         },
+    {"weights_out", DSV4_OUT, "[T, heads] f32, rows strided",                 "weights with the factors in them"},
 };
 
 static const struct dsv4_mutant mutants[] = {
     IDX_MUTANTS_OF_ROPE,
+    {"table-as-f32",   "a bf16 table read as fp32: two entries in one",                           IDX_TABLE_AS_F32  },
     IDX_MUTANTS_OF_CODES,
     {"scale-floor",    "the scale's exponent rounded down; it is rounded up",                     IDX_SCALE_FLOOR   },
     {"floor-lost",     "amax from 1e-10 on kept where 1e-4 is the least, or the reverse",
@@ -61,7 +64,7 @@ static const struct dsv4_mutant mutants[] = {
 };
 
 static int shape(struct dsv4_case *c, struct dsv4_err *err) {
-    if (idx_query_shape(c, err) != 0) return -1;
+    if (idx_query_shape(c, kv_table_dtype(c), err) != 0) return -1;
     if (dsv4_case_is(c, "form", "v32") && dsv4_case_is(c, "format", "mxfp4"))
         return dsv4_fail(err, "form: V3.2 has no mxfp4");
     const int64_t rows = kv_step_of(c)->batch.n_rows, heads = dsv4_case_int(c, "heads");

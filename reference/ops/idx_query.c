@@ -13,7 +13,7 @@ enum idx_query_wrong idx_query_wrong_of(const struct dsv4_op *op, int mutant) {
     return mutant > 0 ? (enum idx_query_wrong)op->mutants[mutant - 1].id : IDX_QUERY_RIGHT;
 }
 
-int idx_query_shape(struct dsv4_case *c, struct dsv4_err *err) {
+int idx_query_shape(struct dsv4_case *c, uint32_t table, struct dsv4_err *err) {
     struct kv_step *const step = dsv4_case_alloc(c, sizeof *step);
     c->plan = step;
     if (dsv4_batch_make(c, &step->batch, err) != 0) return -1;
@@ -21,7 +21,7 @@ int idx_query_shape(struct dsv4_case *c, struct dsv4_err *err) {
     kv_widen(c, IDX_Q, 1, 32);
     kv_widen(c, IDX_Q, 0, 80);
     kv_shape_rows(c, IDX_POSITIONS, DSV4_I64, step->batch.n_rows);
-    return kv_shape_rope(c, IDX_ROPE_TABLE, 1, err);
+    return kv_shape_rope(c, IDX_ROPE_TABLE, table, 1, err);
 }
 
 void idx_query_shape_codes(struct dsv4_case *c, size_t slot) {
@@ -111,7 +111,8 @@ static void put_fusible_pairs(const struct dsv4_case *c, bool hadamard) {
     for (int64_t i = 0; i < n; i++) {
         const int64_t t = i / q->shape[1], h = i % q->shape[1];
         const int64_t position = kv_step_of(c)->batch.positions[t];
-        const float *const angle = kv_rope_row(&c->tensors[IDX_ROPE_TABLE].t, position);
+        float wide[KV_ROPE_TABLE_ROW];
+        const float *const angle = kv_rope_angle(&c->tensors[IDX_ROPE_TABLE].t, position, wide);
         uint16_t *const row = (void *)((char *)q->data + t * q->stride[0] + h * q->stride[1]);
         const int64_t p = i * 5 % 16;
         memset(row, 0, INDEXER_HEAD * sizeof *row);
@@ -276,9 +277,11 @@ void idx_query_make(const struct idx_query *query, struct idx_query_row *row, in
     const int64_t position =
         query->wrong == IDX_ROPE_BY_ROW ? t % query->table->shape[0] : kv_i64(query->positions, t);
     const int64_t head_stride = query->wrong == IDX_HEADS_DENSE ? 2 * INDEXER_HEAD : q->stride[1];
-    float x[INDEXER_HEAD];
+    float x[INDEXER_HEAD], wide[KV_ROPE_TABLE_ROW];
     kv_load_bf16(x, (const char *)q->data + t * q->stride[0] + head * head_stride, INDEXER_HEAD);
-    rotate(query, x, kv_rope_row(query->table, position));
+    rotate(query, x,
+           query->wrong == IDX_TABLE_AS_F32 ? kv_rope_angle_as_f32(query->table, position, wide)
+                                            : kv_rope_angle(query->table, position, wide));
     if (query->wrong != IDX_ROPE_UNROUNDED) round_bf16(x);
     if (query->hadamard) hadamard(query, x);
     if (query->mxfp4)
@@ -307,7 +310,7 @@ void idx_query_work(const struct dsv4_case *c, struct dsv4_work *work) {
     const double heads = (double)dsv4_case_int(c, "heads");
     const bool mxfp4 = dsv4_case_is(c, "format", "mxfp4");
     work->bytes_read =
-        rows * (heads * (double)INDEXER_HEAD * 2 + (double)KV_ROPE_TABLE_ROW * 4 + 8);
+        rows * (heads * (double)INDEXER_HEAD * 2 + kv_angle_bytes(c, IDX_ROPE_TABLE) + 8);
     const int64_t bytes = mxfp4 ? (int64_t)INDEXER_MXFP4_TOKEN_BYTES : (int64_t)INDEXER_HEAD;
     work->bytes_written = rows * heads * (double)bytes;
 }

@@ -16,6 +16,7 @@ enum idx_query_wrong {
     IDX_ROPE_OTHER,
     IDX_ROPE_UNROUNDED,
     IDX_ROPE_BY_ROW,
+    IDX_TABLE_AS_F32,
     IDX_SCALE_FLOOR,
     IDX_SCALE_OF_OCP,
     IDX_FLOOR_LOST,
@@ -97,8 +98,8 @@ struct idx_query_row {
 
 enum idx_query_wrong idx_query_wrong_of(const struct dsv4_op *op, int mutant);
 
-/* q, positions, rope_table; the case's plan becomes its step. */
-int idx_query_shape(struct dsv4_case *c, struct dsv4_err *err);
+/* q, positions, rope_table of dtype `table`; the case's plan becomes its step. */
+int idx_query_shape(struct dsv4_case *c, uint32_t table, struct dsv4_err *err);
 void idx_query_fill(struct dsv4_case *c, bool hadamard);
 void idx_query_shape_codes(struct dsv4_case *c, size_t slot);
 

@@ -15,12 +15,12 @@ static void round_all(struct dsv4_ball *x) {
 void idx_query_balls(const struct idx_query *query, const dsv4_arithmetic *a, struct dsv4_ball *x,
                      int64_t t, int64_t head) {
     const dsv4_tensor *const q = query->q;
-    float values[INDEXER_HEAD];
+    float values[INDEXER_HEAD], wide[KV_ROPE_TABLE_ROW];
     kv_load_bf16(values, (const char *)q->data + t * q->stride[0] + head * q->stride[1],
                  INDEXER_HEAD);
     kv_balls_of(x, values, INDEXER_HEAD);
     kv_rope_balls(x + (query->v32 ? 0 : INDEXER_HEAD - KV_ROPE),
-                  kv_rope_row(query->table, kv_i64(query->positions, t)), false);
+                  kv_rope_angle(query->table, kv_i64(query->positions, t), wide), false);
     round_all(x);
     if (!query->hadamard) return;
     dsv4_balls_hadamard(a, x, INDEXER_HEAD);

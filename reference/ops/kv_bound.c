@@ -173,7 +173,9 @@ void kv_store_bound(struct dsv4_admission *a, const struct kv_store *store, size
 void kv_finish_bound(struct dsv4_admission *a, const struct kv_finish *finish, size_t output,
                      struct dsv4_ball *values, int64_t t, int64_t position) {
     const int64_t first = position / finish->ratio * finish->ratio;
+    float wide[KV_ROPE_TABLE_ROW];
     kv_norm_balls(&a->arithmetic, values, finish->head, finish->eps, finish->weight);
-    kv_rope_balls(values + finish->head - KV_ROPE, kv_rope_row(finish->rope_table, first), false);
+    kv_rope_balls(values + finish->head - KV_ROPE, kv_rope_angle(finish->rope_table, first, wide),
+                  false);
     kv_store_bound(a, &finish->store, output, values, kv_i64(finish->kv_slots, t));
 }

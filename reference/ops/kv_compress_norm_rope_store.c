@@ -4,8 +4,9 @@
  * scratch between them. The same bits as the two stages.
  *
  * Source: vllm common/ops/fused_compress_quant_cache.py (Triton), nvidia/ops/sparse_attn_compress_cutedsl.py,
- * amd/ops/dsv4_csa_compress.hip and dsv4_hca_compress.hip. Formula, rounding points and Latitude: kv_pool.c, kv_norm.c,
- * kv_store.c.
+ * amd/ops/dsv4_csa_compress.hip and dsv4_hca_compress.hip. A bf16 table (param `table`): aiter
+ * ops/flydsl/kernels/fused_compress_attn.py, whose cos and sin are two bf16 tensors.
+ * Formula, rounding points and Latitude: kv_pool.c, kv_norm.c, kv_store.c.
  */
 #include "kv_bound.h"
 
@@ -110,7 +111,7 @@ static void trace(const struct dsv4_case *c, size_t slot, int64_t offset, char *
 static void work(const struct dsv4_case *c, struct dsv4_work *work) {
     const enum kv_store_form form = kv_form(c);
     const double stored = kv_pool_work(c, (double)kv_store_head(form), work);
-    work->bytes_read += stored * 256;
+    work->bytes_read += stored * kv_angle_bytes(c, ROPE_TABLE);
     work->bytes_written = stored * (double)kv_stored_bytes(form);
 }
 

@@ -40,6 +40,7 @@ static void overlay_row(struct dsv4_case *c, char *row, int64_t position, int64_
                         int rope_table) {
     const int64_t ratio = dsv4_case_int(c, "ratio"), width = kv_state_width(ratio, head);
     const bool f32 = c->tensors[STATE].t.dtype == DSV4_F32;
+    float wide[KV_ROPE_TABLE_ROW];
     for (int64_t d = 0; d < width; d++) {
         const int64_t i = d % head, rope = i - (head - KV_ROPE);
         const int64_t window = position / ratio * ratio + (d < head && width > head ? ratio : 0);
@@ -47,7 +48,7 @@ static void overlay_row(struct dsv4_case *c, char *row, int64_t position, int64_
         if (rope_table >= 0) {
             const dsv4_tensor *const table = &c->tensors[rope_table].t;
             if (rope < 0 || !kv_rope_is_live(c, (size_t)rope_table, window)) continue;
-            x = kv_rope_row(table, window)[rope / 2 + (rope % 2 == 0 ? KV_ROPE / 2 : 0)];
+            x = kv_rope_angle(table, window, wide)[rope / 2 + (rope % 2 == 0 ? KV_ROPE / 2 : 0)];
         } else {
             if (position % ratio != 0 && position % ratio != ratio - 1) continue;
             x = (float)(1 + i % 5) * (position % ratio == 0 ? 0x1p24f : -0x1p24f);
@@ -118,7 +119,7 @@ int kv_shape_store(struct dsv4_case *c, size_t first, int64_t head, struct dsv4_
     const int64_t ratio = dsv4_case_int(c, "ratio");
     kv_shape_rows(c, first, DSV4_I64, kv_step_of(c)->batch.n_rows);
     kv_shape_weight(c, first + 1, head);
-    if (kv_shape_rope(c, first + 2, ratio, err) != 0) return -1;
+    if (kv_shape_rope(c, first + 2, kv_table_dtype(c), ratio, err) != 0) return -1;
     kv_shape_cache(c, first + 3, kv_form(c), ratio, 1);
     return 0;
 }
@@ -156,12 +157,15 @@ bool kv_finishes(const struct kv_finish *finish, int64_t slot, int64_t t, int64_
 static void finish_values(const struct kv_finish *finish, float *values, int64_t position) {
     const enum kv_wrong wrong = finish->wrong;
     const int64_t first = position / finish->ratio * finish->ratio;
+    float wide[KV_ROPE_TABLE_ROW];
     kv_norm(values, finish->head, finish->eps, finish->weight, wrong);
     for (int64_t i = 0; wrong == KV_NORM_ROUNDED && i < finish->head; i++)
         values[i] = dsv4_bf16_to_f32(dsv4_bf16_from_f32(values[i]));
-    kv_rope(values, finish->head,
-            kv_rope_row(finish->rope_table, wrong == KV_ROPE_TOKEN_POSITION ? position : first),
-            wrong);
+    const int64_t turned = wrong == KV_ROPE_TOKEN_POSITION ? position : first;
+    const float *const angle = wrong == KV_TABLE_AS_F32
+                                   ? kv_rope_angle_as_f32(finish->rope_table, turned, wide)
+                                   : kv_rope_angle(finish->rope_table, turned, wide);
+    kv_rope(values, finish->head, angle, wrong);
 }
 
 void kv_finish_row(const struct kv_finish *finish, float *values, int64_t t, int64_t position) {

@@ -45,12 +45,14 @@ int kv_trace_window(const struct dsv4_case *c, int64_t t, char *line, size_t siz
 
 #define KV_STORE_PARAMS                                                                            \
     KV_STORE_PARAM, KV_FP8_PARAM, KV_LAYOUT_PARAM, KV_SCALE_FLOOR_PARAM, KV_BLOCK_SIZE_PARAM(64),  \
-        KV_EPS_PARAM, KV_FP8_SCALE_PARAM
+        KV_EPS_PARAM, KV_FP8_SCALE_PARAM, KV_TABLE_PARAM
 
 #define KV_STORE_SLOTS                                                                             \
     {"kv_slot_mapping", DSV4_IN, "[T] i64", "slots of the KV cache; -1: nothing is stored"},       \
         {"weight", DSV4_IN, "[head] bf16 or f32", "RMSNorm weight"},                               \
-        {"rope_table", DSV4_IN, "[max_position, 64] f32, rows strided", "32 cos, then 32 sin"}, {  \
+        {"rope_table", DSV4_IN, "[max_position, 64] f32 or bf16, rows strided",                    \
+         "32 cos, then 32 sin"},                                                                   \
+    {                                                                                              \
         "cache", DSV4_OUT,                                                                         \
             "[blocks, page bytes] u8, or [blocks, block_size, 512] bf16 or e4m3, strided",         \
             "KV cache in the layout of `store`"                                                    \
@@ -61,10 +63,10 @@ int kv_trace_window(const struct dsv4_case *c, int64_t t, char *line, size_t siz
         KV_MUTANT_ROUNDING_LOST, KV_MUTANT_TIES_AWAY, KV_MUTANT_SUBNORMALS_FLUSHED,                \
         KV_MUTANT_NEGATIVE_UNDERFLOW, KV_MUTANT_PAD_BYTE, KV_MUTANT_NIBBLES_SWAPPED,               \
         KV_MUTANT_SCALE_DIVIDES, KV_MUTANT_ROPE_TOKEN_POSITION, KV_MUTANT_ROPE_NEOX,               \
-        KV_MUTANT_ROPE_INVERSE, KV_MUTANT_ROPE_FUSED, KV_MUTANT_NORM_ROUNDED, KV_MUTANT_EPS_LOST,  \
-        KV_MUTANT_WEIGHT_LOST, KV_MUTANT_WEIGHT_FIRST, KV_MUTANT_NORM_IN_ORDER,                    \
-        KV_MUTANT_CLAMP_OF_FORMAT, KV_MUTANT_FLOOR_OF_FP8, KV_MUTANT_EVERY_TOKEN,                  \
-        KV_MUTANT_ADDRESS_WRAPS
+        KV_MUTANT_ROPE_INVERSE, KV_MUTANT_ROPE_FUSED, KV_MUTANT_TABLE_AS_F32,                      \
+        KV_MUTANT_NORM_ROUNDED, KV_MUTANT_EPS_LOST, KV_MUTANT_WEIGHT_LOST, KV_MUTANT_WEIGHT_FIRST, \
+        KV_MUTANT_NORM_IN_ORDER, KV_MUTANT_CLAMP_OF_FORMAT, KV_MUTANT_FLOOR_OF_FP8,                \
+        KV_MUTANT_EVERY_TOKEN, KV_MUTANT_ADDRESS_WRAPS
 
 int kv_shape_store(struct dsv4_case *c, size_t first, int64_t head, struct dsv4_err *err);
 void kv_fill_store(struct dsv4_case *c, size_t first);

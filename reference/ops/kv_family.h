@@ -48,6 +48,7 @@ enum kv_wrong {
     KV_ROPE_NEOX,
     KV_ROPE_INVERSE,
     KV_ROPE_FUSED,
+    KV_TABLE_AS_F32,
     /* quantise and store */
     KV_SCALE_FLOOR,
     KV_SCALE_UNFLOORED,
@@ -160,6 +161,8 @@ enum kv_wrong {
     { "rope-inverse", "RoPE turns backwards", KV_ROPE_INVERSE }
 #define KV_MUTANT_ROPE_FUSED                                                                       \
     { "rope-fused", "RoPE contracted to fma; each product is rounded, then one add", KV_ROPE_FUSED }
+#define KV_MUTANT_TABLE_AS_F32                                                                     \
+    { "table-as-f32", "a bf16 table read as fp32: two entries in one", KV_TABLE_AS_F32 }
 #define KV_MUTANT_SCALE_FLOOR                                                                      \
     {                                                                                              \
         "scale-floor", "scale rounded down; the format wants 2^ceil(log2(amax / max))",            \
@@ -282,6 +285,7 @@ static inline enum kv_wrong kv_wrong_of(const struct dsv4_op *op, int mutant) {
 #define KV_MAX_POSITION_PARAM                                                                      \
     DSV4_PARAM_INT("max_position", INPUT, 0, 0, 1 << 20,                                           \
                    "rows of the RoPE table; 0: just enough for the batch")
+#define KV_TABLE_PARAM DSV4_PARAM_NAME("table", INPUT, "f32", "f32 bf16", "dtype of rope_table")
 #define KV_VIEW_PARAM                                                                              \
     DSV4_PARAM_NAME("view", INPUT, "dense", "dense wide",                                          \
                     "wide: rows and pages lie apart, as slices of larger buffers do")
@@ -436,7 +440,16 @@ void kv_shape_ape(struct dsv4_case *c, size_t slot, int64_t ratio, int64_t width
 void kv_shape_rows(struct dsv4_case *c, size_t slot, uint32_t dtype, int64_t n);
 
 /* The RoPE table for compressed rows (ratio > 1: active boundaries) or for all rows of the step. */
-int kv_shape_rope(struct dsv4_case *c, size_t slot, int64_t ratio, struct dsv4_err *err);
+int kv_shape_rope(struct dsv4_case *c, size_t slot, uint32_t dtype, int64_t ratio,
+                  struct dsv4_err *err);
+
+/* Bytes of a row of the table. */
+static inline double kv_angle_bytes(const struct dsv4_case *c, size_t slot) {
+    return (double)(KV_ROPE_TABLE_ROW * dsv4_dtype_bytes(c->tensors[slot].t.dtype));
+}
+
+/* What KV_TABLE_PARAM says. */
+uint32_t kv_table_dtype(const struct dsv4_case *c);
 
 /* Whether the op reads the table's row for a position; other rows have no contents. */
 bool kv_rope_is_live(const struct dsv4_case *c, size_t slot, int64_t position);
@@ -467,7 +480,13 @@ static inline int32_t kv_i32(const dsv4_tensor *t, int64_t i) {
     return ((const int32_t *)t->data)[i];
 }
 
-/* The row of the RoPE table for a position. */
+/* A position's row of a RoPE table in either dtype: where it lies, or widened into `wide`, which is exact. */
+const float *kv_rope_angle(const dsv4_tensor *table, int64_t position, float *wide);
+
+/* Wrong on purpose: of a bf16 table, the same bytes as fp32. */
+const float *kv_rope_angle_as_f32(const dsv4_tensor *table, int64_t position, float *wide);
+
+/* The row of an fp32 table. */
 static inline const float *kv_rope_row(const dsv4_tensor *table, int64_t position) {
     return (const float *)(const void *)((const char *)table->data + position * table->stride[0]);
 }

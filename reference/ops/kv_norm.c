@@ -51,6 +51,20 @@ static void rope_wrong(float *x, const float *cosine, const float *sine, enum kv
     memcpy(x, y, sizeof y);
 }
 
+const float *kv_rope_angle(const dsv4_tensor *table, int64_t position, float *wide) {
+    if (table->dtype == DSV4_F32) return kv_rope_row(table, position);
+    kv_load_bf16(wide, (const char *)table->data + position * table->stride[0], KV_ROPE_TABLE_ROW);
+    return wide;
+}
+
+const float *kv_rope_angle_as_f32(const dsv4_tensor *table, int64_t position, float *wide) {
+    enum { BYTES = KV_ROPE_TABLE_ROW * (int)sizeof(uint16_t), WORDS = BYTES / (int)sizeof(float) };
+    if (table->dtype == DSV4_F32) return kv_rope_row(table, position);
+    for (int at = 0; at < KV_ROPE_TABLE_ROW; at += WORDS) /* not beyond the row */
+        memcpy(wide + at, (const char *)table->data + position * table->stride[0], BYTES);
+    return wide;
+}
+
 void kv_rope(float *values, int64_t head, const float *table_row, enum kv_wrong wrong) {
     float *const x = values + head - KV_ROPE;
     const float *const cosine = table_row, *const sine = table_row + KV_ROPE / 2;

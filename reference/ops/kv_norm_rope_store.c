@@ -5,7 +5,9 @@
  * For every row t with slot_mapping[t] >= 0, (positions[t] + 1) % ratio == 0 and kv_slot_mapping[t] >= 0:
  *   n = RMSNorm(scratch[t]) * weight; RoPE at position positions[t] / ratio * ratio (the window's first new token)
  *   on the unrounded fp32 values; store at kv_slot_mapping[t].
- * Rounding points: kv_norm.c, then kv_store.c. Source: as kv_compress.
+ * Rounding points: kv_norm.c, then kv_store.c. cos and sin are fp32, or bf16 that is widened: no rounding.
+ * Source: as kv_compress. A bf16 table (param `table`): aiter ops/flydsl/kernels/fused_compress_attn_hca.py, whose cos and sin
+ * are two bf16 tensors; here they are two halves of a row.
  * Latitude: kv_norm.c. The floor on the scale (dialect scale_floor: scale) is what CuTeDSL kernels and FlashMLA's test
  * quantiser do; bytes differ from the floor on amax for every group of amax <= 448 * 2^-14.
  */
@@ -54,11 +56,12 @@ static void fill_cancelling(struct dsv4_case *c) {
     const dsv4_tensor *const scratch = &c->tensors[SCRATCH].t, *const mapping =
                                                                    &c->tensors[SLOT_MAPPING].t;
     const int64_t ratio = dsv4_case_int(c, "ratio"), first = scratch->shape[1] - KV_ROPE;
+    float wide[KV_ROPE_TABLE_ROW];
     for (int64_t t = 0; t < mapping->shape[0]; t++) {
         const int64_t position = kv_i64(&c->tensors[POSITIONS].t, t) / ratio * ratio;
         if (!kv_rope_is_live(c, ROPE_TABLE, position)) continue;
         float *const row = (float *)(void *)((char *)scratch->data + t * scratch->stride[0]);
-        const float *const angle = kv_rope_row(&c->tensors[ROPE_TABLE].t, position);
+        const float *const angle = kv_rope_angle(&c->tensors[ROPE_TABLE].t, position, wide);
         for (int i = 0; i < KV_ROPE / 2; i++) {
             row[first + 2 * i] = angle[KV_ROPE / 2 + i];
             row[first + 2 * i + 1] = angle[i];
@@ -138,7 +141,7 @@ static void trace(const struct dsv4_case *c, size_t slot, int64_t offset, char *
 static void work(const struct dsv4_case *c, struct dsv4_work *work) {
     const double active = (double)kv_active(c, KV_SLOT_MAPPING);
     const enum kv_store_form form = kv_form(c);
-    work->bytes_read = active * ((double)kv_store_head(form) * 4 + 256);
+    work->bytes_read = active * ((double)kv_store_head(form) * 4 + kv_angle_bytes(c, ROPE_TABLE));
     work->bytes_written = active * (double)kv_stored_bytes(form);
 }
 

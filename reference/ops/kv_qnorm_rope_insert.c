@@ -102,7 +102,7 @@ static int shape(struct dsv4_case *c, struct dsv4_err *err) {
         kv_shape_weight(c, KV_WEIGHT, KV_HEAD);
     else
         dsv4_absent(c, KV_WEIGHT);
-    if (kv_shape_rope(c, ROPE_TABLE, 1, err) != 0) return -1;
+    if (kv_shape_rope(c, ROPE_TABLE, DSV4_F32, 1, err) != 0) return -1;
     kv_shape_cache(c, CACHE, form, 1, 128);
     return 0;
 }

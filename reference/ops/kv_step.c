@@ -107,7 +107,12 @@ void kv_shape_rows(struct dsv4_case *c, size_t slot, uint32_t dtype, int64_t n) 
     c->tensors[slot].align = dsv4_dtype_bytes(dtype);
 }
 
-int kv_shape_rope(struct dsv4_case *c, size_t slot, int64_t ratio, struct dsv4_err *err) {
+uint32_t kv_table_dtype(const struct dsv4_case *c) {
+    return dsv4_case_is(c, "table", "bf16") ? DSV4_BF16 : DSV4_F32;
+}
+
+int kv_shape_rope(struct dsv4_case *c, size_t slot, uint32_t dtype, int64_t ratio,
+                  struct dsv4_err *err) {
     const struct kv_step *step = kv_step_of(c);
     const int64_t rows = step->batch.n_rows;
     int64_t *positions = dsv4_case_alloc(c, (size_t)(rows + 1) * sizeof *positions);
@@ -123,7 +128,7 @@ int kv_shape_rope(struct dsv4_case *c, size_t slot, int64_t ratio, struct dsv4_e
     if (last >= most)
         return dsv4_fail(err, "max_position: position %lld lies beyond %lld", (long long)last,
                          (long long)most);
-    dsv4_rope_shape(c, slot, positions, n, most);
+    dsv4_rope_shape(c, slot, dtype, positions, n, most);
     kv_widen(c, slot, 0, 64);
     return 0;
 }

@@ -55,7 +55,7 @@ static int shape(struct dsv4_case *c, struct dsv4_err *err) {
     kv_widen(c, KV, 0, 2048);
     kv_widen(c, KV_OUT, 0, 32);
     kv_shape_rows(c, POSITIONS, DSV4_I64, rows);
-    return kv_shape_rope(c, ROPE_TABLE, 1, err);
+    return kv_shape_rope(c, ROPE_TABLE, DSV4_F32, 1, err);
 }
 
 static void fill(struct dsv4_case *c) {

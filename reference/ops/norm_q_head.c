@@ -56,7 +56,7 @@ static int shape(struct dsv4_case *c, struct dsv4_err *err) {
     dsv4_absent(c, ROPE_TABLE);
     if (dsv4_case_int(c, "rope") == 0) return 0;
     kv_shape_rows(c, POSITIONS, DSV4_I64, rows);
-    return kv_shape_rope(c, ROPE_TABLE, 1, err);
+    return kv_shape_rope(c, ROPE_TABLE, DSV4_F32, 1, err);
 }
 
 static void fill(struct dsv4_case *c) {

@@ -60,7 +60,7 @@ int rope_shape_positions(struct dsv4_case *c, size_t positions, size_t table,
                          struct dsv4_err *err) {
     kv_shape_rows(c, positions, dsv4_case_is(c, "position_dtype", "i32") ? DSV4_I32 : DSV4_I64,
                   kv_step_of(c)->batch.n_rows);
-    return kv_shape_rope(c, table, 1, err);
+    return kv_shape_rope(c, table, DSV4_F32, 1, err);
 }
 
 void rope_fill_positions(const struct dsv4_case *c, size_t positions, size_t table) {

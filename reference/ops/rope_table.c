@@ -9,8 +9,11 @@
  *   low = floor(64 ln(65536 / (32 * 2 pi)) / (2 ln theta)) = 15, high = ceil(64 ln(65536 / (2 pi)) / (2 ln theta)) = 25.
  * dialect `yarn`: none; ref, f / factor, as DeepSeek's model.py; vllm, 1 / (factor * p). vllm sends SWA layers through
  *   that formula with factor 1 (low 29, high 42 of 1,048,576 positions): the same but for the last bit where 0 < s < 1.
+ * param `table`: f32; bf16, those fp32 entries rounded to nearest even. That is two roundings, as the sources do it: torch
+ *   computes fp32, then .to(bf16). One in 2^17 entries differs from cos or sin rounded once.
  * Rounding points: each operation named, once.
- * Source: DeepSeek inference/model.py precompute_freqs_cis; vllm deepseek_v4 rotary embedding.
+ * Source: DeepSeek inference/model.py precompute_freqs_cis; vllm deepseek_v4 rotary embedding. bf16: what aiter's
+ * ops/flydsl/kernels/fused_compress_attn.py and dsv4_rotate_quant.cu read.
  * Latitude: libraries differ in the last bit of pow, sin and cos, and reduce large angles differently: ops take the
  * table as an input. An angle that is rounded to fp32 has an error of up to 2^-5 at position 2^20: it is part of the
  * model.
@@ -42,6 +45,8 @@ enum wrong {
     FIRST_LOST,
     ROUNDED,
     SIGN,
+    TRUNCATED,
+    ROUNDED_ONCE,
 };
 
 static const struct dsv4_param_def params[] = {
@@ -53,11 +58,12 @@ static const struct dsv4_param_def params[] = {
     DSV4_PARAM_INT("high", CALL, 25, 1, 63, "YaRN: pairs from this one on are slowed"),
     DSV4_PARAM_INT("first", CALL, 0, 0, 1 << 24, "position of the first row"),
     DSV4_PARAM_INT("rows", INPUT, 3, 0, 1 << 24, "positions"),
+    DSV4_PARAM_NAME("table", INPUT, "f32", "f32 bf16", "dtype of out"),
     DSV4_PARAM_NAME("view", INPUT, "dense", "dense wide", "wide: rows lie apart"),
 };
 
 static const struct dsv4_slot slots[] = {
-    {"out", DSV4_OUT, "[rows, 64] f32, rows strided", "32 cos, then 32 sin"},
+    {"out", DSV4_OUT, "[rows, 64] f32 or bf16, rows strided", "32 cos, then 32 sin"},
 };
 
 static const struct dsv4_mutant mutants[] = {
@@ -77,12 +83,15 @@ static const struct dsv4_mutant mutants[] = {
     {"first-lost",       "rows from position 0; they start at `first`",                            FIRST_LOST      },
     {"rounded",          "cos and sin rounded to bf16; the table is fp32",                         ROUNDED         },
     {"negative-sin",     "sin negated, as for the inverse rotation",                               SIGN            },
+    {"truncated",        "bf16 cut off; it is rounded",                                            TRUNCATED       },
+    {"rounded-once",     "bf16 of the exact cos and sin; it is that of fp32",                      ROUNDED_ONCE    },
 };
 
 static int shape(struct dsv4_case *c, struct dsv4_err *err) {
     if (dsv4_case_int(c, "high") <= dsv4_case_int(c, "low"))
         return dsv4_fail(err, "high: %lld; more than low", (long long)dsv4_case_int(c, "high"));
-    DSV4_SHAPE(c, OUT, DSV4_F32, dsv4_case_int(c, "rows"), 2 * PAIRS);
+    DSV4_SHAPE(c, OUT, dsv4_case_is(c, "table", "bf16") ? DSV4_BF16 : DSV4_F32,
+               dsv4_case_int(c, "rows"), 2 * PAIRS);
     if (dsv4_case_is(c, "view", "wide")) dsv4_widen(c, OUT, 0, 32);
     return 0;
 }
@@ -125,6 +134,13 @@ static float frequency(const struct dsv4_rope_rule *rule, int i, enum wrong wron
                                    : dsv4_rope_frequency(rule, i);
 }
 
+/* Wrong on purpose: cut to fp32 with the last bit set where something is lost, so that rounding that is rounding `x`. */
+static float cut(double x) {
+    const float y = (float)x;
+    const uint32_t below = dsv4_bits(y) - (fabs((double)y) > fabs(x) ? 1 : 0);
+    return (double)y == x ? y : dsv4_from_bits(below | 1);
+}
+
 /* Wrong on purpose: cos and sin of one entry. */
 static void entry_wrong(const struct dsv4_rope_rule *rule, int64_t position, int i, float f,
                         float *sine, float *cosine, enum wrong wrong) {
@@ -149,6 +165,7 @@ static void entry_wrong(const struct dsv4_rope_rule *rule, int64_t position, int
     }
     if (wrong == MSCALE) *sine *= 1.2772589f, *cosine *= 1.2772589f;
     if (wrong == SIGN) *sine = -*sine;
+    if (wrong == ROUNDED_ONCE) *sine = cut(sin((double)angle)), *cosine = cut(cos((double)angle));
     if (wrong == ROUNDED) {
         *sine = dsv4_bf16_to_f32(dsv4_bf16_from_f32(*sine));
         *cosine = dsv4_bf16_to_f32(dsv4_bf16_from_f32(*cosine));
@@ -165,6 +182,17 @@ static void row_wrong(float *row, const struct dsv4_rope_rule *rule, const float
     }
 }
 
+static void store_row(const dsv4_tensor *out, int64_t r, const float *row, enum wrong wrong) {
+    void *const to = (char *)out->data + r * out->stride[0];
+    if (out->dtype == DSV4_F32) {
+        memcpy(to, row, 2 * PAIRS * sizeof *row);
+        return;
+    }
+    for (int i = 0; i < 2 * PAIRS; i++)
+        ((uint16_t *)to)[i] =
+            wrong == TRUNCATED ? (uint16_t)(dsv4_bits(row[i]) >> 16) : dsv4_bf16_from_f32(row[i]);
+}
+
 const struct dsv4_op dsv4_op_rope_table;
 
 static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
@@ -178,14 +206,15 @@ static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
     for (int i = 0; i < PAIRS; i++) f[i] = frequency(&rule, i, wrong);
 #pragma omp parallel for schedule(static)
     for (int64_t r = 0; r < out->shape[0]; r++) {
-        float *const row = (void *)((char *)out->data + r * out->stride[0]);
-        if (wrong != RIGHT) {
+        float row[2 * PAIRS];
+        if (wrong != RIGHT && !(wrong == ROUNDED_ONCE && out->dtype == DSV4_F32)) {
             row_wrong(row, &rule, f, first + r, wrong);
-            continue;
-        }
+        } else {
 #pragma omp simd
-        for (int i = 0; i < PAIRS; i++)
-            dsv4_sincos((float)(first + r) * f[i], &row[PAIRS + i], &row[i]);
+            for (int i = 0; i < PAIRS; i++)
+                dsv4_sincos((float)(first + r) * f[i], &row[PAIRS + i], &row[i]);
+        }
+        store_row(out, r, row, wrong);
     }
     return DSV4_OK;
 }
@@ -213,11 +242,13 @@ static void bound(const dsv4_call *call, struct dsv4_admission *a) {
     const struct dsv4_rope_rule rule = rule_of(call, RIGHT);
     const int64_t first = dsv4_int(call, "first", 0);
     const double ulp = (double)a->arithmetic.exp_ulp;
+    const enum dsv4_form form = out->dtype == DSV4_F32 ? DSV4_AS_F32 : DSV4_AS_BF16;
     struct dsv4_ball f[PAIRS];
     for (int i = 0; i < PAIRS; i++) f[i] = frequency_ball(&a->arithmetic, &rule, i);
 #pragma omp parallel for schedule(static)
     for (int64_t r = 0; r < out->shape[0]; r++) {
-        const struct dsv4_row row = {OUT, r * out->stride[0], 4, DSV4_AS_F32, 2 * PAIRS, 1};
+        const struct dsv4_row row = {OUT,  r * out->stride[0], dsv4_dtype_bytes(out->dtype),
+                                     form, 2 * PAIRS,          1};
         struct dsv4_ball y[2 * PAIRS];
         if (dsv4_admit_settled(a, &row, 1)) continue;
         for (int i = 0; i < PAIRS; i++) {
@@ -231,14 +262,15 @@ static void bound(const dsv4_call *call, struct dsv4_admission *a) {
 
 static void trace(const struct dsv4_case *c, size_t slot, int64_t offset, char *line, size_t size) {
     const dsv4_tensor *const out = &c->tensors[slot].t;
-    const int64_t i = offset % out->stride[0] / 4;
+    const int64_t i = offset % out->stride[0] / dsv4_dtype_bytes(out->dtype);
     snprintf(line, size, "position %lld, pair %lld",
              (long long)(dsv4_case_int(c, "first") + offset / out->stride[0]),
              (long long)(i % PAIRS));
 }
 
 static void work(const struct dsv4_case *c, struct dsv4_work *work) {
-    work->bytes_written = (double)dsv4_case_int(c, "rows") * 2 * PAIRS * 4;
+    work->bytes_written =
+        (double)(dsv4_case_int(c, "rows") * 2 * PAIRS * dsv4_dtype_bytes(c->tensors[OUT].t.dtype));
     /* A sine, or a cosine, counts as an exponential. */
     work->exponentials = (double)dsv4_case_int(c, "rows") * 2 * PAIRS;
 }
@@ -248,6 +280,6 @@ const struct dsv4_op dsv4_op_rope_table = {
     .summary = "makes rows of a RoPE table, with or without YaRN",
     .source = "DeepSeek inference/model.py precompute_freqs_cis; vllm rotary embedding",
     .bound = bound,
-    .latitude = "yarn-other angle-wide frequency-wide reduction-narrow",
+    .latitude = "yarn-other angle-wide frequency-wide reduction-narrow rounded-once",
     DSV4_OP_PARTS,
 };

@@ -20,6 +20,7 @@ def rotated(call):
     tokens = np.arange(call["q"].shape[0])
     x = bf16_value(call["q"].at(tokens))
     table = call["rope_table"].at(call["positions"].at(tokens))[:, None, :]
+    table = bf16_value(table) if call["rope_table"].dtype == "bf16" else table
     cos, sin = table[..., :32], table[..., 32:]
     first = 0 if call.params.get("form") == "v32" else ROPE
     turns = slice(first, first + ROPE)

@@ -224,7 +224,7 @@ def rope_table(call):
     for r in range(len(table)):
         for i, angle in enumerate(F32(call.int("first") + r) * frequency):
             table[r, i], table[r, 32 + i] = cos_sin(angle)
-    put_rows(out, table)
+    put_rows(out, bf16_bits(table).astype("<u2") if out.dtype == "bf16" else table)
     return True
 
 

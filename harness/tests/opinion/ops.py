@@ -228,7 +228,7 @@ def norm_rope_store(call, rows, slot, pooled):
     ratio, store = call.int("ratio"), call.params["store"]
     value = pooled * norm_factor(pooled, call.float("eps")) * whole(call["weight"])
     position = call["positions"].at(rows) // ratio * ratio
-    value[:, -ROPE:] = rotate(value[:, -ROPE:], call["rope_table"].at(position))
+    value[:, -ROPE:] = rotate(value[:, -ROPE:], real(call["rope_table"], position))
     if store == "ds_mla":
         on_scale = named(call.params["scale_floor"], "amax", "scale") == "scale"
         put_ds_mla(call, slot, value, on_scale)
