@@ -136,29 +136,53 @@ GPU_DEVICE uint32_t quant_fp4_bf16(const float *x, float factor, int strict) {
 }
 #endif
 
-/* Of an fp32 value up to 6, ties to even: below 2 its rounded double, from there on its bits 22 and up. */
-GPU_DEVICE uint32_t quant_fp4_even(float y) {
-    const uint32_t bits = gpu_bits(y), a = bits & 0x7FFFFFFFu;
-    const uint32_t low = gpu_bits(gpu_float(a) + 0x1.8p22f) & 7u;
-    const uint32_t high = ((a + 0x1FFFFFu + (a >> 22 & 1u)) >> 22) - 252u;
-    return (a < 0x40000000u ? low : high) | (bits >> 28 & 8u);
+/* The lowest bits of 1.5 * 2^22 plus a number are those of its double, rounded once. */
+#define QUANT_FP4_SHIFT 0x1.8p22f
+
+/*
+ * Code of a number whose product with `once` is up to 6, in the lowest bits above those of QUANT_FP4_SHIFT: the least of three
+ * roundings, each of which is the code where e2m1's numbers are as far apart, and above it elsewhere: doubles to integers;
+ * the number, plus 2; half of it, plus 4. Ties go to even codes, as 2 and 4 are even. Where `once` is the last number below a
+ * power of two, exact products are just below halfway points, and none but those of halfway points move across.
+ */
+GPU_DEVICE uint32_t quant_fp4_of(float x, float once) {
+    const uint32_t low = gpu_bits(gpu_fma(gpu_abs(x), once, QUANT_FP4_SHIFT));
+    const uint32_t middle = gpu_bits(gpu_fma(gpu_abs(x), once * 0.5f, QUANT_FP4_SHIFT + 1.0f));
+    const uint32_t high = gpu_bits(gpu_fma(gpu_abs(x), once * 0.25f, QUANT_FP4_SHIFT + 2.0f));
+    const uint32_t least = low < middle ? low : middle;
+    return least < high ? least : high;
 }
 
-/* Of fp32 values; where ties go down, by comparing with the halfway points. */
+/* Of eight numbers without their signs. */
+GPU_DEVICE uint32_t quant_fp4_magnitudes(const float *x, float once) {
+    uint32_t codes = 0, shift = 0;
+    GPU_UNROLL for (int i = 7; i >= 0; i--) {
+        codes = (codes << 4) + quant_fp4_of(x[i], once);
+        shift = (shift << 4) + gpu_bits(QUANT_FP4_SHIFT);
+    }
+    return codes - shift;
+}
+
+/* Signs where codes have them. */
+GPU_DEVICE uint32_t quant_fp4_signs(const float *x) {
+    uint32_t signs = 0;
+    GPU_UNROLL for (int i = 7; i >= 0; i--) signs = signs << 4 | gpu_bits(x[i]) >> 28;
+    return signs & 0x88888888u;
+}
+
+/* Codes of eight fp32 values, `factor` a power of two; strict: ties go down, zeros have no sign. */
 GPU_DEVICE uint32_t quant_fp4_floats(const float *x, float factor, int strict) {
-    uint32_t codes = 0;
-    if (!strict) {
-        GPU_UNROLL for (int i = 0; i < 8; i++) codes |= quant_fp4_even(x[i] * factor) << 4 * i;
-        return codes;
+    const uint32_t signs = quant_fp4_signs(x);
+    if (!strict) return quant_fp4_magnitudes(x, factor) | signs;
+    float y[8];
+    GPU_UNROLL for (int i = 0; i < 8; i++) y[i] = x[i];
+    /* A quarter of the last number below the factor shall be exact. */
+    if (factor < 0x1p-120f) {
+        GPU_UNROLL for (int i = 0; i < 8; i++) y[i] *= 0x1p-16f;
+        factor *= 0x1p16f;
     }
-    GPU_UNROLL for (int i = 0; i < 8; i++) {
-        const float y = x[i] * factor, a = gpu_float(gpu_bits(y) & 0x7FFFFFFFu);
-        const uint32_t code = (a > 0.25f) + (a > 0.75f) + (a > 1.25f) + (a > 1.75f) + (a > 2.5f) +
-                              (a > 3.5f) + (a > 5.0f);
-        const uint32_t sign = code == 0 ? 0 : gpu_bits(y) >> 28 & 8u;
-        codes |= (code | sign) << 4 * i;
-    }
-    return codes;
+    const uint32_t codes = quant_fp4_magnitudes(y, gpu_float(gpu_bits(factor) - 1u));
+    return codes | (signs & (codes + 0x77777777u));
 }
 
 /* ---- where scales lie ---- */
