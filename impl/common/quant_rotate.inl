@@ -184,10 +184,6 @@ GPU_DEVICE gpu_u4 quant_rotate_transposed(const uint32_t *words) {
     return upper ? quant_four(b, c, a[2], a[3]) : quant_four(a[0], a[1], b, c);
 }
 
-GPU_DEVICE uint32_t quant_rotate_byte(const struct quant_rule &rule, float amax) {
-    return num_e8m0_ceil(gpu_max(amax, rule.floor) * rule.inverse_most);
-}
-
 /* Groups of 32: lane i of a group's four lanes has what is one of the group of step i: scale, factor, 16 bytes of codes. */
 template <int DIM>
 GPU_DEVICE void quant_rotate_fp4_by_32(const struct quant_rotate_args &a, float (*x)[8], char *q,
@@ -200,7 +196,7 @@ GPU_DEVICE void quant_rotate_fp4_by_32(const struct quant_rotate_args &a, float 
         const gpu_u4 most = quant_rotate_transposed(words);
         const uint32_t greatest =
             quant_max_u32(quant_max_u32(most.x, most.y), quant_max_u32(most.z, most.w));
-        const uint32_t byte = quant_rotate_byte(a.rule, gpu_float(greatest));
+        const uint32_t byte = quant_fp4_byte(a.rule, gpu_float(greatest));
         const float inverse = num_e8m0_inverse(byte);
         GPU_UNROLL for (int i = 0; i < 4; i++) words[i] =
             quant_fp4_floats(x[s + i], team_read_float(inverse, first + i), 0);
@@ -224,7 +220,7 @@ GPU_DEVICE void quant_rotate_fp4(const struct quant_rotate_args &a, float (*x)[8
     if (!there) return;
     GPU_UNROLL for (int s = 0; s < STEPS; s++) {
         const int lane = quant_rotate_lane<DIM>() + s * LANES;
-        const uint32_t byte = quant_rotate_byte(a.rule, amax[s]);
+        const uint32_t byte = quant_fp4_byte(a.rule, amax[s]);
         *(uint32_t *)(q + (lane >> 2) * a.q_chunk + (lane & 3) * 4) =
             quant_fp4_floats(x[s], num_e8m0_inverse(byte), 0);
         if ((lane & (a.lanes - 1)) == 0) scales[(lane >> shift) * a.s_group] = (char)byte;
@@ -233,8 +229,8 @@ GPU_DEVICE void quant_rotate_fp4(const struct quant_rotate_args &a, float (*x)[8
 
 GPU_DEVICE gpu_u2 quant_rotate_fp8_eight(const struct quant_rule &rule, const float *x,
                                          float factor) {
-    if (rule.fp8 == NUM_OCP) return quant_encode<true, QUANT_OCP>(rule, x, factor);
-    return quant_encode<true, QUANT_FNUZ>(rule, x, factor);
+    if (rule.fp8 == NUM_OCP) return quant_encode<true, QUANT_OCP>(rule, {}, x, factor);
+    return quant_encode<true, QUANT_FNUZ>(rule, {}, x, factor);
 }
 
 template <int DIM>
