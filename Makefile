@@ -447,6 +447,12 @@ $(eval $(call EMULATED_RULES,tiny,-DGPU_BUSY_BLOCKS=0))
 # The canary must sing: with contraction allowed it fails the plug-in.
 $(eval $(call EMULATED_RULES,contracted,-ffp-contract=fast))
 
+# What kernels compute in the place of what the canon says, with their own code.
+$(B)/tools/forms_exhaustive: harness/tests/tools/forms_exhaustive.cu $(GPU_HEADERS) $(wildcard reference/num/*.h)
+	$(call say,CXX,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CXX) $(EMULATED_FLAGS) -fopenmp -o $@ $<
+
 $(foreach arch,$(CUDA_ARCHES),$(eval $(call CUDA_RULES,$(arch))))
 $(foreach arch,$(HIP_ARCHES),$(eval $(call HIP_RULES,$(arch))))
 
@@ -632,9 +638,8 @@ bench-emu: $(B)/tools/emu_speed $(B)/tools/emu_run $(B)/emu/speed.co ## measure 
 	@start=$$(date +%s%N); OMP_NUM_THREADS=2 $(B)/tools/emu_run $(B)/emu/speed.co speed_add 4 256 buffer:4096 buffer:4096 buffer:4096 >/dev/null; \
 	end=$$(date +%s%N); printf 'a whole small process %8.3f s   (0.2 s or less)\n' "$$(( (end - start) / 1000000 ))e-3"
 
-exhaustive: $(B)/tools/exhaustive ## prove the number formats and functions for all 2^32 inputs (minutes)
-	$(Q)$< --plant
-	$(Q)$<
+exhaustive: $(B)/tools/exhaustive $(B)/tools/forms_exhaustive ## prove the number formats and functions for all 2^32 inputs, and the kernels' forms of them (minutes)
+	$(Q)for tool in $^; do $$tool --plant && $$tool || exit; done
 
 headers: ## compile every header alone
 	$(Q)harness/headers.sh

@@ -173,12 +173,47 @@ GPU_HOST_DEVICE float gpu_float(uint32_t bits) { return __builtin_bit_cast(float
 GPU_DEVICE float gpu_fma(float a, float b, float c) { return __fmaf_rn(a, b, c); }
 GPU_DEVICE float gpu_max(float a, float b) { return fmaxf(a, b); }
 GPU_DEVICE float gpu_min(float a, float b) { return fminf(a, b); }
+GPU_DEVICE float gpu_abs(float x) { return fabsf(x); }
 GPU_DEVICE float gpu_divide_float(float a, float b) { return __fdiv_rn(a, b); }
 #else
 GPU_DEVICE float gpu_fma(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
 GPU_DEVICE float gpu_max(float a, float b) { return __builtin_fmaxf(a, b); }
 GPU_DEVICE float gpu_min(float a, float b) { return __builtin_fminf(a, b); }
+GPU_DEVICE float gpu_abs(float x) { return __builtin_fabsf(x); }
 GPU_DEVICE float gpu_divide_float(float a, float b) { return a / b; }
+#endif
+
+/* The low halves of two words; four of the bytes of two, by the digits of `which`; halves by halves: least and greatest, and the lesser of a sum without carry and c. */
+#if GPU_CUDA
+GPU_DEVICE uint32_t gpu_low_halves(uint32_t a, uint32_t b) { return __byte_perm(a, b, 0x5410); }
+GPU_DEVICE uint32_t gpu_bytes(uint32_t a, uint32_t b, uint32_t which) {
+    return __byte_perm(a, b, which);
+}
+GPU_DEVICE uint32_t gpu_min_u16x2(uint32_t a, uint32_t b) { return __vminu2(a, b); }
+GPU_DEVICE uint32_t gpu_max_u16x2(uint32_t a, uint32_t b) { return __vmaxu2(a, b); }
+GPU_DEVICE uint32_t gpu_add_min_u16x2(uint32_t a, uint32_t b, uint32_t c) {
+    return __viaddmin_u16x2(a, b, c);
+}
+#else
+GPU_DEVICE uint32_t gpu_low_halves(uint32_t a, uint32_t b) { return (a & 0xFFFFu) | b << 16; }
+GPU_DEVICE uint32_t gpu_bytes(uint32_t a, uint32_t b, uint32_t which) {
+    const uint64_t both = (uint64_t)b << 32 | a;
+    uint32_t bytes = 0;
+    for (int i = 0; i < 4; i++)
+        bytes |= (uint32_t)(both >> 8 * (which >> 4 * i & 7u) & 0xFFu) << 8 * i;
+    return bytes;
+}
+GPU_DEVICE uint32_t gpu_min_u16x2(uint32_t a, uint32_t b) {
+    const uint32_t low = (a & 0xFFFFu) < (b & 0xFFFFu) ? a : b, high = a >> 16 < b >> 16 ? a : b;
+    return (low & 0xFFFFu) | (high & 0xFFFF0000u);
+}
+GPU_DEVICE uint32_t gpu_max_u16x2(uint32_t a, uint32_t b) {
+    const uint32_t low = (a & 0xFFFFu) > (b & 0xFFFFu) ? a : b, high = a >> 16 > b >> 16 ? a : b;
+    return (low & 0xFFFFu) | (high & 0xFFFF0000u);
+}
+GPU_DEVICE uint32_t gpu_add_min_u16x2(uint32_t a, uint32_t b, uint32_t c) {
+    return gpu_min_u16x2(((a + b) & 0xFFFFu) | ((a & 0xFFFF0000u) + (b & 0xFFFF0000u)), c);
+}
 #endif
 
 /* x, of which clang shall know nothing: it would work out early what follows from x, keep it in registers over loops that

@@ -221,6 +221,7 @@ static inline uint32_t team_max_u32(uint32_t x) {
 static inline float gpu_fma(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
 static inline float gpu_max(float a, float b) { return __builtin_fmaxf(a, b); }
 static inline float gpu_min(float a, float b) { return __builtin_fminf(a, b); }
+static inline float gpu_abs(float x) { return __builtin_fabsf(x); }
 static inline float gpu_divide_float(float a, float b) { return a / b; }
 static inline int gpu_lowest_bit(uint32_t mask) { return mask == 0 ? -1 : __builtin_ctz(mask); }
 

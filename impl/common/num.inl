@@ -51,6 +51,52 @@ GPU_DEVICE bool num_any_nan(float a, float b) { return !(a < b) && !(a >= b); }
 GPU_DEVICE float num_bf16_low(uint32_t codes) { return gpu_float(codes << 16); }
 GPU_DEVICE float num_bf16_high(uint32_t codes) { return gpu_float(codes & 0xFFFF0000u); }
 
+/* Lesser and greater of two pairs, NaN where one is. */
+#if GPU_CUDA
+GPU_DEVICE uint32_t num_bf16x2_min(uint32_t a, uint32_t b) {
+    uint32_t least;
+    asm("min.NaN.bf16x2 %0, %1, %2;" : "=r"(least) : "r"(a), "r"(b));
+    return least;
+}
+GPU_DEVICE uint32_t num_bf16x2_max(uint32_t a, uint32_t b) {
+    uint32_t most;
+    asm("max.NaN.bf16x2 %0, %1, %2;" : "=r"(most) : "r"(a), "r"(b));
+    return most;
+}
+#else
+GPU_DEVICE float num_lesser(float a, float b) { return a != a || a < b ? a : b; }
+GPU_DEVICE float num_greater(float a, float b) { return a != a || a > b ? a : b; }
+GPU_DEVICE uint32_t num_bf16x2_min(uint32_t a, uint32_t b) {
+    return gpu_bits(num_lesser(num_bf16_low(a), num_bf16_low(b))) >> 16 |
+           gpu_bits(num_lesser(num_bf16_high(a), num_bf16_high(b)));
+}
+GPU_DEVICE uint32_t num_bf16x2_max(uint32_t a, uint32_t b) {
+    return gpu_bits(num_greater(num_bf16_low(a), num_bf16_low(b))) >> 16 |
+           gpu_bits(num_greater(num_bf16_high(a), num_bf16_high(b)));
+}
+#endif
+
+/* a * b + c of two pairs, rounded once; where CUDA's units or a model of them are. */
+#if GPU_CUDA
+GPU_DEVICE uint32_t num_bf16x2_fma(uint32_t a, uint32_t b, uint32_t c) {
+    uint32_t sum;
+    asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(sum) : "r"(a), "r"(b), "r"(c));
+    return sum;
+}
+#elif GPU_EMULATED
+/* Exact in binary64 but for what is far below half of c's last place. */
+GPU_DEVICE uint32_t num_bf16_fma(float a, float b, float c) {
+    const uint64_t bits = __builtin_bit_cast(uint64_t, (double)a * (double)b + (double)c);
+    const uint64_t half = UINT64_C(1) << 44; /* of 53 - 8 bits that are rounded off */
+    const uint64_t kept = bits + (half - 1) + (bits >> 45 & 1);
+    return gpu_bits((float)__builtin_bit_cast(double, kept >> 45 << 45)) >> 16;
+}
+GPU_DEVICE uint32_t num_bf16x2_fma(uint32_t a, uint32_t b, uint32_t c) {
+    return num_bf16_fma(num_bf16_low(a), num_bf16_low(b), num_bf16_low(c)) |
+           num_bf16_fma(num_bf16_high(a), num_bf16_high(b), num_bf16_high(c)) << 16;
+}
+#endif
+
 /* ---- e4m3: two values to two codes, `low` in the lower byte ---- */
 
 #if defined(__gfx942__) || defined(__gfx940__) || defined(__gfx941__)

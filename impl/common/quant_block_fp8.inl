@@ -7,7 +7,10 @@
 
 enum { BLOCK_SIDE = 128, BLOCK_STEP = CALL_THREADS / 16, BLOCK_EACH = BLOCK_SIDE / BLOCK_STEP };
 /* Of bf16, as many blocks of threads share a multiprocessor: loads of one hide behind the codes of others. */
-enum { BLOCK_RESIDENT = 4 };
+#ifndef QUANT_BLOCK_RESIDENT
+#define QUANT_BLOCK_RESIDENT 4
+#endif
+enum { BLOCK_RESIDENT = QUANT_BLOCK_RESIDENT };
 
 struct quant_block_args {
     const char *w;
@@ -54,7 +57,7 @@ __global__ void __launch_bounds__(CALL_THREADS, !F32 && WIDE ? BLOCK_RESIDENT : 
         quant_floats<F32>(x, raw[r]);
         if (r * BLOCK_STEP < left)
             quant_store<FORMAT, WIDE>(to, column, a.columns,
-                                      quant_encode<F32, FORMAT>(a.rule, x, factor));
+                                      quant_encode<F32, FORMAT>(a.rule, raw[r], x, factor));
     }
     if (gpu_thread() == 0) quant_put_scale(a.scales, i, (int)j, byte);
 }

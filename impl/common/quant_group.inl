@@ -35,6 +35,7 @@ GPU_DEVICE gpu_u4 quant_four(uint32_t x, uint32_t y, uint32_t z, uint32_t w) {
 GPU_DEVICE uint32_t quant_max_u32(uint32_t a, uint32_t b) { return a > b ? a : b; }
 
 /* Magnitudes of floats are in the order of their bits. */
+#if GPU_HIP
 GPU_DEVICE float quant_amax_codes(gpu_u4 v) {
     const uint32_t high = quant_max_u32(quant_max_u32(v.x & 0x7FFF0000u, v.y & 0x7FFF0000u),
                                         quant_max_u32(v.z & 0x7FFF0000u, v.w & 0x7FFF0000u));
@@ -43,6 +44,13 @@ GPU_DEVICE float quant_amax_codes(gpu_u4 v) {
                       quant_max_u32(v.z << 16 & 0x7FFF0000u, v.w << 16 & 0x7FFF0000u));
     return gpu_float(quant_max_u32(high, low));
 }
+#else
+GPU_DEVICE float quant_amax_codes(gpu_u4 v) {
+    const uint32_t most = gpu_max_u16x2(gpu_max_u16x2(v.x & 0x7FFF7FFFu, v.y & 0x7FFF7FFFu),
+                                        gpu_max_u16x2(v.z & 0x7FFF7FFFu, v.w & 0x7FFF7FFFu));
+    return gpu_float(quant_max_u32(most & 0xFFFF0000u, most << 16));
+}
+#endif
 
 GPU_DEVICE float quant_amax_floats(const float *x) {
     uint32_t most = 0;
@@ -63,6 +71,11 @@ GPU_DEVICE uint32_t quant_byte(const struct quant_rule &rule, float amax) {
     const float held = gpu_max(amax, rule.floor);
     const float s = rule.divides ? gpu_divide_float(held, rule.most) : held * rule.inverse_most;
     return num_e8m0_ceil(gpu_max(s, rule.scale_floor));
+}
+
+/* The same of FP4, whether it divides by 6 or not: up to 6 * 2^k the quotient is rounded to 2^k at most, above it is not. */
+GPU_DEVICE uint32_t quant_fp4_byte(const struct quant_rule &rule, float amax) {
+    return ((gpu_bits(gpu_max(amax, rule.floor)) + 0x3FFFFFu) >> 23) - 2u;
 }
 
 GPU_DEVICE float quant_factor(const struct quant_rule &rule, uint32_t byte) {
@@ -97,36 +110,67 @@ GPU_DEVICE gpu_u2 quant_fnuz_eight(const float *x, float factor, int fp8) {
 }
 #endif
 
-#if GPU_CUDA
-/* Two FP4 codes in bits 0..3 and 16..19, of values times 2^-14: f16 has e2m1's exponents there, and whatever a bf16 value
- * loses on its way to f16 lies below an eighth. */
-GPU_DEVICE uint32_t quant_fp4_halves(float low, float high, int strict) {
-    uint32_t x;
-    asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(x) : "f"(high), "f"(low));
-    const uint32_t a = x & 0x7FFF7FFFu, odd = strict ? 0 : a >> 9 & 0x00010001u;
-    const uint32_t codes = (a + 0x00FF00FFu + odd) >> 9 & 0x00070007u;
-    const uint32_t signs = strict ? x >> 12 & (codes + 0x00070007u) : x >> 12;
-    return codes | (signs & 0x00080008u);
+/* The lowest bits of 1.5 * 2^22 plus a number are those of its double, rounded once. */
+#define QUANT_FP4_SHIFT 0x1.8p22f
+
+/*
+ * Code of a number whose product with `once` is up to 6, in the lowest bits above those of QUANT_FP4_SHIFT: the least of three
+ * roundings, each of which is the code where e2m1's numbers are as far apart, and above it elsewhere: doubles to integers;
+ * the number, plus 2; half of it, plus 4. Ties go to even codes, as 2 and 4 are even. Where `once` is the last number below a
+ * power of two, exact products are just below halfway points, and none but those of halfway points move across.
+ */
+GPU_DEVICE uint32_t quant_fp4_of(float x, float once) {
+    const uint32_t low = gpu_bits(gpu_fma(gpu_abs(x), once, QUANT_FP4_SHIFT));
+    const uint32_t middle = gpu_bits(gpu_fma(gpu_abs(x), once * 0.5f, QUANT_FP4_SHIFT + 1.0f));
+    const uint32_t high = gpu_bits(gpu_fma(gpu_abs(x), once * 0.25f, QUANT_FP4_SHIFT + 2.0f));
+    const uint32_t least = low < middle ? low : middle;
+    return least < high ? least : high;
 }
 
-GPU_DEVICE uint32_t quant_fp4_bf16(const float *x, float factor, int strict) {
-    const float scaled = factor * 0x1p-14f;
-    uint32_t pairs[4];
-    GPU_UNROLL for (int i = 0; i < 4; i++) pairs[i] =
-        quant_fp4_halves(x[2 * i] * scaled, x[2 * i + 1] * scaled, strict);
-    const uint32_t a = pairs[0] | pairs[1] << 8, b = pairs[2] | pairs[3] << 8;
-    return __byte_perm(a, b, 0x5410) | __byte_perm(a, b, 0x7632) << 4;
+/* Of eight numbers without their signs. */
+GPU_DEVICE uint32_t quant_fp4_magnitudes(const float *x, float once) {
+    uint32_t codes = 0, shift = 0;
+    GPU_UNROLL for (int i = 7; i >= 0; i--) {
+        codes = (codes << 4) + quant_fp4_of(x[i], once);
+        shift = (shift << 4) + gpu_bits(QUANT_FP4_SHIFT);
+    }
+    return codes - shift;
 }
-#else
+
+/* Signs where codes have them. */
+GPU_DEVICE uint32_t quant_fp4_signs(const float *x) {
+    uint32_t signs = 0;
+    GPU_UNROLL for (int i = 7; i >= 0; i--) signs = signs << 4 | gpu_bits(x[i]) >> 28;
+    return signs & 0x88888888u;
+}
+
+/* Codes of eight fp32 values, `factor` a power of two; strict: ties go down, zeros have no sign. */
+GPU_DEVICE uint32_t quant_fp4_floats(const float *x, float factor, int strict) {
+    const uint32_t signs = quant_fp4_signs(x);
+    if (!strict) return quant_fp4_magnitudes(x, factor) | signs;
+    float y[8];
+    GPU_UNROLL for (int i = 0; i < 8; i++) y[i] = x[i];
+    /* A quarter of the last number below the factor shall be exact. */
+    if (factor < 0x1p-120f) {
+        GPU_UNROLL for (int i = 0; i < 8; i++) y[i] *= 0x1p-16f;
+        factor *= 0x1p16f;
+    }
+    const uint32_t codes = quant_fp4_magnitudes(y, gpu_float(gpu_bits(factor) - 1u));
+    return codes | (signs & (codes + 0x77777777u));
+}
+
+#if GPU_HIP
 /*
  * Eight FP4 codes of bf16 values, by rounding integers: y * 2^-126 has e2m1's exponents where binary32 has its own
  * lowest ones, subnormals included, so that the code is what bits 22..24 round to. Exact: where that product loses bits
  * of a bf16 value, the code is 0. |y| is at most 6.
  */
-GPU_DEVICE uint32_t quant_fp4_bf16(const float *x, float factor, int strict) {
+GPU_DEVICE uint32_t quant_fp4_bf16(gpu_u4 v, float factor, int strict) {
+    const uint32_t words[4] = {v.x, v.y, v.z, v.w};
     uint32_t codes = 0;
     GPU_UNROLL for (int i = 0; i < 8; i++) {
-        const uint32_t bits = gpu_bits((x[i] * factor) * 0x1p-126f), a = bits & 0x7FFFFFFFu;
+        const float x = (i & 1) != 0 ? num_bf16_high(words[i / 2]) : num_bf16_low(words[i / 2]);
+        const uint32_t bits = gpu_bits((x * factor) * 0x1p-126f), a = bits & 0x7FFFFFFFu;
         const uint32_t odd = strict ? 0 : a >> 22 & 1u;
         const uint32_t code = (a + 0x1FFFFFu + odd) >> 22;
         const uint32_t sign = strict && code == 0 ? 0 : bits >> 28 & 8u;
@@ -134,32 +178,48 @@ GPU_DEVICE uint32_t quant_fp4_bf16(const float *x, float factor, int strict) {
     }
     return codes;
 }
+#else
+/* Codes of two bf16 numbers in the lowest bits of halves, as quant_fp4_of does it: what is added is 1.5 * 2^6. */
+GPU_DEVICE uint32_t quant_fp4_two(uint32_t x, const uint32_t *factors) {
+    const uint32_t a = x & 0x7FFF7FFFu;
+    const uint32_t low = num_bf16x2_fma(a, factors[0], 0x42C042C0u);
+    const uint32_t middle = num_bf16x2_fma(a, factors[1], 0x42C242C2u);
+    const uint32_t high = num_bf16x2_fma(a, factors[2], 0x42C442C4u);
+    return gpu_min_u16x2(gpu_min_u16x2(low, middle), high);
+}
+
+/* Bytes 0 and 2 of four words: of the halves' lower bytes the first, then the second halves'. */
+GPU_DEVICE gpu_u2 quant_fp4_bytes(const uint32_t *x, uint32_t which) {
+    const uint32_t a = gpu_bytes(x[0], x[1], which), b = gpu_bytes(x[2], x[3], which);
+    gpu_u2 bytes;
+    bytes.x = gpu_bytes(a, b, 0x5410);
+    bytes.y = gpu_bytes(a, b, 0x7632);
+    return bytes;
+}
+
+/* Eight FP4 codes of bf16 numbers; `factor` is a power of two. */
+GPU_DEVICE uint32_t quant_fp4_bf16(gpu_u4 v, float factor, int strict) {
+    const uint32_t words[4] = {v.x, v.y, v.z, v.w};
+    uint32_t numbers[4] = {v.x, v.y, v.z, v.w};
+    /* A quarter of the last number below the factor shall be exact. */
+    if (strict && factor < 0x1p-120f) {
+        GPU_UNROLL for (int i = 0; i < 4; i++) numbers[i] =
+            num_bf16x2_fma(words[i], 0x37803780u /* 2^-16 */, 0x80008000u);
+        factor *= 0x1p16f;
+    }
+    const uint32_t once = (gpu_bits(factor) >> 16) - (strict ? 1u : 0u);
+    const uint32_t half = gpu_bits(gpu_float(once << 16) * 0.5f) >> 16;
+    const uint32_t quarter = gpu_bits(gpu_float(once << 16) * 0.25f) >> 16;
+    const uint32_t factors[3] = {once * 0x10001u, half * 0x10001u, quarter * 0x10001u};
+    uint32_t pairs[4];
+    GPU_UNROLL for (int i = 0; i < 4; i++) pairs[i] = quant_fp4_two(numbers[i], factors);
+    const gpu_u2 low = quant_fp4_bytes(pairs, 0x6240), high = quant_fp4_bytes(words, 0x7351);
+    const uint32_t codes = (low.x & 0x07070707u) | (low.y & 0x07070707u) << 4;
+    uint32_t signs = (high.x >> 4 & 0x08080808u) | (high.y & 0x80808080u);
+    if (strict) signs &= codes + 0x77777777u;
+    return codes | signs;
+}
 #endif
-
-/* Of an fp32 value up to 6, ties to even: below 2 its rounded double, from there on its bits 22 and up. */
-GPU_DEVICE uint32_t quant_fp4_even(float y) {
-    const uint32_t bits = gpu_bits(y), a = bits & 0x7FFFFFFFu;
-    const uint32_t low = gpu_bits(gpu_float(a) + 0x1.8p22f) & 7u;
-    const uint32_t high = ((a + 0x1FFFFFu + (a >> 22 & 1u)) >> 22) - 252u;
-    return (a < 0x40000000u ? low : high) | (bits >> 28 & 8u);
-}
-
-/* Of fp32 values; where ties go down, by comparing with the halfway points. */
-GPU_DEVICE uint32_t quant_fp4_floats(const float *x, float factor, int strict) {
-    uint32_t codes = 0;
-    if (!strict) {
-        GPU_UNROLL for (int i = 0; i < 8; i++) codes |= quant_fp4_even(x[i] * factor) << 4 * i;
-        return codes;
-    }
-    GPU_UNROLL for (int i = 0; i < 8; i++) {
-        const float y = x[i] * factor, a = gpu_float(gpu_bits(y) & 0x7FFFFFFFu);
-        const uint32_t code = (a > 0.25f) + (a > 0.75f) + (a > 1.25f) + (a > 1.75f) + (a > 2.5f) +
-                              (a > 3.5f) + (a > 5.0f);
-        const uint32_t sign = code == 0 ? 0 : gpu_bits(y) >> 28 & 8u;
-        codes |= (code | sign) << 4 * i;
-    }
-    return codes;
-}
 
 /* ---- where scales lie ---- */
 

@@ -41,13 +41,14 @@ template <bool F32> GPU_DEVICE void quant_floats(float *x, const struct quant_ra
                                                                  : num_bf16_low(words[i / 2]);
 }
 
-/* Codes of eight columns, in the lower word alone for FP4. */
+/* Codes of eight columns, which are x as numbers, in the lower word alone for FP4. */
 template <bool F32, int FORMAT>
-GPU_DEVICE gpu_u2 quant_encode(const struct quant_rule &rule, const float *x, float factor) {
+GPU_DEVICE gpu_u2 quant_encode(const struct quant_rule &rule, const struct quant_raw &raw,
+                               const float *x, float factor) {
     gpu_u2 codes;
     if (FORMAT == QUANT_FP4) {
-        codes.x =
-            F32 ? quant_fp4_floats(x, factor, rule.strict) : quant_fp4_bf16(x, factor, rule.strict);
+        codes.x = F32 ? quant_fp4_floats(x, factor, rule.strict)
+                      : quant_fp4_bf16(raw.a, factor, rule.strict);
         codes.y = 0;
 #if NUM_HARDWARE_CUDA
     } else if (FORMAT == QUANT_FNUZ) {

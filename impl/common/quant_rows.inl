@@ -21,14 +21,20 @@ struct quant_rows_args {
     struct quant_scales scales;
 };
 
+/* Whether a row has data, or is padding that is stored. */
+struct quant_row_is {
+    bool data, stored;
+};
+
 /* Packed words of one row of a span; a word's four groups are 4 * lanes lanes, or both steps. */
-GPU_DEVICE void quant_put_words(const struct quant_rows_args &a, int64_t row, int span_group,
-                                int shift, const uint32_t *byte) {
+GPU_DEVICE void quant_put_words(const struct quant_rows_args &a, int64_t row,
+                                struct quant_row_is is, int span_group, int shift,
+                                const uint32_t *byte) {
     const int lane = gpu_lane(), step_groups = TEAM >> shift;
     uint32_t words[QUANT_STEPS];
     GPU_UNROLL for (int i = 0; i < QUANT_STEPS; i++) {
         const int group = i * step_groups + (lane >> shift);
-        const bool there = row < a.rows && span_group + group < a.scales.groups;
+        const bool there = is.data && span_group + group < a.scales.groups;
         words[i] = there ? byte[i] << 8 * (group & 3) : 0;
         if (a.lanes == 4) words[i] |= team_xor_u32(words[i], 4);
         if (a.lanes <= 8) words[i] |= team_xor_u32(words[i], 8);
@@ -38,24 +44,24 @@ GPU_DEVICE void quant_put_words(const struct quant_rows_args &a, int64_t row, in
     GPU_UNROLL for (int i = 0; i < QUANT_STEPS; i++) {
         const int group = span_group + i * step_groups + (lane >> shift);
         const bool one = a.lanes == 16 ? i == 0 && lane == 0 : (lane & (4 * a.lanes - 1)) == 0;
-        if (one && row < a.padded && group < a.scales.groups)
+        if (one && is.stored && group < a.scales.groups)
             *(uint32_t *)(a.scales.data + (group >> 2) * a.scales.stride + 4 * row) = words[i];
     }
 }
 
 /* Scales of one row of a span: byte[i] is this lane's group of step i. */
-GPU_DEVICE void quant_put_scales(const struct quant_rows_args &a, int64_t row, int first,
-                                 const uint32_t *byte) {
+GPU_DEVICE void quant_put_scales(const struct quant_rows_args &a, int64_t row,
+                                 struct quant_row_is is, int first, const uint32_t *byte) {
     const int lane = gpu_lane(), shift = a.lanes == 16 ? 4 : a.lanes == 8 ? 3 : 2;
     const int span_group = first >> (shift + 3);
     if (a.scales.layout == QUANT_PACKED) {
-        quant_put_words(a, row, span_group, shift, byte);
+        quant_put_words(a, row, is, span_group, shift, byte);
         return;
     }
     GPU_UNROLL for (int i = 0; i < QUANT_STEPS; i++) {
         const int group = span_group + i * (TEAM >> shift) + (lane >> shift);
-        if ((lane & (a.lanes - 1)) == 0 && row < a.padded && group < a.scales.groups)
-            quant_put_scale(a.scales, row, group, row < a.rows ? byte[i] : 0);
+        if ((lane & (a.lanes - 1)) == 0 && is.stored && group < a.scales.groups)
+            quant_put_scale(a.scales, row, group, is.data ? byte[i] : 0);
     }
 }
 
@@ -66,11 +72,16 @@ __global__ void __launch_bounds__(CALL_THREADS) QUANT_ROWS_KERNEL(const struct q
     const int64_t several = gpu_quotient(unit, a.spans), row = several * ROWS;
     const int first = (int)(unit - several * a.spans.value) * QUANT_SPAN;
     const int column = first + 8 * gpu_lane();
+    /* Rows here with data, and stored ones. The last one is loaded for those without. */
+    const int left = a.rows - row < ROWS ? (int)(a.rows - row) : ROWS;
+    const int stored = a.padded - row < ROWS ? (int)(a.padded - row) : ROWS;
+    const char *from = a.x + (left > 0 ? row : a.rows - 1) * a.x_stride;
+    char *to = a.q + row * a.q_stride;
     struct quant_raw raw[ROWS][QUANT_STEPS];
     GPU_UNROLL for (int r = 0; r < ROWS; r++) {
-        const int64_t at = row + r < a.rows ? row + r : a.rows - 1;
         GPU_UNROLL for (int i = 0; i < QUANT_STEPS; i++) raw[r][i] =
-            quant_load<F32, WIDE>(a.x + at * a.x_stride, column + i * QUANT_STEP, a.columns);
+            quant_load<F32, WIDE>(from, column + i * QUANT_STEP, a.columns);
+        if (r + 1 < left) from += a.x_stride;
     }
     GPU_UNROLL for (int r = 0; r < ROWS; r++) {
         uint32_t byte[QUANT_STEPS];
@@ -78,14 +89,14 @@ __global__ void __launch_bounds__(CALL_THREADS) QUANT_ROWS_KERNEL(const struct q
             float x[8];
             quant_floats<F32>(x, raw[r][i]);
             const float amax = F32 ? quant_amax_floats(x) : quant_amax_codes(raw[r][i].a);
-            byte[i] = quant_byte(a.rule, quant_amax_group(amax, a.lanes));
+            const float most = quant_amax_group(amax, a.lanes);
+            byte[i] = FORMAT == QUANT_FP4 ? quant_fp4_byte(a.rule, most) : quant_byte(a.rule, most);
             const gpu_u2 codes =
-                quant_encode<F32, FORMAT>(a.rule, x, quant_factor(a.rule, byte[i]));
-            if (row + r < a.rows)
-                quant_store<FORMAT, WIDE>(a.q + (row + r) * a.q_stride, column + i * QUANT_STEP,
-                                          a.columns, codes);
+                quant_encode<F32, FORMAT>(a.rule, raw[r][i], x, quant_factor(a.rule, byte[i]));
+            if (r < left) quant_store<FORMAT, WIDE>(to, column + i * QUANT_STEP, a.columns, codes);
         }
-        quant_put_scales(a, row + r, first, byte);
+        to += a.q_stride;
+        quant_put_scales(a, row + r, {r < left, r < stored}, first, byte);
     }
 }
 
