@@ -3,7 +3,7 @@
 
 #include "../reference/memory.h"
 
-enum { ROW_BYTES = 256 }; /* of an output: about what a row of balls speaks of */
+enum { ROW_BYTES = 32 }; /* of an output: what short rows of balls speak of */
 
 static const int64_t most_bytes = INT64_C(1) << 30;
 
