@@ -183,19 +183,14 @@ GPU_DEVICE float gpu_abs(float x) { return __builtin_fabsf(x); }
 GPU_DEVICE float gpu_divide_float(float a, float b) { return a / b; }
 #endif
 
-/* The low halves of two words; four of the bytes of two, by the digits of `which`; halves by halves: least and greatest, and the lesser of a sum without carry and c. */
+/* Four of the bytes of two words, by the digits of `which`; halves by halves: least and greatest. */
 #if GPU_CUDA
-GPU_DEVICE uint32_t gpu_low_halves(uint32_t a, uint32_t b) { return __byte_perm(a, b, 0x5410); }
 GPU_DEVICE uint32_t gpu_bytes(uint32_t a, uint32_t b, uint32_t which) {
     return __byte_perm(a, b, which);
 }
 GPU_DEVICE uint32_t gpu_min_u16x2(uint32_t a, uint32_t b) { return __vminu2(a, b); }
 GPU_DEVICE uint32_t gpu_max_u16x2(uint32_t a, uint32_t b) { return __vmaxu2(a, b); }
-GPU_DEVICE uint32_t gpu_add_min_u16x2(uint32_t a, uint32_t b, uint32_t c) {
-    return __viaddmin_u16x2(a, b, c);
-}
 #else
-GPU_DEVICE uint32_t gpu_low_halves(uint32_t a, uint32_t b) { return (a & 0xFFFFu) | b << 16; }
 GPU_DEVICE uint32_t gpu_bytes(uint32_t a, uint32_t b, uint32_t which) {
     const uint64_t both = (uint64_t)b << 32 | a;
     uint32_t bytes = 0;
@@ -210,9 +205,6 @@ GPU_DEVICE uint32_t gpu_min_u16x2(uint32_t a, uint32_t b) {
 GPU_DEVICE uint32_t gpu_max_u16x2(uint32_t a, uint32_t b) {
     const uint32_t low = (a & 0xFFFFu) > (b & 0xFFFFu) ? a : b, high = a >> 16 > b >> 16 ? a : b;
     return (low & 0xFFFFu) | (high & 0xFFFF0000u);
-}
-GPU_DEVICE uint32_t gpu_add_min_u16x2(uint32_t a, uint32_t b, uint32_t c) {
-    return gpu_min_u16x2(((a + b) & 0xFFFFu) | ((a & 0xFFFF0000u) + (b & 0xFFFF0000u)), c);
 }
 #endif
 

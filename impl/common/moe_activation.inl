@@ -37,8 +37,8 @@ GPU_DEVICE struct activation_place activation_open(const struct activation_args 
     return place;
 }
 
-/* What whoever takes a weighed product rounds to bf16: nothing, the product, or silu on the way to it. ABOUT: nothing, and an
- * estimate will do. */
+/* What whoever takes a weighed product rounds to bf16: nothing, the product, or silu on the way to it. ABOUT: an estimate will
+ * do. */
 enum activation_rounding {
     ACTIVATION_UNROUNDED,
     ACTIVATION_ONCE,
@@ -65,55 +65,28 @@ template <int ROUNDING> GPU_DEVICE float activation_of(struct activation_pair pa
     return silu * pair.up;
 }
 
-/* Gate number i of eight, or up. */
-GPU_DEVICE float activation_number(const uint32_t *codes, int i) {
-    return (i & 1) != 0 ? num_bf16_high(codes[i / 2]) : num_bf16_low(codes[i / 2]);
-}
-
-/* What a lane has of a row, and how it is weighed. */
-struct activation_eights {
-    uint32_t gates[4], ups[4];
-    float limit, weight;
-};
-
-template <int ROUNDING>
-GPU_DEVICE float activation_product(const struct activation_eights &x, float gate, float up) {
-    return activation_of<ROUNDING>(activation_clamp(gate, up, x.limit)) * x.weight;
-}
-
 #define ACTIVATION_ESTIMATES (GPU_CUDA || GPU_EMULATED)
 #if ACTIVATION_ESTIMATES
 /*
- * silu within 8 * 2^-23 of itself for gates that are near (activation_near), by a test for each of them: the product with
- * log2(e) is up to 16 where it matters, and errs by 4 of these units; exp2's estimate by 2, the reciprocal's by 1. The
- * canon's own roundings on the way to a weighed product add less than 3. What is rounded to the same number 32 units in the
- * last place up and down is therefore what the canon's is rounded to; the rest, of bf16 one in 1024, is computed as it says.
+ * silu within 16 units in the last place for gates of activation_far: exp2's estimate errs by 2, the reciprocal's by 1, and
+ * the canon's own roundings on the way to a weighed product count here too. What is rounded to the same number 32 units up
+ * and down is therefore what the canon's is rounded to; the rest, of bf16 one in 1024, is computed as it says.
  */
 GPU_DEVICE float activation_silu_about(float gate) {
-    return gate * num_reciprocal_about(1.0f + num_exp2_about(gate * -0x1.715476p+0f));
+    const float shifted = gpu_fma(gate, -0x1.715476p+0f, 0x1.8p23f), n = shifted - 0x1.8p23f;
+    float rest = gpu_fma(gate, -0x1.715476p+0f, -n);
+    rest = gpu_fma(gate, -0x1.4ae0c0p-26f, rest);
+    const uint32_t power = gpu_bits(num_exp2_about(rest)) + (gpu_bits(shifted) << 23);
+    return gate * num_reciprocal_about(1.0f + gpu_float(power));
 }
 
-/* Whether magnitudes are 2^-40 and more, gates up to 11 and ups up to 32, and so is the weight: nothing that comes of them is
- * subnormal. Clamps the codes, whose limit is a bf16 number. */
-#define ACTIVATION_LEAST 0x2B802B80u
-#define ACTIVATION_MOST_GATE 0x41304130u
-#define ACTIVATION_MOST_UP 0x42004200u
-GPU_DEVICE bool activation_near(const struct activation_eights &x, uint32_t *gates, uint32_t *ups) {
-    const uint32_t limit = gpu_bits(x.limit) | gpu_bits(x.limit) >> 16;
-    uint32_t least = ACTIVATION_LEAST, most_gate = ACTIVATION_MOST_GATE,
-             most_up = ACTIVATION_MOST_UP;
-    GPU_UNROLL for (int i = 0; i < 4; i++) {
-        gates[i] = num_bf16x2_min(x.gates[i], limit);
-        ups[i] = num_bf16x2_max(num_bf16x2_min(x.ups[i], limit), limit | 0x80008000u);
-        const uint32_t gate = gates[i] & 0x7FFF7FFFu, up = ups[i] & 0x7FFF7FFFu;
-        least = gpu_min_u16x2(least, gpu_min_u16x2(gate, up));
-        most_gate = gpu_max_u16x2(most_gate, gate);
-        most_up = gpu_max_u16x2(most_up, up);
-    }
-    const float weight = gpu_abs(x.weight);
-    return least == ACTIVATION_LEAST && most_gate == ACTIVATION_MOST_GATE &&
-           most_up == ACTIVATION_MOST_UP && weight >= 0x1p-40f && weight <= 32.0f &&
-           (gpu_bits(x.limit) & 0xFFFFu) == 0;
+/* How far a magnitude is above 2^-40: up to 2^5 less than ACTIVATION_FAR, below and NaN more. Nothing that comes of two such
+ * numbers and such a weight is subnormal. */
+#define ACTIVATION_FAR (2u * (45u << 23))
+GPU_DEVICE uint32_t activation_far(float x) { return 2u * gpu_bits(x) - 2u * (87u << 23); }
+GPU_DEVICE uint32_t activation_farther(uint32_t far, float x) {
+    const uint32_t own = activation_far(x);
+    return far > own ? far : own;
 }
 
 /* Whether all within 32 units lies between the same two neighbours of a row of numbers 2^BITS units apart, one of them `one`. */
@@ -121,110 +94,83 @@ template <int BITS> GPU_DEVICE bool activation_is_sure(float x, uint32_t one) {
     return ((gpu_bits(x) - one + 32u) & ((1u << BITS) - 1u)) >= 64u;
 }
 
-/* Whether its bf16 code is the same. */
-GPU_DEVICE bool activation_rounds(float x) { return activation_is_sure<16>(x, 0x8000u); }
-
-/* The same of two at once: the least of what such bits are, 64 and more where sure. */
-GPU_DEVICE uint32_t activation_surest(uint32_t sure, float a, float b) {
-    return gpu_add_min_u16x2(gpu_low_halves(gpu_bits(a), gpu_bits(b)), 0x80208020u, sure);
-}
-GPU_DEVICE bool activation_all_sure(uint32_t sure) {
-    return gpu_min_u16x2(sure, 0x00400040u) == 0x00400040u;
+/* Whether a significand without its last BITS bits is the same. */
+template <int BITS> GPU_DEVICE bool activation_rounds(float x) {
+    return activation_is_sure<BITS>(x, 1u << (BITS - 1));
 }
 
-/* Computes what the mask names as the canon says. Few lanes come here, one by one with what they have. */
+/* Clamped numbers; of NaN any. */
+GPU_DEVICE struct activation_pair activation_clamp_numbers(float gate, float up, float limit) {
+    struct activation_pair pair;
+    pair.gate = gpu_min(gate, limit);
+    pair.up = gpu_max(gpu_min(up, limit), -limit);
+    return pair;
+}
+
+/* As activation_of times the weight where numbers are `near`. */
 template <int ROUNDING>
-GPU_DEVICE void activation_mend(float *out, const struct activation_eights &x, uint32_t mask) {
-    GPU_NO_UNROLL while (mask != 0) {
-        const int at = gpu_lowest_bit(mask);
-        const bool upper = (at & 4) != 0, second = (at & 2) != 0;
-        const uint32_t gates =
-            upper ? (second ? x.gates[3] : x.gates[2]) : (second ? x.gates[1] : x.gates[0]);
-        const uint32_t ups =
-            upper ? (second ? x.ups[3] : x.ups[2]) : (second ? x.ups[1] : x.ups[0]);
-        const bool odd = (at & 1) != 0;
-        const float gate = odd ? num_bf16_high(gates) : num_bf16_low(gates);
-        const float up = odd ? num_bf16_high(ups) : num_bf16_low(ups);
-        const float product = activation_product<ROUNDING>(x, gate, up);
-        GPU_UNROLL for (int i = 0; i < 8; i++) out[i] = at == i ? product : out[i];
-        mask &= mask - 1;
+GPU_DEVICE float activation_weighed(float gate, float up, float limit, float weight, bool near) {
+    const struct activation_pair pair = activation_clamp_numbers(gate, up, limit);
+    float silu = activation_silu_about(pair.gate);
+    if (ROUNDING == ACTIVATION_SILU) {
+        near = near && activation_rounds<16>(silu);
+        silu = num_bf16_low(num_bf16x2_of_numbers(silu, 0.0f));
     }
+    const float product = silu * pair.up * weight;
+    if (ROUNDING == ACTIVATION_ONCE) near = near && activation_rounds<16>(product);
+    if (ROUNDING == ACTIVATION_ABOUT || near) return product;
+    return activation_of<ROUNDING>(activation_clamp(gate, up, limit)) * weight;
 }
 
-/* Products, where numbers are near. Returns the products that are not sure to be rounded as the canon's; ABOUT: all, or none. */
+/* Returns whether values are within 32 units of the canon's (ABOUT); else they will be rounded as these. */
 template <int ROUNDING>
-GPU_DEVICE uint32_t activation_about(float *out, const struct activation_eights &x) {
-    uint32_t gates[4], ups[4], sure = 0xFFFFFFFFu, mask = 0;
-    if (!activation_near(x, gates, ups)) sure = 0;
-    float check[8];
-    GPU_UNROLL for (int i = 0; i < 8; i += 2) {
-        float a = activation_silu_about(activation_number(gates, i));
-        float b = activation_silu_about(activation_number(gates, i + 1));
-        check[i] = a;
-        check[i + 1] = b;
-        if (ROUNDING == ACTIVATION_SILU) {
-            const uint32_t codes = num_bf16x2_of_numbers(a, b);
-            a = num_bf16_low(codes);
-            b = num_bf16_high(codes);
-        }
-        out[i] = a * activation_number(ups, i) * x.weight;
-        out[i + 1] = b * activation_number(ups, i + 1) * x.weight;
-        if (ROUNDING == ACTIVATION_ONCE) {
-            check[i] = out[i];
-            check[i + 1] = out[i + 1];
-        }
-        if (ROUNDING != ACTIVATION_ABOUT) sure = activation_surest(sure, check[i], check[i + 1]);
+GPU_DEVICE bool activation_weigh(float *out, const float *gates, const float *ups, float limit,
+                                 float weight) {
+    uint32_t far = activation_far(weight);
+    GPU_UNROLL for (int i = 0; i < 8; i++) {
+        far = activation_farther(activation_farther(far, gates[i]), ups[i]);
     }
-    if (activation_all_sure(sure)) return 0;
-    if (sure == 0 || ROUNDING == ACTIVATION_ABOUT) return 0xFFu;
-    GPU_UNROLL for (int i = 0; i < 8; i++) mask |= activation_rounds(check[i]) ? 0 : 1u << i;
-    return mask;
+    const bool near = far < ACTIVATION_FAR && limit >= 0x1p-40f;
+    GPU_UNROLL for (int i = 0; i < 8; i++) {
+        out[i] = activation_weighed<ROUNDING>(gates[i], ups[i], limit, weight, near);
+    }
+    return near;
 }
 #endif
 
-/* Reads eight columns; outside of the row any numbers. */
-GPU_DEVICE struct activation_eights activation_read(const struct activation_args &a,
-                                                    const struct activation_place &place) {
-    struct activation_eights x;
-    gpu_u4 gate, up;
-    gate.x = gate.y = gate.z = gate.w = 0x3F803F80u;
-    up = gate;
-    x.limit = a.limit;
-    x.weight = 1.0f;
-    if (place.inside) {
-        const char *const at = a.x + place.row * a.stride + 2 * place.column;
-        gate = *(const gpu_u4 *)at;
-        up = *(const gpu_u4 *)(at + 2 * (int64_t)a.width);
-        if (a.weights != NULL) x.weight = a.weights[place.row];
+template <int ROUNDING>
+GPU_DEVICE bool activation_weigh_exactly(float *out, const float *gates, const float *ups,
+                                         float limit, float weight) {
+    GPU_UNROLL for (int i = 0; i < 8; i++) {
+        out[i] = activation_of<ROUNDING>(activation_clamp(gates[i], ups[i], limit)) * weight;
     }
-    x.gates[0] = gate.x;
-    x.gates[1] = gate.y;
-    x.gates[2] = gate.z;
-    x.gates[3] = gate.w;
-    x.ups[0] = up.x;
-    x.ups[1] = up.y;
-    x.ups[2] = up.z;
-    x.ups[3] = up.w;
-    return x;
+    return true;
 }
 
+/* Eight products, times the row's weight; 0 outside of the row. Returns as activation_weigh. */
 template <int ROUNDING>
-GPU_DEVICE void activation_exactly(float *out, const struct activation_eights &x) {
-    GPU_UNROLL for (int i = 0; i < 8; i++) out[i] =
-        activation_product<ROUNDING>(x, activation_number(x.gates, i), activation_number(x.ups, i));
-}
-
-/* Eight products, times the row's weight, which will be rounded as the canon's. Returns whether all are sure to be numbers. */
-template <int ROUNDING>
-GPU_DEVICE bool activation_eight(float *out, const struct activation_eights &x) {
+GPU_DEVICE bool activation_eight(const struct activation_args &a,
+                                 const struct activation_place &place, float *out) {
+    const char *const at = a.x + place.row * a.stride + 2 * place.column;
+    if (!place.inside) {
+        GPU_UNROLL for (int i = 0; i < 8; i++) out[i] = 0.0f;
+        return true;
+    }
+    const gpu_u4 gate = *(const gpu_u4 *)at, up = *(const gpu_u4 *)(at + 2 * (int64_t)a.width);
+    const float weight = a.weights == NULL ? 1.0f : a.weights[place.row];
+    const uint32_t gates[4] = {gate.x, gate.y, gate.z, gate.w}, ups[4] = {up.x, up.y, up.z, up.w};
+    float g[8], u[8];
+    GPU_UNROLL for (int i = 0; i < 4; i++) {
+        g[2 * i] = num_bf16_low(gates[i]);
+        g[2 * i + 1] = num_bf16_high(gates[i]);
+        u[2 * i] = num_bf16_low(ups[i]);
+        u[2 * i + 1] = num_bf16_high(ups[i]);
+    }
 #if ACTIVATION_ESTIMATES
-    const uint32_t mask = activation_about<ROUNDING>(out, x);
-    activation_mend<ROUNDING>(out, x, mask);
-    return mask == 0;
-#else
-    activation_exactly<ROUNDING>(out, x);
-    return false;
+    if constexpr (ROUNDING != ACTIVATION_UNROUNDED)
+        return activation_weigh<ROUNDING>(out, g, u, a.limit, weight);
 #endif
+    return activation_weigh_exactly<ROUNDING>(out, g, u, a.limit, weight);
 }
 
 /* ---- host ---- */

@@ -8,8 +8,9 @@ struct swiglu_args {
     int64_t y_row;
 };
 
-GPU_DEVICE uint32_t swiglu_two(const float *values, bool numbers) {
-    return numbers ? num_bf16x2_of_numbers(values[0], values[1]) : num_bf16x2(values[0], values[1]);
+GPU_DEVICE uint32_t swiglu_two(const float *values) {
+    return num_any_nan(values[0], values[1]) ? num_bf16x2(values[0], values[1])
+                                             : num_bf16x2_of_numbers(values[0], values[1]);
 }
 
 template <int ROUNDING>
@@ -18,13 +19,13 @@ __global__ void __launch_bounds__(CALL_THREADS) swiglu_kernel(const struct swigl
     if (task >= a.x.tasks) return;
     const struct activation_place place = activation_open(a.x, task);
     float values[8];
-    const bool numbers = activation_eight<ROUNDING>(values, activation_read(a.x, place));
+    activation_eight<ROUNDING>(a.x, place, values);
     if (!place.stored) return;
     gpu_u4 codes;
-    codes.x = swiglu_two(values, numbers);
-    codes.y = swiglu_two(values + 2, numbers);
-    codes.z = swiglu_two(values + 4, numbers);
-    codes.w = swiglu_two(values + 6, numbers);
+    codes.x = swiglu_two(values);
+    codes.y = swiglu_two(values + 2);
+    codes.z = swiglu_two(values + 4);
+    codes.w = swiglu_two(values + 6);
     *(gpu_u4 *)(a.y + place.row * a.y_row + 2 * place.column) = codes;
 }
 

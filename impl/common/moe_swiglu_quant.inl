@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* moe_swiglu_quant: see moe_activation.inl; a group is 4 lanes (mega, aiter) or 16. */
 #include "moe_activation.inl"
-#include "quant_group.inl"
 
 enum { SWIGLU_REF, SWIGLU_MEGA, SWIGLU_AITER, SWIGLU_AITER_F32, SWIGLU_DSPARK };
 #define SWIGLU_LANES(RECIPE) ((RECIPE) == SWIGLU_MEGA || (RECIPE) == SWIGLU_AITER ? 4 : 16)
@@ -13,18 +12,20 @@ struct swiglu_quant_args {
     int fp8;
 };
 
-GPU_DEVICE float swiglu_most(const float *values) {
+/* Greatest magnitude over the lanes of a group. */
+template <int LANES> GPU_DEVICE float swiglu_amax(const float *values) {
     uint32_t most = 0;
     GPU_UNROLL for (int i = 0; i < 8; i++) {
         const uint32_t magnitude = gpu_bits(values[i]) & 0x7FFFFFFFu;
         most = magnitude > most ? magnitude : most;
     }
-    return gpu_float(most);
-}
-
-/* Greatest magnitude over the lanes of a group. */
-template <int LANES> GPU_DEVICE float swiglu_amax(const float *values) {
-    return quant_amax_group(swiglu_most(values), LANES);
+    float amax = gpu_float(most);
+    if (LANES == 16) {
+        amax = gpu_max(amax, team_xor_float(amax, 8));
+        amax = gpu_max(amax, team_xor_float(amax, 4));
+    }
+    amax = gpu_max(amax, team_xor_float(amax, 2));
+    return gpu_max(amax, team_xor_float(amax, 1));
 }
 
 /* The scale is the power of two from this on. */
@@ -38,14 +39,9 @@ template <int RECIPE> GPU_DEVICE float swiglu_quotient(float amax, int fp8) {
     return amax * inverse_most;
 }
 
-GPU_DEVICE gpu_u2 swiglu_codes(const float *values, float inverse, int fp8) {
-#if NUM_HARDWARE_CUDA
-    if (fp8 != NUM_OCP) return quant_fnuz_eight(values, inverse, fp8);
-#endif
-    gpu_u2 codes;
-    codes.x = quant_fp8_four<QUANT_FNUZ>(values, inverse, fp8);
-    codes.y = quant_fp8_four<QUANT_FNUZ>(values + 4, inverse, fp8);
-    return codes;
+GPU_DEVICE uint32_t swiglu_four(const float *values, float inverse, int fp8) {
+    return num_fp8_x2(values[0] * inverse, values[1] * inverse, fp8) |
+           num_fp8_x2(values[2] * inverse, values[3] * inverse, fp8) << 16;
 }
 
 /* A group's values, those of eight columns here, its scale and what its values are multiplied by. */
@@ -67,15 +63,15 @@ GPU_DEVICE void swiglu_scale(struct swiglu_group &group, float amax, int fp8) {
 }
 
 template <int RECIPE>
-GPU_DEVICE void swiglu_open(const struct swiglu_quant_args &a, const struct activation_eights &x,
+GPU_DEVICE void swiglu_open(const struct swiglu_quant_args &a, const struct activation_place &place,
                             struct swiglu_group &group) {
     float *const values = group.values;
     if (RECIPE == SWIGLU_DSPARK)
-        activation_eight<ACTIVATION_SILU>(values, x);
+        activation_eight<ACTIVATION_SILU>(a.x, place, values);
     else if (RECIPE == SWIGLU_REF)
-        activation_eight<ACTIVATION_ONCE>(values, x);
+        activation_eight<ACTIVATION_ONCE>(a.x, place, values);
     else
-        activation_exactly<ACTIVATION_UNROUNDED>(values, x);
+        activation_eight<ACTIVATION_UNROUNDED>(a.x, place, values);
     if (RECIPE == SWIGLU_REF || RECIPE == SWIGLU_DSPARK) {
         GPU_UNROLL for (int i = 0; i < 8; i += 2) {
             const uint32_t codes = num_bf16x2_of_numbers(values[i], values[i + 1]);
@@ -87,53 +83,21 @@ GPU_DEVICE void swiglu_open(const struct swiglu_quant_args &a, const struct acti
 }
 
 #if ACTIVATION_ESTIMATES
-/* The canon's amax by the values that may have it: estimates within 32 units, of which a power of two makes 64, either way. */
-template <int LANES>
-GPU_DEVICE float swiglu_true_amax(struct swiglu_group &group, const struct activation_eights &x) {
-    float most = swiglu_most(group.values);
-    const uint32_t from = gpu_bits(quant_amax_group(most, LANES)) - 128u;
-    if (gpu_bits(most) >= from) {
-        uint32_t mask = 0;
-        GPU_UNROLL for (int i = 0; i < 8; i++) {
-            mask |= (gpu_bits(group.values[i]) & 0x7FFFFFFFu) >= from ? 1u << i : 0;
-        }
-        activation_mend<ACTIVATION_UNROUNDED>(group.values, x, mask);
-        most = swiglu_most(group.values);
-    }
-    return quant_amax_group(most, LANES);
-}
-
-/* The values whose codes are not those of all within 32 units, which are up to 32 * 2^-23 of a value. */
-GPU_DEVICE uint32_t swiglu_doubtful(const struct swiglu_group &group, int fp8) {
-    const gpu_u2 low = swiglu_codes(group.values, gpu_float(gpu_bits(group.inverse) - 80u), fp8);
-    const gpu_u2 high = swiglu_codes(group.values, gpu_float(gpu_bits(group.inverse) + 80u), fp8);
-    const uint32_t x = low.x ^ high.x, y = low.y ^ high.y;
-    uint32_t mask = 0;
-    if ((x | y) == 0) return 0;
-    GPU_UNROLL for (int i = 0; i < 4; i++) {
-        mask |= (x >> 8 * i & 0xFFu) != 0 ? 1u << i : 0;
-        mask |= (y >> 8 * i & 0xFFu) != 0 ? 16u << i : 0;
-    }
-    return mask;
-}
-
-/* By estimates; false where some of the team's numbers are not near, or scales not sure to be the canon's. */
+/* By estimates; false where some of the team's codes or scales are not sure to be the canon's. */
 template <int RECIPE>
-GPU_DEVICE bool swiglu_guess(const struct swiglu_quant_args &a, const struct activation_eights &x,
-                             struct swiglu_group &group) {
-    constexpr int lanes = SWIGLU_LANES(RECIPE);
-    const bool near = activation_about<ACTIVATION_ABOUT>(group.values, x) == 0;
-    if (RECIPE == SWIGLU_AITER_F32) {
-        if (team_ballot(!near) != 0) return false;
-        swiglu_scale<RECIPE>(group, swiglu_true_amax<lanes>(group, x), a.fp8);
-    } else {
-        const float amax = swiglu_amax<lanes>(group.values);
-        const bool sure = activation_is_sure<23>(swiglu_quotient<RECIPE>(amax, a.fp8), 0);
-        if (team_ballot(!near || !sure) != 0) return false;
-        swiglu_scale<RECIPE>(group, amax, a.fp8);
+GPU_DEVICE bool swiglu_guess(const struct swiglu_quant_args &a,
+                             const struct activation_place &place, struct swiglu_group &group) {
+    bool sure = activation_eight<ACTIVATION_ABOUT>(a.x, place, group.values);
+    const float amax = swiglu_amax<SWIGLU_LANES(RECIPE)>(group.values);
+    swiglu_scale<RECIPE>(group, amax, a.fp8);
+    sure = sure && activation_is_sure<23>(swiglu_quotient<RECIPE>(amax, a.fp8), 0);
+    /* Below the least normal number codes are as far apart as just above it. */
+    const float least = a.fp8 == NUM_OCP ? 0x1p-6f : 0x1p-7f;
+    GPU_UNROLL for (int i = 0; i < 8; i++) {
+        const float x = gpu_float(gpu_bits(group.values[i] * group.inverse) & 0x7FFFFFFFu);
+        sure = sure && activation_rounds<20>(x < least ? x + least : x);
     }
-    activation_mend<ACTIVATION_UNROUNDED>(group.values, x, swiglu_doubtful(group, a.fp8));
-    return true;
+    return team_ballot(!sure && place.inside) == 0;
 }
 #endif
 
@@ -144,17 +108,18 @@ __global__ void __launch_bounds__(CALL_THREADS)
     const int64_t task = gpu_block() * CALL_TEAMS + gpu_team();
     if (task >= a.x.tasks) return;
     const struct activation_place place = activation_open(a.x, task);
-    const struct activation_eights x = activation_read(a.x, place);
     struct swiglu_group group;
 #if ACTIVATION_ESTIMATES
-    constexpr bool guesses = RECIPE != SWIGLU_REF && RECIPE != SWIGLU_DSPARK;
-    if (!guesses || !swiglu_guess<RECIPE>(a, x, group)) swiglu_open<RECIPE>(a, x, group);
+    constexpr bool guesses = RECIPE == SWIGLU_MEGA || RECIPE == SWIGLU_AITER;
+    if (!guesses || !swiglu_guess<RECIPE>(a, place, group)) swiglu_open<RECIPE>(a, place, group);
 #else
-    swiglu_open<RECIPE>(a, x, group);
+    swiglu_open<RECIPE>(a, place, group);
 #endif
     if (!place.stored) return;
-    *(gpu_u2 *)(a.codes + place.row * a.codes_row + place.column) =
-        swiglu_codes(group.values, group.inverse, a.fp8);
+    gpu_u2 codes;
+    codes.x = swiglu_four(group.values, group.inverse, a.fp8);
+    codes.y = swiglu_four(group.values + 4, group.inverse, a.fp8);
+    *(gpu_u2 *)(a.codes + place.row * a.codes_row + place.column) = codes;
     if (gpu_lane() % lanes != 0) return;
     char *const scales = a.scales + place.row * a.scales_row;
     const int column = place.column / (8 * lanes);

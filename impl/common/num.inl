@@ -51,31 +51,6 @@ GPU_DEVICE bool num_any_nan(float a, float b) { return !(a < b) && !(a >= b); }
 GPU_DEVICE float num_bf16_low(uint32_t codes) { return gpu_float(codes << 16); }
 GPU_DEVICE float num_bf16_high(uint32_t codes) { return gpu_float(codes & 0xFFFF0000u); }
 
-/* Lesser and greater of two pairs, NaN where one is. */
-#if GPU_CUDA
-GPU_DEVICE uint32_t num_bf16x2_min(uint32_t a, uint32_t b) {
-    uint32_t least;
-    asm("min.NaN.bf16x2 %0, %1, %2;" : "=r"(least) : "r"(a), "r"(b));
-    return least;
-}
-GPU_DEVICE uint32_t num_bf16x2_max(uint32_t a, uint32_t b) {
-    uint32_t most;
-    asm("max.NaN.bf16x2 %0, %1, %2;" : "=r"(most) : "r"(a), "r"(b));
-    return most;
-}
-#else
-GPU_DEVICE float num_lesser(float a, float b) { return a != a || a < b ? a : b; }
-GPU_DEVICE float num_greater(float a, float b) { return a != a || a > b ? a : b; }
-GPU_DEVICE uint32_t num_bf16x2_min(uint32_t a, uint32_t b) {
-    return gpu_bits(num_lesser(num_bf16_low(a), num_bf16_low(b))) >> 16 |
-           gpu_bits(num_lesser(num_bf16_high(a), num_bf16_high(b)));
-}
-GPU_DEVICE uint32_t num_bf16x2_max(uint32_t a, uint32_t b) {
-    return gpu_bits(num_greater(num_bf16_low(a), num_bf16_low(b))) >> 16 |
-           gpu_bits(num_greater(num_bf16_high(a), num_bf16_high(b)));
-}
-#endif
-
 /* a * b + c of two pairs, rounded once; where CUDA's units or a model of them are. */
 #if GPU_CUDA
 GPU_DEVICE uint32_t num_bf16x2_fma(uint32_t a, uint32_t b, uint32_t c) {

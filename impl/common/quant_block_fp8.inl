@@ -7,10 +7,7 @@
 
 enum { BLOCK_SIDE = 128, BLOCK_STEP = CALL_THREADS / 16, BLOCK_EACH = BLOCK_SIDE / BLOCK_STEP };
 /* Of bf16, as many blocks of threads share a multiprocessor: loads of one hide behind the codes of others. */
-#ifndef QUANT_BLOCK_RESIDENT
-#define QUANT_BLOCK_RESIDENT 4
-#endif
-enum { BLOCK_RESIDENT = QUANT_BLOCK_RESIDENT };
+enum { BLOCK_RESIDENT = 4 };
 
 struct quant_block_args {
     const char *w;
