@@ -105,7 +105,6 @@ struct eplb {
     uint64_t rank;
     int64_t most, physical, counted; /* slots before `counted` are */
     const int32_t *replicas, *counts;
-    uint64_t *inverses; /* of an expert's replicas: 2^64 / n, rounded up; n = 1: 0 */
     const dsv4_tensor *out;
 };
 
@@ -127,16 +126,6 @@ static void open_call(struct eplb *m, const dsv4_call *call, int mutant) {
     m->replicas = tensors[REPLICAS].data;
     m->counts = tensors[REPLICA_COUNT].data;
     m->out = &tensors[PHYSICAL];
-    m->inverses = dsv4_alloc((size_t)(experts > 0 ? experts : 1) * sizeof *m->inverses);
-    for (int64_t e = 0; e < experts; e++)
-        m->inverses[e] = m->counts[e] > 1 ? UINT64_MAX / (uint64_t)m->counts[e] + 1 : 0;
-}
-
-/* x mod n by two multiplications: the fraction x / n in 64 bits, exact enough for x and n below 2^32, times n
- * (Lemire, Kaser, Kurz 2019). */
-static uint32_t remainder_of(uint32_t x, uint64_t inverse, uint32_t n) {
-    __extension__ typedef unsigned __int128 wide;
-    return (uint32_t)((wide)(inverse * x) * n >> 64);
 }
 
 static int64_t replica(const struct eplb *m, int64_t i, int64_t token, int64_t e) {
@@ -150,19 +139,15 @@ static int64_t replica(const struct eplb *m, int64_t i, int64_t token, int64_t e
         const int64_t left = (int32_t)(uint32_t)x % n;
         return left < 0 ? -left : left;
     }
-    if (x >> 32 != 0) return (int64_t)(x % (uint64_t)n);
-    return remainder_of((uint32_t)x, m->inverses[e], (uint32_t)n);
+    return (int64_t)(x % (uint64_t)n);
 }
 
 static void map_token(const struct eplb *m, int64_t token, int32_t *load) {
     const struct dispatch *const d = &m->d;
     for (int64_t i = token * d->topk; i < (token + 1) * d->topk; i++) {
-        const int64_t id = dispatch_id(d->ids, i);
-        const int64_t e = d->wrong != DISPATCH_RIGHT            ? moe_dispatch_expert(d, i)
-                          : (uint64_t)id < (uint64_t)d->experts ? id
-                                                                : -1;
+        const int64_t e = moe_dispatch_expert(d, i);
         int64_t p = e < 0 ? -1 : m->replicas[e * m->most + replica(m, i, token, e)];
-        if (e < 0 && d->wrong == DISPATCH_KEPT) p = id;
+        if (e < 0 && d->wrong == DISPATCH_KEPT) p = dispatch_id(d->ids, i);
         if (m->out->dtype == DSV4_I64)
             ((int64_t *)m->out->data)[i] = p;
         else
@@ -190,7 +175,6 @@ static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
             load[p] = (int32_t)((uint32_t)load[p] + (uint32_t)counts[p]);
         dsv4_free(counts);
     }
-    dsv4_free(m.inverses);
     return DSV4_OK;
 }
 
