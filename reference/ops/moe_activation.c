@@ -3,6 +3,7 @@
 #include "moe_activation.h"
 
 #include <math.h>
+#include <pthread.h>
 #include <stdio.h>
 
 #include "../num/bf16.h"
@@ -57,6 +58,18 @@ enum moe_activation_wrong moe_activation_wrong_of(const struct dsv4_op *op, int 
     return mutant > 0 ? (enum moe_activation_wrong)op->mutants[mutant - 1].id : MOE_ACT_RIGHT;
 }
 
+/* silu of every bf16 number: a gate is one of 65,536, so exp and the division are done once for each. */
+static float silus[1 << 16];
+static pthread_once_t silus_filled = PTHREAD_ONCE_INIT;
+
+static float silu_of(float gate) { return gate / (1.0f + dsv4_exp(-gate)); }
+
+static void fill_silus(void) {
+#pragma omp simd
+    for (int code = 0; code < 1 << 16; code++)
+        silus[code] = silu_of(dsv4_bf16_to_f32((uint16_t)code));
+}
+
 static float bf16(float x) { return dsv4_bf16_to_f32(dsv4_bf16_from_f32(x)); }
 
 void moe_activation_open(struct moe_activation *activation, const dsv4_call *call,
@@ -76,24 +89,51 @@ void moe_activation_open(struct moe_activation *activation, const dsv4_call *cal
     activation->limited = limit > 0.0f || wrong == MOE_ACT_ZERO_CLAMPS;
     if (wrong == MOE_ACT_CLAMP_LOST) activation->limited = false;
     activation->limit = limit_rounded && wrong != MOE_ACT_LIMIT_UNROUNDED ? bf16(limit) : limit;
+    activation->silu_of_limit = silu_of(activation->limit);
     activation->silu_rounded =
         (silu_rounded && wrong != MOE_ACT_ROUNDED_ONCE) || wrong == MOE_ACT_ROUNDED_TWICE;
     activation->wrong = wrong;
+    pthread_once(&silus_filled, fill_silus);
 }
 
-/* Ascending NaN-free comparisons, so that the loops vectorise. */
-static void clamp(const struct moe_activation *activation, float *gate, float *up, int n) {
+/* What gates outside of the limits become. The comparisons are such that NaN stays and loops vectorise. */
+static inline void clamp_gates(const struct moe_activation *activation, float *silu,
+                               const float *gate, int n) {
+    const float most = activation->limit, of_most = activation->silu_of_limit;
+    if (activation->wrong == MOE_ACT_GATE_BELOW)
+        for (int i = 0; i < n; i++) silu[i] = gate[i] < -most ? silu_of(-most) : silu[i];
+    if (activation->wrong == MOE_ACT_CLAMP_AFTER)
+        for (int i = 0; i < n; i++) silu[i] = silu[i] > most ? most : silu[i];
+    else
+#pragma omp simd
+        for (int i = 0; i < n; i++) silu[i] = gate[i] > most ? of_most : silu[i];
+}
+
+static inline void clamp_up(const struct moe_activation *activation, float *up, int n) {
     const float most = activation->limit;
-    const float below = activation->wrong == MOE_ACT_GATE_BELOW ? -most : -INFINITY;
-    const float up_below = activation->wrong == MOE_ACT_UP_ONE_SIDED ? -INFINITY : -most;
-    const float above = activation->wrong == MOE_ACT_CLAMP_AFTER ? INFINITY : most;
+    const float least = activation->wrong == MOE_ACT_UP_ONE_SIDED ? -INFINITY : -most;
 #pragma omp simd
     for (int i = 0; i < n; i++) {
-        gate[i] = gate[i] > above ? above : gate[i];
-        gate[i] = gate[i] < below ? below : gate[i];
         up[i] = up[i] > most ? most : up[i];
-        up[i] = up[i] < up_below ? up_below : up[i];
+        up[i] = up[i] < least ? least : up[i];
     }
+}
+
+/* n columns, where gates and ups are `step` apart. */
+static inline void activate(const struct moe_activation *activation, float *out, const uint16_t *g,
+                            const uint16_t *u, int step, float weight, int n) {
+    float gate[128], up[128], silu[128];
+    for (int i = 0; i < n; i++) gate[i] = dsv4_bf16_to_f32(g[i * step]);
+    for (int i = 0; i < n; i++) up[i] = dsv4_bf16_to_f32(u[i * step]);
+    for (int i = 0; i < n; i++) silu[i] = silus[g[i * step]];
+    if (activation->limited) {
+        clamp_gates(activation, silu, gate, n);
+        clamp_up(activation, up, n);
+    }
+    if (activation->silu_rounded)
+#pragma omp simd
+        for (int i = 0; i < n; i++) silu[i] = dsv4_bf16_to_f32(dsv4_bf16_from_f32(silu[i]));
+    for (int i = 0; i < n; i++) out[i] = silu[i] * up[i] * weight;
 }
 
 void moe_activate(const struct moe_activation *activation, float *out, int64_t row, int64_t first,
@@ -103,24 +143,16 @@ void moe_activate(const struct moe_activation *activation, float *out, int64_t r
         activation->wrong == MOE_ACT_ROW_DENSE ? 4 * width : activation->x->stride[0];
     const uint16_t *const x = (const void *)((const char *)activation->x->data + row * stride);
     const bool swapped = activation->wrong == MOE_ACT_HALVES_SWAPPED;
-    const int64_t step = activation->wrong == MOE_ACT_INTERLEAVED ? 2 : 1;
-    const uint16_t *const g = x + (swapped ? width : 0) + step * first;
-    const uint16_t *const u = step == 2 ? g + 1 : x + (swapped ? 0 : width) + first;
-    float gate[128], up[128];
-    for (int i = 0; i < n; i++) gate[i] = dsv4_bf16_to_f32(g[i * step]);
-    for (int i = 0; i < n; i++) up[i] = dsv4_bf16_to_f32(u[i * step]);
-    if (activation->limited) clamp(activation, gate, up, n);
-#pragma omp simd
-    for (int i = 0; i < n; i++) gate[i] = gate[i] / (1.0f + dsv4_exp(-gate[i]));
-    if (activation->limited && activation->wrong == MOE_ACT_CLAMP_AFTER)
-        for (int i = 0; i < n; i++)
-            gate[i] = gate[i] > activation->limit ? activation->limit : gate[i];
-    if (activation->silu_rounded)
-#pragma omp simd
-        for (int i = 0; i < n; i++) gate[i] = dsv4_bf16_to_f32(dsv4_bf16_from_f32(gate[i]));
-    for (int i = 0; i < n; i++) out[i] = gate[i] * up[i];
-    if (activation->weights == NULL || activation->wrong == MOE_ACT_WEIGHT_LATE) return;
-    for (int i = 0; i < n; i++) out[i] = out[i] * activation->weights[row];
+    const bool weighted = activation->weights != NULL && activation->wrong != MOE_ACT_WEIGHT_LATE;
+    const float weight = weighted ? activation->weights[row] : 1.0f;
+    const uint16_t *const g = x + (swapped ? width : 0) + first;
+    const uint16_t *const u = x + (swapped ? 0 : width) + first;
+    if (activation->wrong == MOE_ACT_INTERLEAVED)
+        activate(activation, out, x + 2 * first, x + 2 * first + 1, 2, weight, n);
+    else if (n == 128) /* a number that the compiler knows */
+        activate(activation, out, g, u, 1, weight, 128);
+    else
+        activate(activation, out, g, u, 1, weight, n);
 }
 
 void moe_activate_ball(const struct moe_activation *activation, const dsv4_arithmetic *a,
@@ -130,7 +162,9 @@ void moe_activate_ball(const struct moe_activation *activation, const dsv4_arith
     float gate[128], up[128];
     for (int i = 0; i < n; i++) gate[i] = dsv4_bf16_to_f32(x[first + i]);
     for (int i = 0; i < n; i++) up[i] = dsv4_bf16_to_f32(x[activation->width + first + i]);
-    if (activation->limited) clamp(activation, gate, up, n);
+    for (int i = 0; activation->limited && i < n; i++)
+        gate[i] = gate[i] > activation->limit ? activation->limit : gate[i];
+    if (activation->limited) clamp_up(activation, up, n);
     for (int i = 0; i < n; i++) {
         struct dsv4_ball silu = dsv4_ball_silu(a, (double)gate[i]);
         if (activation->silu_rounded) silu = dsv4_ball_bf16(silu);

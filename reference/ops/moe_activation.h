@@ -61,7 +61,7 @@ struct moe_activation {
     const dsv4_tensor *x;
     const float *weights; /* or NULL */
     int64_t width, rows;
-    float limit;
+    float limit, silu_of_limit;
     bool limited, silu_rounded;
     enum moe_activation_wrong wrong;
 };

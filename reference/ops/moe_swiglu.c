@@ -67,7 +67,10 @@ static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
             const int64_t left = activation.width - first;
             const int n = left < 128 ? (int)left : 128;
             moe_activate(&activation, values, t, first, n);
-            for (int i = 0; i < n; i++) row[first + i] = dsv4_bf16_from_f32(values[i]);
+            if (n == 128) /* a number that the compiler knows */
+                for (int i = 0; i < 128; i++) row[first + i] = dsv4_bf16_from_f32(values[i]);
+            else
+                for (int i = 0; i < n; i++) row[first + i] = dsv4_bf16_from_f32(values[i]);
             if (activation.wrong != MOE_ACT_WEIGHT_LATE || weights == NULL) continue;
             for (int i = 0; i < n; i++)
                 row[first + i] = dsv4_bf16_from_f32(dsv4_bf16_to_f32(row[first + i]) * weights[t]);
