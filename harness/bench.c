@@ -139,7 +139,7 @@ static void bench_case(struct bench *b, struct dsv4_runner *r, const char *impl,
         b->n_failed++;
         goto done;
     }
-    dsv4_case_place(&c, true);
+    dsv4_case_place(&c, false);
     find_work(&c, &work);
     dsv4_request_set(&request, DSV4_REQUEST_BENCH, &c);
     request.bench_seconds = 1e-3 * (double)b->milliseconds;
