@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* mhc_expand: a block per piece of a row; a thread loads its units, then stores each four times. */
+/* mhc_expand: a block per piece of a row, which a thread loads once and stores stream by stream: stores that follow each
+ * other lie side by side. */
 #include "mhc_row.inl"
 
 enum { EXPAND_UNITS = 2 };
@@ -18,10 +19,12 @@ __global__ void __launch_bounds__(CALL_THREADS) mhc_expand_kernel(const struct e
         const int unit = first + i * CALL_THREADS;
         if (unit < a.pieces.units) x[i] = mhc_load(a.embed, row, 0, unit);
     }
-    GPU_UNROLL for (int i = 0; i < EXPAND_UNITS; i++) {
-        const int unit = first + i * CALL_THREADS;
-        if (unit >= a.pieces.units) continue;
-        GPU_UNROLL for (int j = 0; j < MHC_STREAMS; j++) mhc_store(a.residual, row, j, unit, x[i]);
+    GPU_UNROLL for (int j = 0; j < MHC_STREAMS; j++) {
+        char *const to = a.residual.data + row * a.residual.row + j * a.residual.stream;
+        GPU_UNROLL for (int i = 0; i < EXPAND_UNITS; i++) {
+            const int unit = first + i * CALL_THREADS;
+            if (unit < a.pieces.units) gpu_stream_u4(to + 16 * (int64_t)unit, x[i]);
+        }
     }
 }
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* moe_swiglu_quant: see moe_activation.inl; a group is 4 lanes (mega, aiter) or 16. */
+/* moe_swiglu_quant: see moe_activation.inl; a group is that of 32 columns (mega, aiter) or 128, in neighbouring lanes. */
 #include "moe_activation.inl"
 
 enum { SWIGLU_REF, SWIGLU_MEGA, SWIGLU_AITER, SWIGLU_AITER_F32, SWIGLU_DSPARK };
-#define SWIGLU_LANES(RECIPE) ((RECIPE) == SWIGLU_MEGA || (RECIPE) == SWIGLU_AITER ? 4 : 16)
+#define SWIGLU_GROUP(RECIPE) ((RECIPE) == SWIGLU_MEGA || (RECIPE) == SWIGLU_AITER ? 32 : 128)
 
 struct swiglu_quant_args {
     struct activation_args x;
@@ -13,19 +13,17 @@ struct swiglu_quant_args {
 };
 
 /* Greatest magnitude over the lanes of a group. */
-template <int LANES> GPU_DEVICE float swiglu_amax(const float *values) {
+template <int COLUMNS, int GROUP> GPU_DEVICE float swiglu_amax(const float *values) {
     uint32_t most = 0;
-    GPU_UNROLL for (int i = 0; i < 8; i++) {
+    GPU_UNROLL for (int i = 0; i < COLUMNS; i++) {
         const uint32_t magnitude = gpu_bits(values[i]) & 0x7FFFFFFFu;
         most = magnitude > most ? magnitude : most;
     }
     float amax = gpu_float(most);
-    if (LANES == 16) {
-        amax = gpu_max(amax, team_xor_float(amax, 8));
-        amax = gpu_max(amax, team_xor_float(amax, 4));
+    GPU_UNROLL for (int lanes = GROUP / COLUMNS / 2; lanes > 0; lanes /= 2) {
+        amax = gpu_max(amax, team_xor_float(amax, lanes));
     }
-    amax = gpu_max(amax, team_xor_float(amax, 2));
-    return gpu_max(amax, team_xor_float(amax, 1));
+    return amax;
 }
 
 /* The scale is the power of two from this on. */
@@ -44,89 +42,83 @@ GPU_DEVICE uint32_t swiglu_four(const float *values, float inverse, int fp8) {
            num_fp8_x2(values[2] * inverse, values[3] * inverse, fp8) << 16;
 }
 
-/* A group's values, those of eight columns here, its scale and what its values are multiplied by. */
-struct swiglu_group {
-    float values[8], scale, inverse;
+/* A group's scale and what its values are multiplied by. */
+struct swiglu_scale {
+    float scale, inverse;
     uint32_t byte;
 };
 
-template <int RECIPE>
-GPU_DEVICE void swiglu_scale(struct swiglu_group &group, float amax, int fp8) {
+template <int RECIPE> GPU_DEVICE struct swiglu_scale swiglu_scale_of(float amax, int fp8) {
+    struct swiglu_scale s;
     if (RECIPE == SWIGLU_AITER_F32) {
-        group.scale = gpu_divide_float(gpu_max(amax, 1e-10f), num_fp8_max(fp8));
-        group.inverse = gpu_divide_float(1.0f, group.scale);
-        return;
+        s.scale = gpu_divide_float(gpu_max(amax, 1e-10f), num_fp8_max(fp8));
+        s.inverse = gpu_divide_float(1.0f, s.scale);
+        return s;
     }
-    group.byte = num_e8m0_ceil(swiglu_quotient<RECIPE>(amax, fp8));
-    group.scale = num_e8m0_value(group.byte);
-    group.inverse = num_e8m0_inverse(group.byte);
+    s.byte = num_e8m0_ceil(swiglu_quotient<RECIPE>(amax, fp8));
+    s.scale = num_e8m0_value(s.byte);
+    s.inverse = num_e8m0_inverse(s.byte);
+    return s;
 }
 
-template <int RECIPE>
-GPU_DEVICE void swiglu_open(const struct swiglu_quant_args &a, const struct activation_place &place,
-                            struct swiglu_group &group) {
-    float *const values = group.values;
-    if (RECIPE == SWIGLU_DSPARK)
-        activation_eight<ACTIVATION_SILU>(a.x, place, values);
-    else if (RECIPE == SWIGLU_REF)
-        activation_eight<ACTIVATION_ONCE>(a.x, place, values);
-    else
-        activation_eight<ACTIVATION_UNROUNDED>(a.x, place, values);
+GPU_DEVICE void swiglu_store(char *to, const float (&values)[8], float inverse, int fp8) {
+    gpu_u2 codes;
+    codes.x = swiglu_four(values, inverse, fp8);
+    codes.y = swiglu_four(values + 4, inverse, fp8);
+    *(gpu_u2 *)to = codes;
+}
+GPU_DEVICE void swiglu_store(char *to, const float (&values)[4], float inverse, int fp8) {
+    *(uint32_t *)to = swiglu_four(values, inverse, fp8);
+}
+
+template <int RECIPE, bool MANY>
+GPU_DEVICE void
+swiglu_quantise(const struct swiglu_quant_args &a, const struct activation_place &place, int row,
+                const struct activation_words<ACTIVATION_COLUMNS(MANY)> &x, const float *table) {
+    constexpr int columns = ACTIVATION_COLUMNS(MANY), group = SWIGLU_GROUP(RECIPE);
+    float values[columns];
+    activation_products<RECIPE == SWIGLU_DSPARK, MANY>(values, x, a.x.limit, table);
     if (RECIPE == SWIGLU_REF || RECIPE == SWIGLU_DSPARK) {
-        GPU_UNROLL for (int i = 0; i < 8; i += 2) {
+        GPU_UNROLL for (int i = 0; i < columns; i += 2) {
             const uint32_t codes = num_bf16x2_of_numbers(values[i], values[i + 1]);
             values[i] = num_bf16_low(codes);
             values[i + 1] = num_bf16_high(codes);
         }
     }
-    swiglu_scale<RECIPE>(group, swiglu_amax<SWIGLU_LANES(RECIPE)>(values), a.fp8);
-}
-
-#if ACTIVATION_ESTIMATES
-/* By estimates; false where some of the team's codes or scales are not sure to be the canon's. */
-template <int RECIPE>
-GPU_DEVICE bool swiglu_guess(const struct swiglu_quant_args &a,
-                             const struct activation_place &place, struct swiglu_group &group) {
-    bool sure = activation_eight<ACTIVATION_ABOUT>(a.x, place, group.values);
-    const float amax = swiglu_amax<SWIGLU_LANES(RECIPE)>(group.values);
-    swiglu_scale<RECIPE>(group, amax, a.fp8);
-    sure = sure && activation_is_sure<23>(swiglu_quotient<RECIPE>(amax, a.fp8), 0);
-    /* Below the least normal number codes are as far apart as just above it. */
-    const float least = a.fp8 == NUM_OCP ? 0x1p-6f : 0x1p-7f;
-    GPU_UNROLL for (int i = 0; i < 8; i++) {
-        const float x = gpu_float(gpu_bits(group.values[i] * group.inverse) & 0x7FFFFFFFu);
-        sure = sure && activation_rounds<20>(x < least ? x + least : x);
-    }
-    return team_ballot(!sure && place.inside) == 0;
-}
-#endif
-
-template <int RECIPE>
-__global__ void __launch_bounds__(CALL_THREADS)
-    swiglu_quant_kernel(const struct swiglu_quant_args a) {
-    constexpr int lanes = SWIGLU_LANES(RECIPE);
-    const int64_t task = gpu_block() * CALL_TEAMS + gpu_team();
-    if (task >= a.x.tasks) return;
-    const struct activation_place place = activation_open(a.x, task);
-    struct swiglu_group group;
-#if ACTIVATION_ESTIMATES
-    constexpr bool guesses = RECIPE == SWIGLU_MEGA || RECIPE == SWIGLU_AITER;
-    if (!guesses || !swiglu_guess<RECIPE>(a, place, group)) swiglu_open<RECIPE>(a, place, group);
-#else
-    swiglu_open<RECIPE>(a, place, group);
-#endif
-    if (!place.stored) return;
-    gpu_u2 codes;
-    codes.x = swiglu_four(group.values, group.inverse, a.fp8);
-    codes.y = swiglu_four(group.values + 4, group.inverse, a.fp8);
-    *(gpu_u2 *)(a.codes + place.row * a.codes_row + place.column) = codes;
-    if (gpu_lane() % lanes != 0) return;
-    char *const scales = a.scales + place.row * a.scales_row;
-    const int column = place.column / (8 * lanes);
+    const float amax = swiglu_amax<columns, group>(values);
+    const struct swiglu_scale s = swiglu_scale_of<RECIPE>(amax, a.fp8);
+    if (!place.inside || row >= place.in_use) return;
+    swiglu_store(a.codes + row * a.codes_row + place.column, values, s.inverse, a.fp8);
+    if (place.column % group != 0) return;
+    char *const scales = a.scales + row * a.scales_row;
     if (RECIPE == SWIGLU_DSPARK || RECIPE == SWIGLU_AITER_F32)
-        ((float *)scales)[column] = group.scale;
+        ((float *)scales)[place.column / group] = s.scale;
     else
-        scales[column] = (char)group.byte;
+        scales[place.column / group] = (char)s.byte;
+}
+
+template <int RECIPE, bool MANY>
+ACTIVATION_KERNEL(MANY)
+swiglu_quant_kernel(const struct swiglu_quant_args a) {
+    __shared__ float table[MANY ? (int)ACTIVATION_ENTRIES : 1];
+    constexpr int columns = ACTIVATION_COLUMNS(MANY);
+    const struct activation_place place = activation_open(a.x, ACTIVATION_THREADS(MANY), columns);
+    struct activation_words<columns> x, ahead;
+    activation_read(x, a.x, place, place.row);
+    if (MANY) activation_fill<RECIPE == SWIGLU_DSPARK>(table, a.x.limit);
+    for (int row = place.row; row < a.x.rows; row += a.x.step) {
+        if (MANY) activation_read(ahead, a.x, place, row + a.x.step);
+        swiglu_quantise<RECIPE, MANY>(a, place, row, x, table);
+        if (MANY) x = ahead;
+    }
+}
+
+template <int RECIPE>
+static void swiglu_quant_launch(const struct swiglu_quant_args &a, dim3 grid, gpu_stream stream) {
+    if (a.x.many)
+        GPU_LAUNCH((swiglu_quant_kernel<RECIPE, true>), grid, ACTIVATION_THREADS(true), stream, a);
+    else
+        GPU_LAUNCH((swiglu_quant_kernel<RECIPE, false>), grid, CALL_THREADS, stream, a);
 }
 
 static int supports(const dsv4_call *call, struct call_why why) {
@@ -149,7 +141,7 @@ static int run(const dsv4_call *call, struct call_why why) {
     const gpu_stream stream = (gpu_stream)call->stream;
     struct swiglu_quant_args a;
     dim3 grid;
-    activation_args_of(call, a.x, !dspark, mega || dspark);
+    activation_args_of(call, a.x, !dspark, mega || dspark, 0);
     a.codes = (char *)codes->data;
     a.codes_row = codes->stride[0];
     a.scales = (char *)scales->data;
@@ -157,19 +149,19 @@ static int run(const dsv4_call *call, struct call_why why) {
     a.fp8 = dsv4_is(call, "fp8", "fnuz224")   ? NUM_FNUZ224
             : dsv4_is(call, "fp8", "fnuz240") ? NUM_FNUZ240
                                               : NUM_OCP;
-    if (a.x.tasks == 0) return DSV4_OK;
-    const int status = call_grid(&grid, call_ceil(a.x.tasks, CALL_TEAMS), why);
+    if (a.x.rows == 0) return DSV4_OK;
+    const int status = activation_grid(&grid, a.x, why);
     if (status != DSV4_OK) return status;
     if (mega)
-        GPU_LAUNCH(swiglu_quant_kernel<SWIGLU_MEGA>, grid, CALL_THREADS, stream, a);
+        swiglu_quant_launch<SWIGLU_MEGA>(a, grid, stream);
     else if (dspark)
-        GPU_LAUNCH(swiglu_quant_kernel<SWIGLU_DSPARK>, grid, CALL_THREADS, stream, a);
+        swiglu_quant_launch<SWIGLU_DSPARK>(a, grid, stream);
     else if (dsv4_is(call, "recipe", "aiter_f32"))
-        GPU_LAUNCH(swiglu_quant_kernel<SWIGLU_AITER_F32>, grid, CALL_THREADS, stream, a);
+        swiglu_quant_launch<SWIGLU_AITER_F32>(a, grid, stream);
     else if (dsv4_is(call, "recipe", "aiter"))
-        GPU_LAUNCH(swiglu_quant_kernel<SWIGLU_AITER>, grid, CALL_THREADS, stream, a);
+        swiglu_quant_launch<SWIGLU_AITER>(a, grid, stream);
     else
-        GPU_LAUNCH(swiglu_quant_kernel<SWIGLU_REF>, grid, CALL_THREADS, stream, a);
+        swiglu_quant_launch<SWIGLU_REF>(a, grid, stream);
     return call_launched(why);
 }
 

@@ -38,12 +38,16 @@ GPU_DEVICE uint32_t num_bf16x2_of_numbers(float low, float high) {
 #endif
 }
 
-/* The same with NaN, which gives 0x7FC0 (the hardware has 0x7FFF). */
+/* The same with NaN, which gives 0x7FC0. NVIDIA's has 0x7FFF, the only code that is greater as a signed half. */
 GPU_DEVICE uint32_t num_bf16x2(float low, float high) {
     uint32_t codes = num_bf16x2_of_numbers(low, high);
+#if GPU_CUDA
+    return __vmins2(codes, 0x7FC07FC0u);
+#else
     if (low != low) codes = (codes & 0xFFFF0000u) | 0x7FC0u;
     if (high != high) codes = (codes & 0xFFFFu) | 0x7FC00000u;
     return codes;
+#endif
 }
 
 GPU_DEVICE bool num_any_nan(float a, float b) { return !(a < b) && !(a >= b); }
@@ -223,30 +227,6 @@ GPU_DEVICE gpu_f2 num_fp8_x2_decode(uint32_t codes, int fp8) {
     x.y = num_e4m3_through_f16(codes >> 8 & 0xFFu, scale, nan_mask, nan_code);
     return x;
 }
-
-/* ---- estimates ---- */
-
-#if GPU_CUDA
-/* 2^x within 2 units in the last place, and 1 / x of a normal number with a normal result within 1 (PTX ISA, ex2 and rcp). */
-GPU_DEVICE float num_exp2_about(float x) {
-    float y;
-    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-    return y;
-}
-GPU_DEVICE float num_reciprocal_about(float x) {
-    float y;
-    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-    return y;
-}
-#elif GPU_EMULATED
-/* As far off as they may be. */
-GPU_DEVICE float num_exp2_about(float x) {
-    return gpu_float(gpu_bits(elementary_exp2(x)) + 2u - (gpu_bits(x) >> 29 & 4u));
-}
-GPU_DEVICE float num_reciprocal_about(float x) {
-    return gpu_float(gpu_bits(1.0f / x) + (gpu_bits(x) & 2u) - 1u);
-}
-#endif
 
 /* ---- e8m0 and e2m1 ---- */
 

@@ -270,10 +270,7 @@ template <int DIM> GPU_DEVICE void quant_rotate_bf16(float (*x)[8], char *q, boo
     GPU_UNROLL for (int s = 0; s < STEPS; s++) {
         const int lane = quant_rotate_lane<DIM>() + s * LANES;
         uint32_t words[4];
-        GPU_UNROLL for (int i = 0; i < 4; i++) words[i] =
-            num_any_nan(x[s][2 * i], x[s][2 * i + 1])
-                ? num_bf16x2(x[s][2 * i], x[s][2 * i + 1])
-                : num_bf16x2_of_numbers(x[s][2 * i], x[s][2 * i + 1]);
+        GPU_UNROLL for (int i = 0; i < 4; i++) words[i] = num_bf16x2(x[s][2 * i], x[s][2 * i + 1]);
         *(gpu_u4 *)(q + 16 * lane) = quant_four(words[0], words[1], words[2], words[3]);
     }
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * quant_scale_layout: a tile of 128 rows and 32 words of four groups per block of threads. Lanes read along a row, words of
- * four rows each, and through shared memory write four rows' words at once along an MN-major array.
+ * four rows each or, of bytes, four words of a row at once, and through shared memory write four rows' words at once along
+ * an MN-major array.
  */
 #include "call.h"
 #include "num.inl"
@@ -10,8 +11,12 @@ enum {
     QUANT_SF_ROWS = 128, /* as many as may share a scale */
     QUANT_SF_QUADS = QUANT_SF_ROWS / 4,
     QUANT_SF_WORDS = TEAM,
-    QUANT_SF_EACH = QUANT_SF_QUADS / CALL_TEAMS /* quads of a lane, and words */
+    QUANT_SF_EACH = QUANT_SF_QUADS / CALL_TEAMS, /* quads of a lane, and words */
+    QUANT_SF_VECTORS = QUANT_SF_ROWS * QUANT_SF_WORDS / 4 / CALL_THREADS /* four words of a lane */
 };
+
+/* How scales are loaded: one by one, a word's four at once, or 16 bytes. */
+enum { QUANT_SF_SINGLE, QUANT_SF_WORD, QUANT_SF_VECTOR };
 
 struct quant_sf_args {
     const char *scales;
@@ -66,6 +71,25 @@ GPU_DEVICE void quant_sf_fill(gpu_u4 *quads, const struct quant_sf_args &a, cons
     }
 }
 
+/* A tile whose rows are all there and have `vectors` pieces of 16 bytes each. */
+GPU_DEVICE void quant_sf_fill_vectors(gpu_u4 (*tile)[QUANT_SF_QUADS + 1], const char *scales,
+                                      int64_t step, int vectors) {
+    gpu_u4 x[QUANT_SF_VECTORS];
+    GPU_UNROLL for (int i = 0; i < QUANT_SF_VECTORS; i++) {
+        const uint32_t at = gpu_thread() + i * CALL_THREADS, r = at / (uint32_t)vectors;
+        if (r < QUANT_SF_ROWS) x[i] = ((const gpu_u4 *)(scales + r * step))[at - r * vectors];
+    }
+    GPU_UNROLL for (int i = 0; i < QUANT_SF_VECTORS; i++) {
+        const uint32_t at = gpu_thread() + i * CALL_THREADS, r = at / (uint32_t)vectors;
+        const uint32_t word = 4 * (at - r * vectors);
+        if (r >= QUANT_SF_ROWS) continue;
+        ((uint32_t *)tile[word])[r] = x[i].x;
+        ((uint32_t *)tile[word + 1])[r] = x[i].y;
+        ((uint32_t *)tile[word + 2])[r] = x[i].z;
+        ((uint32_t *)tile[word + 3])[r] = x[i].w;
+    }
+}
+
 /* The first `end` words of `rows` rows, at `out` the tile's first. */
 GPU_DEVICE void quant_sf_store(uint32_t *out, const struct quant_sf_args &a,
                                const gpu_u4 (*tile)[QUANT_SF_QUADS + 1], int end, int rows) {
@@ -83,7 +107,7 @@ GPU_DEVICE void quant_sf_store(uint32_t *out, const struct quant_sf_args &a,
             out[w * a.padded + r] = ((const uint32_t *)tile[w])[r];
 }
 
-template <bool BYTES, bool WIDE>
+template <bool BYTES, int LOAD>
 __global__ void __launch_bounds__(CALL_THREADS) quant_sf_kernel(const struct quant_sf_args a) {
     /* A word's rows are 33 quads apart, so that lanes which store the same quad of other words meet other banks. */
     __shared__ gpu_u4 tile[QUANT_SF_WORDS][QUANT_SF_QUADS + 1];
@@ -93,8 +117,11 @@ __global__ void __launch_bounds__(CALL_THREADS) quant_sf_kernel(const struct qua
     const int rows = quant_sf_least(a.n - first, QUANT_SF_ROWS);
     const char *const scales = a.scales + e * a.expert + (first >> a.shift) * a.row;
     const int word = first_word + gpu_lane();
-    if (WIDE && rows == QUANT_SF_ROWS && 4 * word + 4 <= a.groups)
-        quant_sf_fill<BYTES, WIDE>(tile[gpu_lane()], a, scales, word, rows);
+    if (LOAD == QUANT_SF_VECTOR && rows == QUANT_SF_ROWS)
+        quant_sf_fill_vectors(tile, scales + 4 * first_word, a.step,
+                              quant_sf_least(a.words - first_word, QUANT_SF_WORDS) / 4);
+    else if (LOAD != QUANT_SF_SINGLE && rows == QUANT_SF_ROWS && 4 * word + 4 <= a.groups)
+        quant_sf_fill<BYTES, true>(tile[gpu_lane()], a, scales, word, rows);
     else if (word < a.words)
         quant_sf_fill<BYTES, false>(tile[gpu_lane()], a, scales, word, rows);
     gpu_barrier();
@@ -138,15 +165,17 @@ static int run(const dsv4_call *call, struct call_why why) {
     const int64_t blocks = out->shape[0] * a.across.value * a.down.value;
     const int status = call_grid(&grid, blocks, why);
     if (status != DSV4_OK) return status;
-    const bool wide = call_aligned(scales, bytes ? 4 : 16);
-    if (bytes && wide)
-        GPU_LAUNCH((quant_sf_kernel<true, true>), grid, CALL_THREADS, stream, a);
+    const bool word = call_aligned(scales, bytes ? 4 : 16);
+    if (bytes && call_aligned(scales, 16) && a.groups % 16 == 0 && a.words == a.groups / 4)
+        GPU_LAUNCH((quant_sf_kernel<true, QUANT_SF_VECTOR>), grid, CALL_THREADS, stream, a);
+    else if (bytes && word)
+        GPU_LAUNCH((quant_sf_kernel<true, QUANT_SF_WORD>), grid, CALL_THREADS, stream, a);
     else if (bytes)
-        GPU_LAUNCH((quant_sf_kernel<true, false>), grid, CALL_THREADS, stream, a);
-    else if (wide)
-        GPU_LAUNCH((quant_sf_kernel<false, true>), grid, CALL_THREADS, stream, a);
+        GPU_LAUNCH((quant_sf_kernel<true, QUANT_SF_SINGLE>), grid, CALL_THREADS, stream, a);
+    else if (word)
+        GPU_LAUNCH((quant_sf_kernel<false, QUANT_SF_WORD>), grid, CALL_THREADS, stream, a);
     else
-        GPU_LAUNCH((quant_sf_kernel<false, false>), grid, CALL_THREADS, stream, a);
+        GPU_LAUNCH((quant_sf_kernel<false, QUANT_SF_SINGLE>), grid, CALL_THREADS, stream, a);
     return call_launched(why);
 }
 
