@@ -71,30 +71,13 @@ static void row_wrong(uint16_t *out, const uint16_t *x, int64_t n, float eps, co
     scale_wrong(out, values, n, norm_factor(values, n, eps, wrong), weight, wrong);
 }
 
-/* dsv4_row_squares of bf16: what is read twice is half as long. */
-static float squares_of(const uint16_t *x, int64_t n) {
-    float partials[DSV4_ROW_PARTIALS] = {0};
-    const int64_t whole = n - n % DSV4_ROW_PARTIALS;
-    for (int64_t at = 0; at < whole; at += DSV4_ROW_PARTIALS)
-#pragma omp simd
-        for (int l = 0; l < DSV4_ROW_PARTIALS; l++) {
-            const float value = dsv4_bf16_to_f32(x[at + l]);
-            partials[l] = fmaf(value, value, partials[l]);
-        }
-    for (int64_t l = 0; l < n - whole; l++) {
-        const float value = dsv4_bf16_to_f32(x[whole + l]);
-        partials[l] = fmaf(value, value, partials[l]);
-    }
-    return dsv4_row_tree(partials);
-}
-
 void norm_row(uint16_t *out, const uint16_t *x, int64_t n, float eps, const float *weight,
               enum norm_wrong wrong) {
     if (wrong != NORM_RIGHT) {
         row_wrong(out, x, n, eps, weight, wrong);
         return;
     }
-    const float r = dsv4_rsqrt(squares_of(x, n) / (float)n + eps);
+    const float r = dsv4_rsqrt(dsv4_row_squares_bf16(x, n) / (float)n + eps);
     if (weight == NULL) {
 #pragma omp simd
         for (int64_t i = 0; i < n; i++) out[i] = dsv4_bf16_from_f32(dsv4_bf16_to_f32(x[i]) * r);
