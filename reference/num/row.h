@@ -9,6 +9,8 @@
 #include <math.h>
 #include <stdint.h>
 
+#include "bf16.h"
+
 enum { DSV4_ROW_PARTIALS = 64 };
 
 /* The tree over the partials; they are overwritten. */
@@ -32,6 +34,23 @@ static inline float dsv4_row_squares(const float *x, int64_t n) {
             partials[l] = fmaf(x[at + l], x[at + l], partials[l]);
     for (int64_t l = 0; l < n - whole; l++)
         partials[l] = fmaf(x[whole + l], x[whole + l], partials[l]);
+    return dsv4_row_tree(partials);
+}
+
+/* The same of a bf16 row, without a row of floats between. */
+static inline float dsv4_row_squares_bf16(const uint16_t *x, int64_t n) {
+    float partials[DSV4_ROW_PARTIALS] = {0};
+    const int64_t whole = n - n % DSV4_ROW_PARTIALS;
+    for (int64_t at = 0; at < whole; at += DSV4_ROW_PARTIALS)
+#pragma omp simd
+        for (int l = 0; l < DSV4_ROW_PARTIALS; l++) {
+            const float value = dsv4_bf16_to_f32(x[at + l]);
+            partials[l] = fmaf(value, value, partials[l]);
+        }
+    for (int64_t l = 0; l < n - whole; l++) {
+        const float value = dsv4_bf16_to_f32(x[whole + l]);
+        partials[l] = fmaf(value, value, partials[l]);
+    }
     return dsv4_row_tree(partials);
 }
 

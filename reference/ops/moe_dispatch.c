@@ -6,7 +6,7 @@
 
 #include "../memory.h"
 
-enum { STREAM_ID = 11, CHUNKS = 32, BATCH = 1024, BANKS = 4 };
+enum { STREAM_ID = 11, CHUNKS = 32, BATCH = 128, BANKS = 4 };
 
 /* ---- inputs ---- */
 

@@ -98,6 +98,13 @@ static void fill(struct dsv4_case *c) {
 
 const struct dsv4_op dsv4_op_moe_eplb_map;
 
+/* The replicas of an expert; an id that is none has one, whose number is -1. */
+struct choice {
+    double inverse; /* 1 / n */
+    int64_t n;
+    const int32_t *replicas;
+};
+
 /* How a call chooses, and what it counts. */
 struct eplb {
     struct dispatch d;
@@ -106,7 +113,25 @@ struct eplb {
     int64_t most, physical, counted; /* slots before `counted` are */
     const int32_t *replicas, *counts;
     const dsv4_tensor *out;
+    struct choice *choices; /* of every expert and, last, of none */
 };
+
+static int64_t count_of(const struct eplb *m, int64_t e) {
+    return m->counts[e] > 1 ? m->counts[e] : 1;
+}
+
+/* A division for each expert, not for each slot. */
+static struct choice *choices_of(const struct eplb *m) {
+    static const int32_t none = -1;
+    const int64_t experts = m->d.experts;
+    struct choice *const choices = dsv4_alloc((size_t)(experts + 1) * sizeof *choices);
+    for (int64_t e = 0; e < experts; e++) {
+        const int64_t n = count_of(m, e);
+        choices[e] = (struct choice){1.0 / (double)n, n, m->replicas + e * m->most};
+    }
+    choices[experts] = (struct choice){1.0, 1, &none};
+    return choices;
+}
 
 static void open_call(struct eplb *m, const dsv4_call *call, int mutant) {
     const dsv4_tensor *const tensors = call->tensors;
@@ -126,14 +151,50 @@ static void open_call(struct eplb *m, const dsv4_call *call, int mutant) {
     m->replicas = tensors[REPLICAS].data;
     m->counts = tensors[REPLICA_COUNT].data;
     m->out = &tensors[PHYSICAL];
+    m->choices = choices_of(m);
 }
 
-static int64_t replica(const struct eplb *m, int64_t i, int64_t token, int64_t e) {
-    const int64_t n = m->counts[e] > 1 ? m->counts[e] : 1;
+/* What a slot's replica is the remainder of. */
+static uint64_t dividend(const struct eplb *m, int64_t i, int64_t token) {
     const uint64_t t = (uint64_t)(m->by_position ? i : token);
-    const uint64_t x = m->by_rank   ? m->rank + 23333 * t
-                       : m->by_hash ? t * UINT64_C(2654435769) & 0xFFFFFFFFu
-                                    : t;
+    return m->by_rank   ? m->rank + 23333 * t
+           : m->by_hash ? t * UINT64_C(2654435769) & 0xFFFFFFFFu
+                        : t;
+}
+
+static void put(const dsv4_tensor *out, int64_t i, int64_t p) {
+    if (out->dtype == DSV4_I64)
+        ((int64_t *)out->data)[i] = p;
+    else
+        ((int32_t *)out->data)[i] = (int32_t)p;
+}
+
+/* x mod n by a product: below 2^50 (x + 1/2) / n lies so far from the next integers that rounding does not take it there. */
+static int64_t remainder_of(uint64_t x, const struct choice *choice) {
+    return (int64_t)x - (int64_t)(((double)(int64_t)x + 0.5) * choice->inverse) * choice->n;
+}
+
+static void map_token(const struct eplb *m, int64_t token, int32_t *load) {
+    const struct choice *const choices = m->choices;
+    const dsv4_tensor ids = *m->d.ids, out = *m->out;
+    const int64_t first = token * m->d.topk, end = first + m->d.topk;
+    const uint64_t experts = (uint64_t)m->d.experts, step = m->by_position ? 1 : 0;
+    const uint64_t physical = (uint64_t)m->physical;
+    uint64_t x = dividend(m, first, token);
+    if (!m->record || first >= m->counted) load += physical + 1;
+    for (int64_t i = first; i < end; i++, x += step) {
+        const uint64_t id = (uint64_t)dispatch_id(&ids, i);
+        const struct choice *const choice = &choices[id < experts ? id : experts];
+        const int64_t p = choice->replicas[remainder_of(x, choice)];
+        put(&out, i, p);
+        /* No branch: which of the slots count is not to be foreseen. */
+        load[((uint64_t)p + 1) & (0 - (uint64_t)((uint64_t)p < physical))]++;
+    }
+}
+
+static int64_t replica_wrong(const struct eplb *m, int64_t i, int64_t token, int64_t e) {
+    const int64_t n = count_of(m, e);
+    const uint64_t x = dividend(m, i, token);
     if (m->d.wrong == DISPATCH_REPLICA_FIRST) return 0;
     if (m->d.wrong == DISPATCH_HASH_SIGNED) {
         const int64_t left = (int32_t)(uint32_t)x % n;
@@ -142,18 +203,15 @@ static int64_t replica(const struct eplb *m, int64_t i, int64_t token, int64_t e
     return (int64_t)(x % (uint64_t)n);
 }
 
-static void map_token(const struct eplb *m, int64_t token, int32_t *load) {
+static void map_wrong(const struct eplb *m, int64_t token, int32_t *load) {
     const struct dispatch *const d = &m->d;
     for (int64_t i = token * d->topk; i < (token + 1) * d->topk; i++) {
         const int64_t e = moe_dispatch_expert(d, i);
-        int64_t p = e < 0 ? -1 : m->replicas[e * m->most + replica(m, i, token, e)];
+        int64_t p = e < 0 ? -1 : m->replicas[e * m->most + replica_wrong(m, i, token, e)];
         if (e < 0 && d->wrong == DISPATCH_KEPT) p = dispatch_id(d->ids, i);
-        if (m->out->dtype == DSV4_I64)
-            ((int64_t *)m->out->data)[i] = p;
-        else
-            ((int32_t *)m->out->data)[i] = (int32_t)p;
+        put(m->out, i, p);
         const int64_t at = d->wrong == DISPATCH_COUNTED_LOGICAL ? e : p;
-        if (m->record && i < m->counted && at >= 0 && at < m->physical) load[at]++;
+        if (m->record && i < m->counted && at >= 0 && at < m->physical) load[at + 1]++;
     }
 }
 
@@ -161,7 +219,8 @@ static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
     struct eplb m;
     (void)err;
     open_call(&m, call, mutant);
-    const size_t bytes = (size_t)(m.physical > 0 ? m.physical : 1) * sizeof(int32_t);
+    /* Of tokens that count, then of those that do not; the first counter of each is for slots that count nowhere. */
+    const size_t bytes = 2 * (size_t)(m.physical + 1) * sizeof(int32_t);
     int32_t *const load = call->tensors[LOAD].data;
     if (m.d.wrong == DISPATCH_ADDED) memset(load, 0, (size_t)m.physical * sizeof *load);
 #pragma omp parallel
@@ -169,12 +228,14 @@ static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
         int32_t *const counts = dsv4_alloc(bytes);
         memset(counts, 0, bytes);
 #pragma omp for schedule(static)
-        for (int64_t t = 0; t < m.d.ids->shape[0]; t++) map_token(&m, t, counts);
+        for (int64_t t = 0; t < m.d.ids->shape[0]; t++)
+            (m.d.wrong == DISPATCH_RIGHT ? map_token : map_wrong)(&m, t, counts);
 #pragma omp critical
         for (int64_t p = 0; p < m.physical; p++)
-            load[p] = (int32_t)((uint32_t)load[p] + (uint32_t)counts[p]);
+            load[p] = (int32_t)((uint32_t)load[p] + (uint32_t)counts[p + 1]);
         dsv4_free(counts);
     }
+    dsv4_free(m.choices);
     return DSV4_OK;
 }
 

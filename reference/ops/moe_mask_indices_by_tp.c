@@ -14,6 +14,7 @@
 #include "moe_dispatch.h"
 
 enum { IDS, MASKED };
+enum { BLOCK = 4096 /* slots */ };
 enum wrong {
     RIGHT,
     NEGATIVE_FIRST,
@@ -65,7 +66,8 @@ static void fill(struct dsv4_case *c) {
 }
 
 struct mask {
-    int64_t ranks, each, tp, mine;
+    int64_t experts, ranks, each, tp, mine;
+    int32_t *table;
     enum wrong wrong;
 };
 
@@ -83,37 +85,64 @@ static int64_t masked(const struct mask *mask, int64_t id) {
 }
 
 /* Of every expert and, first, of an id that is none: two divisions for each of them, not for each slot. */
-static int32_t *mask_table(const struct mask *mask, int64_t experts) {
-    int32_t *const table = dsv4_alloc((size_t)(experts + 1) * sizeof *table);
-    for (int64_t e = -1; e < experts; e++) table[e + 1] = (int32_t)masked(mask, e);
+static int32_t *mask_table(const struct mask *mask) {
+    int32_t *const table = dsv4_alloc((size_t)(mask->experts + 1) * sizeof *table);
+    for (int64_t e = -1; e < mask->experts; e++) table[e + 1] = (int32_t)masked(mask, e);
     return table;
+}
+
+/* Loops of their own for both dtypes, with nothing in them but a look into the table. */
+static void mask_slots(const struct mask *mask, const dsv4_tensor *ids, const dsv4_tensor *out,
+                       int64_t first, int64_t end) {
+    const int32_t *const table = mask->table;
+    const int64_t experts = mask->experts;
+    if (ids->dtype == DSV4_I64) {
+        const int64_t *const from = ids->data;
+        int64_t *const to = out->data;
+        for (int64_t i = first; i < end; i++)
+            to[i] =
+                from[i] < experts ? table[from[i] < 0 ? 0 : from[i] + 1] : masked(mask, from[i]);
+    } else {
+        const int32_t *const from = ids->data;
+        int32_t *const to = out->data;
+        for (int64_t i = first; i < end; i++)
+            to[i] = from[i] < experts ? table[from[i] < 0 ? 0 : from[i] + 1]
+                                      : (int32_t)masked(mask, from[i]);
+    }
+}
+
+/* Wrong on purpose: slots that would be -2 stay as they are. */
+static void mask_kept(const struct mask *mask, const dsv4_tensor *ids, const dsv4_tensor *out,
+                      int64_t first, int64_t end) {
+    for (int64_t i = first; i < end; i++) {
+        const int64_t x = masked(mask, dispatch_id(ids, i));
+        if (x == -2) continue;
+        if (out->dtype == DSV4_I64)
+            ((int64_t *)out->data)[i] = x;
+        else
+            ((int32_t *)out->data)[i] = (int32_t)x;
+    }
 }
 
 static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
     const dsv4_tensor *const ids = &call->tensors[IDS], *const out = &call->tensors[MASKED];
-    const int64_t n = ids->shape[0] * ids->shape[1], experts = dsv4_int(call, "experts", 1),
-                  ranks = dsv4_int(call, "ep_ranks", 1);
-    const struct mask mask = {
+    const int64_t n = ids->shape[0] * ids->shape[1], ranks = dsv4_int(call, "ep_ranks", 1);
+    struct mask mask = {
+        .experts = dsv4_int(call, "experts", 1),
         .ranks = ranks,
-        .each = experts / ranks,
         .tp = dsv4_int(call, "tp_ranks", 1),
         .mine = dsv4_int(call, "tp_rank", 0),
         .wrong = mutant > 0 ? (enum wrong)mutants[mutant - 1].id : RIGHT,
     };
-    int32_t *const table = mask_table(&mask, experts), *const narrow = out->data;
-    int64_t *const wide = out->data;
     (void)err;
+    mask.each = mask.experts / ranks;
+    mask.table = mask_table(&mask);
 #pragma omp parallel for schedule(static)
-    for (int64_t i = 0; i < n; i++) {
-        const int64_t id = dispatch_id(ids, i);
-        const int64_t x = id < experts ? table[id < 0 ? 0 : id + 1] : masked(&mask, id);
-        if (x == -2) continue;
-        if (out->dtype == DSV4_I64)
-            wide[i] = x;
-        else
-            narrow[i] = (int32_t)x;
+    for (int64_t first = 0; first < n; first += BLOCK) {
+        const int64_t end = n - first < BLOCK ? n : first + BLOCK;
+        (mask.wrong == KEPT ? mask_kept : mask_slots)(&mask, ids, out, first, end);
     }
-    dsv4_free(table);
+    dsv4_free(mask.table);
     return DSV4_OK;
 }
 

@@ -13,6 +13,7 @@
 #include "../num/bits.h"
 
 enum { WEIGHTS, DENOMINATORS, NORMALIZED };
+enum { BLOCK = 64 /* tokens */, MOST = 16 /* slots of a token */ };
 enum wrong { RIGHT, START_LOST, FLOOR, REVERSED, BY_PAIRS, RECIPROCAL, FACTOR };
 
 static const struct dsv4_param_def params[] = {
@@ -68,7 +69,7 @@ static void fill(struct dsv4_case *c) {
 static float sum_of(const float *w, int64_t n, enum wrong wrong) {
     float sum = wrong == START_LOST || wrong == FLOOR ? 0.0f : 1e-20f;
     if (wrong == BY_PAIRS) {
-        float pairs[16] = {0};
+        float pairs[MOST] = {0};
         for (int64_t k = 0; k < n; k++) pairs[k] = w[k];
         for (int step = 8; step > 0; step /= 2)
             for (int k = 0; k < step; k++) pairs[k] += pairs[k + step];
@@ -78,21 +79,45 @@ static float sum_of(const float *w, int64_t n, enum wrong wrong) {
     return wrong == FLOOR && sum < 1e-20f ? 1e-20f : sum;
 }
 
-static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
-    const enum wrong wrong = mutant > 0 ? (enum wrong)mutants[mutant - 1].id : RIGHT;
-    const dsv4_tensor *const weights = &call->tensors[WEIGHTS];
-    const int64_t topk = weights->shape[1];
-    (void)err;
-#pragma omp parallel for schedule(static)
-    for (int64_t t = 0; t < weights->shape[0]; t++) {
-        const float *const w = (const float *)weights->data + t * topk;
-        float *const y = (float *)call->tensors[NORMALIZED].data + t * topk;
+/* Each slot has its token's sum beside it, so that the quotients of a block are one loop. */
+static void normalize(float *restrict y, float *restrict sums, const float *restrict w, int64_t n,
+                      int64_t topk) {
+    float divisors[BLOCK * MOST];
+    for (int64_t t = 0; t < n; t++) {
+        sums[t] = sum_of(w + t * topk, topk, RIGHT);
+        for (int64_t k = 0; k < topk; k++) divisors[t * topk + k] = sums[t];
+    }
+#pragma omp simd
+    for (int64_t i = 0; i < n * topk; i++) y[i] = w[i] / divisors[i];
+}
+
+static void normalize_wrong(float *y, float *sums, const float *w, int64_t n, int64_t topk,
+                            enum wrong wrong) {
+    for (int64_t t = 0; t < n; t++, y += topk, w += topk) {
         const float sum = sum_of(w, topk, wrong), inverse = 1.0f / sum;
-        ((float *)call->tensors[DENOMINATORS].data)[t] = sum;
+        sums[t] = sum;
         for (int64_t k = 0; k < topk; k++) {
             y[k] = wrong == RECIPROCAL ? w[k] * inverse : w[k] / sum;
             if (wrong == FACTOR) y[k] *= 1.5f;
         }
+    }
+}
+
+static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
+    const enum wrong wrong = mutant > 0 ? (enum wrong)mutants[mutant - 1].id : RIGHT;
+    const dsv4_tensor *const weights = &call->tensors[WEIGHTS];
+    const int64_t tokens = weights->shape[0], topk = weights->shape[1];
+    (void)err;
+#pragma omp parallel for schedule(static)
+    for (int64_t t = 0; t < tokens; t += BLOCK) {
+        const int64_t n = tokens - t < BLOCK ? tokens - t : BLOCK;
+        const float *const w = (const float *)weights->data + t * topk;
+        float *const y = (float *)call->tensors[NORMALIZED].data + t * topk;
+        float *const sums = (float *)call->tensors[DENOMINATORS].data + t;
+        if (wrong == RIGHT)
+            normalize(y, sums, w, n, topk);
+        else
+            normalize_wrong(y, sums, w, n, topk, wrong);
     }
     return DSV4_OK;
 }
@@ -104,7 +129,7 @@ static void bound_token(const dsv4_call *call, struct dsv4_admission *a, int64_t
     const struct dsv4_row sum = {DENOMINATORS, 4 * t, 4, DSV4_AS_F32, 1, 1};
     const struct dsv4_row quotients = {NORMALIZED, 4 * t * topk, 4, DSV4_AS_F32, topk, 1};
     struct dsv4_terms terms = {0};
-    struct dsv4_ball y[16];
+    struct dsv4_ball y[MOST];
     dsv4_terms_add(&terms, (double)1e-20f, 0);
     for (int64_t k = 0; k < topk; k++) dsv4_terms_add(&terms, (double)w[k], 0);
     const struct dsv4_ball d = dsv4_ball_sum(&a->arithmetic, DSV4_SUM_ROW, &terms);

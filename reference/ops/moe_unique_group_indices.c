@@ -71,6 +71,15 @@ static bool repeated(const int64_t *before, const int64_t *row, int64_t j, int64
     return false;
 }
 
+/* In place: a group's first slot stays, so that later ones find it. */
+static void unique(int64_t *row, int64_t topk) {
+    for (int64_t j = 1; j < topk; j++) {
+        bool found = false;
+        for (int64_t i = 0; i < j; i++) found |= row[i] == row[j];
+        if (found && row[j] >= 0) row[j] = -1;
+    }
+}
+
 static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
     const enum wrong wrong = mutant > 0 ? (enum wrong)mutants[mutant - 1].id : RIGHT;
     const dsv4_tensor *const groups = &call->tensors[GROUPS];
@@ -79,7 +88,12 @@ static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
     (void)err;
 #pragma omp parallel for schedule(static) firstprivate(before) if (wrong != ACROSS_TOKENS)
     for (int64_t t = 0; t < groups->shape[0]; t++) {
-        int64_t *const row = (int64_t *)groups->data + t * topk, was[16] = {0};
+        int64_t *const row = (int64_t *)groups->data + t * topk;
+        if (wrong == RIGHT) {
+            unique(row, topk);
+            continue;
+        }
+        int64_t was[16] = {0};
         memcpy(was, row, (size_t)topk * sizeof *was);
         for (int64_t j = 0; j < topk; j++)
             if (repeated(t > 0 ? before : NULL, was, j, topk, wrong)) row[j] = -1;

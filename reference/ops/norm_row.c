@@ -47,8 +47,8 @@ float norm_factor(const float *x, int64_t n, float eps, enum norm_wrong wrong) {
     return dsv4_rsqrt(mean + (wrong == NORM_EPS_LOST ? 0.0f : eps));
 }
 
-static void row_wrong(uint16_t *out, const float *x, int64_t n, float r, const float *weight,
-                      enum norm_wrong wrong) {
+static void scale_wrong(uint16_t *out, const float *x, int64_t n, float r, const float *weight,
+                        enum norm_wrong wrong) {
     for (int64_t i = 0; i < n; i++) {
         float y = x[i] * r;
         if (wrong == NORM_ROUNDED_FIRST) y = dsv4_bf16_to_f32(dsv4_bf16_from_f32(y));
@@ -62,21 +62,29 @@ static void row_wrong(uint16_t *out, const float *x, int64_t n, float r, const f
     }
 }
 
-void norm_row(uint16_t *out, const uint16_t *x, int64_t n, float eps, const float *weight,
-              enum norm_wrong wrong) {
+static void row_wrong(uint16_t *out, const uint16_t *x, int64_t n, float eps, const float *weight,
+                      enum norm_wrong wrong) {
     float values[NORM_MAX_WIDTH];
     values[0] = 0.0f; /* for compilers that do not see that n > 0 */
     kv_load_bf16(values, x, (int)n);
     if (norm_skips(values, n, wrong)) return;
-    const float r = norm_factor(values, n, eps, wrong);
+    scale_wrong(out, values, n, norm_factor(values, n, eps, wrong), weight, wrong);
+}
+
+void norm_row(uint16_t *out, const uint16_t *x, int64_t n, float eps, const float *weight,
+              enum norm_wrong wrong) {
     if (wrong != NORM_RIGHT) {
-        row_wrong(out, values, n, r, weight, wrong);
-    } else if (weight == NULL) {
+        row_wrong(out, x, n, eps, weight, wrong);
+        return;
+    }
+    const float r = dsv4_rsqrt(dsv4_row_squares_bf16(x, n) / (float)n + eps);
+    if (weight == NULL) {
 #pragma omp simd
-        for (int64_t i = 0; i < n; i++) out[i] = dsv4_bf16_from_f32(values[i] * r);
+        for (int64_t i = 0; i < n; i++) out[i] = dsv4_bf16_from_f32(dsv4_bf16_to_f32(x[i]) * r);
     } else {
 #pragma omp simd
-        for (int64_t i = 0; i < n; i++) out[i] = dsv4_bf16_from_f32(values[i] * r * weight[i]);
+        for (int64_t i = 0; i < n; i++)
+            out[i] = dsv4_bf16_from_f32(dsv4_bf16_to_f32(x[i]) * r * weight[i]);
     }
 }
 
