@@ -333,7 +333,7 @@ static inline bool place_of(const struct rotation *r, int64_t t, int64_t h, stru
 
 /* Rows that are quantised together: as many as a span has room for. */
 struct rows {
-    _Alignas(64) float x[QUANT_SPAN];
+    _Alignas(64) float x[QUANT_SPAN]; /* no vector of it in two cache lines */
     struct place places[QUANT_SPAN / 128];
     int64_t n;
 };
