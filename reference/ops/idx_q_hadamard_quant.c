@@ -104,6 +104,7 @@ static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
     }
     idx_query_open(&query, call, idx_query_wrong_of(&dsv4_op_idx_q_hadamard_quant, mutant));
     query.hadamard = true;
+    const bool shuffled = is_shuffled(call) != (query.mxfp4 && query.wrong == IDX_LAYOUT_OTHER);
 #pragma omp parallel for schedule(static) collapse(2)
     for (int64_t t = 0; t < q->shape[0]; t++)
         for (int64_t h = 0; h < heads; h++) {
@@ -113,7 +114,7 @@ static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
             idx_query_make(&query, &row, t, h);
             memcpy((char *)out->data + t * out->stride[0] + h * out->stride[1], row.codes,
                    (size_t)out->shape[2]);
-            if (is_shuffled(call) != (query.mxfp4 && query.wrong == IDX_LAYOUT_OTHER))
+            if (shuffled)
                 put_shuffled((uint8_t *)token, row.bytes, heads, h, query.wrong);
             else if (query.mxfp4)
                 memcpy(scale, row.bytes, sizeof row.bytes);

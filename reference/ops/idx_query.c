@@ -5,6 +5,7 @@
 
 #include "../num/e2m1.h"
 #include "../num/e8m0.h"
+#include "../num/hadamard.h"
 #include "idx_query.h"
 
 enum { STREAM_Q = 1, STREAM_PEAK = 4, STREAM_PAIR = 100 };
@@ -149,50 +150,75 @@ static void round_bf16(float *x) {
     for (int i = 0; i < INDEXER_HEAD; i++) x[i] = dsv4_bf16_to_f32(dsv4_bf16_from_f32(x[i]));
 }
 
-static void rotate(const struct idx_query *query, float *x, const float *angle) {
-    enum { PAIRS = KV_ROPE / 2 };
-    const bool neox = query->wrong == IDX_ROPE_NEOX;
-    const int step = neox ? 1 : 2, apart = neox ? PAIRS : 1;
-    const float sign = query->wrong == IDX_ROPE_INVERSE ? -1.0f : 1.0f;
-    const bool at_zero = query->v32 != (query->wrong == IDX_ROPE_FIRST);
-    float *const first = x + (at_zero ? 0 : INDEXER_NOPE);
-    for (int i = 0; i < PAIRS; i++) {
-        const float e = first[step * i], o = first[step * i + apart];
-        const float cos = angle[i], sin = sign * angle[PAIRS + i];
+static inline void rotate_pairs(float *first, const float *angle, bool fused) {
+#pragma omp simd
+    for (int i = 0; i < KV_ROPE / 2; i++) {
+        const float e = first[2 * i], o = first[2 * i + 1];
+        const float cos = angle[i], sin = angle[KV_ROPE / 2 + i];
         const float os = o * sin, es = e * sin, ec = e * cos, oc = o * cos;
-        first[step * i] = query->fused ? fmaf(e, cos, -os) : ec - os;
-        first[step * i + apart] = query->fused ? fmaf(o, cos, es) : oc + es;
+        first[2 * i] = fused ? fmaf(e, cos, -os) : ec - os;
+        first[2 * i + 1] = fused ? fmaf(o, cos, es) : oc + es;
     }
 }
 
-static void butterfly(float *x, int stride) {
-    for (int i = 0; i < INDEXER_HEAD; i += 2 * stride)
-        for (int j = i; j < i + stride; j++) {
-            const float a = x[j], b = x[j + stride];
-            x[j] = a + b;
-            x[j + stride] = a - b;
-        }
+static void rotate_neox(float *first, const float *angle, bool fused) {
+    float pairs[KV_ROPE];
+    for (int i = 0; i < KV_ROPE; i++) pairs[i] = first[i % 2 * (KV_ROPE / 2) + i / 2];
+    rotate_pairs(pairs, angle, fused);
+    for (int i = 0; i < KV_ROPE; i++) first[i % 2 * (KV_ROPE / 2) + i / 2] = pairs[i];
 }
 
-void idx_query_butterflies(float *x) {
-    for (int stride = 1; stride < INDEXER_HEAD; stride *= 2) butterfly(x, stride);
+static void rotate(const struct idx_query *query, float *x, const float *angle) {
+    const bool at_zero = query->v32 != (query->wrong == IDX_ROPE_FIRST);
+    float *const first = x + (at_zero ? 0 : INDEXER_NOPE), backwards[KV_ROPE];
+    if (query->wrong == IDX_ROPE_INVERSE) {
+        for (int i = 0; i < KV_ROPE; i++)
+            backwards[i] = (i < KV_ROPE / 2 ? 1.0f : -1.0f) * angle[i];
+        angle = backwards;
+    }
+    if (query->wrong == IDX_ROPE_NEOX)
+        rotate_neox(first, angle, query->fused);
+    else if (query->fused)
+        rotate_pairs(first, angle, true);
+    else
+        rotate_pairs(first, angle, false);
+}
+
+void idx_query_butterflies(float *x) { dsv4_butterflies(x, INDEXER_HEAD); }
+
+/* Wrong on purpose: the greatest stride first. */
+static void butterflies_descending(float *x) {
+    for (int stride = INDEXER_HEAD / 2; stride > 0; stride /= 2)
+        for (int i = 0; i < INDEXER_HEAD; i++)
+            if ((i & stride) == 0) {
+                const float a = x[i], b = x[i + stride];
+                x[i] = a + b;
+                x[i + stride] = a - b;
+            }
 }
 
 static void hadamard(const struct idx_query *query, float *x) {
+    const float factor = query->wrong == IDX_HADAMARD_UNSCALED ? 1.0f : 0.08838834764831845f;
     if (query->wrong == IDX_HADAMARD_NONE) return;
     if (query->wrong == IDX_HADAMARD_DESCENDING)
-        for (int stride = INDEXER_HEAD / 2; stride > 0; stride /= 2) butterfly(x, stride);
+        butterflies_descending(x);
     else
         idx_query_butterflies(x);
-    for (int i = 0; query->wrong != IDX_HADAMARD_UNSCALED && i < INDEXER_HEAD; i++)
-        x[i] *= 0.08838834764831845f;
+#pragma omp simd
+    for (int i = 0; i < INDEXER_HEAD; i++) x[i] *= factor;
     if (query->wrong != IDX_HADAMARD_UNROUNDED) round_bf16(x);
 }
 
-static float amax_of(const float *x, int n) {
-    float amax = 0.0f;
-    for (int i = 0; i < n; i++) amax = fabsf(x[i]) > amax ? fabsf(x[i]) : amax;
-    return amax;
+/* Magnitudes are in the order of their bits; NaNs count for nothing. */
+static inline float amax_of(const float *x, int n) {
+    uint32_t amax = 0;
+#pragma omp simd reduction(max : amax)
+    for (int i = 0; i < n; i++) {
+        const uint32_t bits = dsv4_bits(x[i]) & 0x7FFFFFFFu;
+        const uint32_t magnitude = bits > 0x7F800000u ? 0 : bits;
+        amax = magnitude > amax ? magnitude : amax;
+    }
+    return dsv4_from_bits(amax);
 }
 
 static uint8_t scale_byte(const struct idx_query *query, float s) {
@@ -207,45 +233,53 @@ static uint8_t e2m1_away(float x) {
     return (uint8_t)(code | (signbit(x) ? 8 : 0));
 }
 
+static uint8_t wrong_pair(float even, float odd, enum idx_query_wrong wrong) {
+    if (wrong == IDX_TIES_AWAY) return (uint8_t)(e2m1_away(even) | e2m1_away(odd) << 4);
+    return (uint8_t)(dsv4_e2m1_from_f32(odd) | dsv4_e2m1_from_f32(even) << 4);
+}
+
 static void make_mxfp4(const struct idx_query *query, struct idx_query_row *row, const float *x) {
-    const int group = query->wrong == IDX_GROUP_OF_16 ? 16 : INDEXER_MXFP4_GROUP;
     const float floor = 6.0f * 0x1p-126f;
-    uint8_t nibbles[INDEXER_HEAD];
+    float scaled[INDEXER_HEAD];
     for (int g = 0; g < INDEXER_MXFP4_GROUPS; g++) {
         const float *const from = x + INDEXER_MXFP4_GROUP * g;
-        const float amax = amax_of(from, group);
+        const float amax = query->wrong == IDX_GROUP_OF_16 ? amax_of(from, 16)
+                                                           : amax_of(from, INDEXER_MXFP4_GROUP);
         const uint8_t byte = scale_byte(query, (amax > floor ? amax : floor) * (1.0f / 6.0f));
         const float inverse = dsv4_from_bits((254u - byte) << 23);
         row->bytes[g] = byte;
+#pragma omp simd
         for (int i = 0; i < INDEXER_MXFP4_GROUP; i++)
-            nibbles[INDEXER_MXFP4_GROUP * g + i] = query->wrong == IDX_TIES_AWAY
-                                                       ? e2m1_away(from[i] * inverse)
-                                                       : dsv4_e2m1_from_f32(from[i] * inverse);
-    }
-    for (int i = 0; i < INDEXER_MXFP4_DATA_BYTES; i++) {
-        const int low = nibbles[2 * i], high = nibbles[2 * i + 1];
-        row->codes[i] =
-            (uint8_t)(query->wrong == IDX_NIBBLES_SWAPPED ? high | low << 4 : low | high << 4);
+            scaled[INDEXER_MXFP4_GROUP * g + i] = from[i] * inverse;
     }
     row->scale = 1.0f;
+    if (query->wrong == IDX_TIES_AWAY || query->wrong == IDX_NIBBLES_SWAPPED) {
+        for (int i = 0; i < INDEXER_MXFP4_DATA_BYTES; i++)
+            row->codes[i] = wrong_pair(scaled[2 * i], scaled[2 * i + 1], query->wrong);
+        return;
+    }
+#pragma omp simd
+    for (int i = 0; i < INDEXER_MXFP4_DATA_BYTES; i++)
+        row->codes[i] = (uint8_t)(dsv4_e2m1_from_f32(scaled[2 * i]) |
+                                  dsv4_e2m1_from_f32(scaled[2 * i + 1]) << 4);
 }
 
 static void make_codes(const struct idx_query *query, struct idx_query_row *row, const float *x,
                        float factor) {
     const enum dsv4_fp8 fp8 = query->fp8;
+    const uint32_t limit = dsv4_bits(dsv4_fp8_max(fp8));
+    const float scaled = query->wrong == IDX_TIES_AWAY ? 1.0f + 0x1p-20f : 1.0f;
     if (fp8 == DSV4_OCP) {
 #pragma omp simd
-        for (int i = 0; i < INDEXER_HEAD; i++) row->codes[i] = dsv4_e4m3fn_from_f32(x[i] * factor);
+        for (int i = 0; i < INDEXER_HEAD; i++)
+            row->codes[i] = dsv4_e4m3fn_from_f32(x[i] * factor * scaled);
     } else {
+#pragma omp simd
         for (int i = 0; i < INDEXER_HEAD; i++)
-            row->codes[i] = dsv4_fp8_from_f32(x[i] * factor, fp8);
+            row->codes[i] = dsv4_e4m3fnuz_clamped(x[i] * factor * scaled, limit);
     }
-    if (query->wrong == IDX_SUBNORMALS_FLUSHED)
-        for (int i = 0; i < INDEXER_HEAD; i++)
-            if ((row->codes[i] & 0x78) == 0) row->codes[i] = 0;
-    if (query->wrong == IDX_TIES_AWAY)
-        for (int i = 0; i < INDEXER_HEAD; i++)
-            row->codes[i] = dsv4_fp8_from_f32(x[i] * factor * (1.0f + 0x1p-20f), fp8);
+    for (int i = 0; query->wrong == IDX_SUBNORMALS_FLUSHED && i < INDEXER_HEAD; i++)
+        if ((row->codes[i] & 0x78) == 0) row->codes[i] = 0;
 }
 
 /* One scale of a power of two: max(amax, 1e-4) / M, or max(amax, 1e-10) * (1/M), rounded up. */
@@ -277,7 +311,8 @@ void idx_query_make(const struct idx_query *query, struct idx_query_row *row, in
     const int64_t position =
         query->wrong == IDX_ROPE_BY_ROW ? t % query->table->shape[0] : kv_i64(query->positions, t);
     const int64_t head_stride = query->wrong == IDX_HEADS_DENSE ? 2 * INDEXER_HEAD : q->stride[1];
-    float x[INDEXER_HEAD], wide[KV_ROPE_TABLE_ROW];
+    _Alignas(64) float x[INDEXER_HEAD];
+    float wide[KV_ROPE_TABLE_ROW];
     kv_load_bf16(x, (const char *)q->data + t * q->stride[0] + head * head_stride, INDEXER_HEAD);
     rotate(query, x,
            query->wrong == IDX_TABLE_AS_F32 ? kv_rope_angle_as_f32(query->table, position, wide)

@@ -248,6 +248,11 @@ void quant_shape_scales(struct dsv4_case *c, size_t slot, int64_t rows, int64_t 
 /* Those of n groups from `first` on. */
 void quant_put_scales(const struct quant_scales *scales, int64_t row, int64_t first,
                       const struct quant_scale *of, int64_t n);
+/* Rows whose scales are put together: those of a group are neighbours where rows are innermost. */
+enum { QUANT_ROWS = 8, QUANT_MOST_GROUPS = QUANT_MOST_COLUMNS / 32 };
+/* Those of `rows` rows from `row` on, row by row in `of`. */
+void quant_put_rows(const struct quant_scales *scales, int64_t row, int64_t rows,
+                    const struct quant_scale *of);
 void quant_pad_scales(const struct quant_scales *scales);
 /* Row and group of a byte of the scales; the group may lie behind the last. */
 void quant_case_scale_at(const struct dsv4_case *c, size_t slot, int64_t offset, int64_t *row,

@@ -36,19 +36,25 @@ static uint8_t wrong_code(float x, bool strict, enum quant_wrong wrong) {
     return code;
 }
 
+static void wrong_fours(uint8_t *codes, const float *x, int64_t n, bool strict,
+                        enum quant_wrong wrong) {
+    const int low = wrong == QUANT_NIBBLES_SWAPPED ? 4 : 0, high = 4 - low;
+    for (int64_t i = 0; i < n / 2; i++)
+        codes[i] = (uint8_t)(wrong_code(x[2 * i], strict, wrong) << low |
+                             wrong_code(x[2 * i + 1], strict, wrong) << high);
+}
+
 void quant_fours(uint8_t *codes, const float *x, int64_t n, bool strict, enum quant_wrong wrong) {
-    uint8_t nibbles[QUANT_SPAN];
     if (wrong != QUANT_RIGHT) {
-        for (int64_t i = 0; i < n; i++) nibbles[i] = wrong_code(x[i], strict, wrong);
+        wrong_fours(codes, x, n, strict, wrong);
     } else if (strict) {
 #pragma omp simd
-        for (int64_t i = 0; i < n; i++) nibbles[i] = strict_code(x[i]);
+        for (int64_t i = 0; i < n / 2; i++)
+            codes[i] = (uint8_t)(strict_code(x[2 * i]) | strict_code(x[2 * i + 1]) << 4);
     } else {
 #pragma omp simd
-        for (int64_t i = 0; i < n; i++) nibbles[i] = dsv4_e2m1_from_f32(x[i]);
+        for (int64_t i = 0; i < n / 2; i++)
+            codes[i] =
+                (uint8_t)(dsv4_e2m1_from_f32(x[2 * i]) | dsv4_e2m1_from_f32(x[2 * i + 1]) << 4);
     }
-    const int low = wrong == QUANT_NIBBLES_SWAPPED ? 4 : 0, high = 4 - low;
-#pragma omp simd
-    for (int64_t i = 0; i < n / 2; i++)
-        codes[i] = (uint8_t)(nibbles[2 * i] << low | nibbles[2 * i + 1] << high);
 }

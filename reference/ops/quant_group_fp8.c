@@ -115,15 +115,15 @@ static float wrong_amax(const dsv4_tensor *x, int64_t row, int64_t first, float 
     return own;
 }
 
-static void make_row(const struct quant_rule *rule, const dsv4_call *call,
-                     const struct quant_scales *scales, int64_t row) {
+static void make_row(const struct quant_rule *rule, const dsv4_call *call, struct quant_scale *of,
+                     int64_t row) {
     const dsv4_tensor *const x = &call->tensors[X], *const q = &call->tensors[Q];
     const int64_t columns = x->shape[1], group = dsv4_int(call, "group", QUANT_MAX_GROUP);
     uint8_t *const codes = (uint8_t *)q->data + row * q->stride[0];
     for (int64_t first = 0; first < columns; first += QUANT_SPAN) {
         const int64_t n = quant_min(QUANT_SPAN, columns - first), groups = quant_ceil(n, group);
-        float room[QUANT_SPAN], amaxes[QUANT_SPAN_GROUPS];
-        struct quant_scale of[QUANT_SPAN_GROUPS];
+        _Alignas(64) float room[QUANT_SPAN]; /* no vector of it in two cache lines */
+        float amaxes[QUANT_SPAN_GROUPS];
         const float *const values = quant_load(room, x, row, first, n, rule->wrong);
         quant_amaxes(amaxes, values, n, group, rule->wrong);
         for (int64_t g = 0; rule->wrong != QUANT_RIGHT && g < groups; g++)
@@ -131,8 +131,16 @@ static void make_row(const struct quant_rule *rule, const dsv4_call *call,
         quant_scales_of(rule, of, amaxes, groups);
         quant_apply(room, values, n, group, of);
         quant_codes(rule, codes + first, room, n);
-        quant_put_scales(scales, row, first / group, of, groups);
+        of += groups;
     }
+}
+
+static void make_rows(const struct quant_rule *rule, const dsv4_call *call,
+                      const struct quant_scales *scales, int64_t row) {
+    const int64_t rows = quant_min(QUANT_ROWS, scales->rows - row);
+    struct quant_scale of[QUANT_ROWS * QUANT_MOST_GROUPS];
+    for (int64_t r = 0; r < rows; r++) make_row(rule, call, of + r * scales->groups, row + r);
+    quant_put_rows(scales, row, rows, of);
 }
 
 const struct dsv4_op dsv4_op_quant_group_fp8;
@@ -152,7 +160,8 @@ static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
     scales.groups = quant_ceil(x->shape[1], dsv4_int(call, "group", QUANT_MAX_GROUP));
     scales.pads_rows |= scales.layout == QUANT_PACKED;
 #pragma omp parallel for schedule(static)
-    for (int64_t row = 0; row < x->shape[0]; row++) make_row(&rule, call, &scales, row);
+    for (int64_t row = 0; row < x->shape[0]; row += QUANT_ROWS)
+        make_rows(&rule, call, &scales, row);
     quant_pad_scales(&scales);
     return DSV4_OK;
 }

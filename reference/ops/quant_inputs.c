@@ -192,6 +192,13 @@ void quant_put_scales(const struct quant_scales *scales, int64_t row, int64_t fi
     for (int64_t g = 0; g < n; g++) put_scale(scales, row, first + g, &of[g]);
 }
 
+void quant_put_rows(const struct quant_scales *scales, int64_t row, int64_t rows,
+                    const struct quant_scale *of) {
+    for (int64_t g = 0; g < scales->groups; g++)
+        for (int64_t r = 0; r < rows; r++)
+            put_scale(scales, row + r, g, &of[r * scales->groups + g]);
+}
+
 void quant_pad_scales(const struct quant_scales *scales) {
     const int64_t padded = quant_ceil(scales->rows, QUANT_MN_ALIGN) * QUANT_MN_ALIGN;
     const bool packed = scales->layout == QUANT_PACKED;

@@ -93,25 +93,37 @@ static uint16_t wrong_product(float x, float scale, uint8_t byte, enum quant_wro
     return code;
 }
 
-/* n codes, one to a byte. */
-static void split(uint8_t *fours, const uint8_t *codes, int64_t n, enum quant_wrong wrong) {
-    const int low = wrong == QUANT_NIBBLES_SWAPPED ? 4 : 0, high = 4 - low;
+/* Bytes whose products with all codes are normal numbers: 0.5 to 6 are of four binades from 2^-1 on. */
+enum { LEAST_NORMAL = 2, MOST_NORMAL = 252, HALF = 0x3F00 /* 0.5 */ };
+
+/* A code times 2^(byte - 127), whose exponent field is added: `half` is the product of 0.5. */
+static inline uint16_t normal_product(uint16_t four, uint16_t half) {
+    const uint16_t magnitude = four & 7, sign = (uint16_t)((four & 8) << 12);
+    const uint16_t steps = magnitude == 1 ? 0 : (uint16_t)(magnitude << 6);
+    return (uint16_t)(sign | (magnitude == 0 ? 0 : half + steps));
+}
+
+static inline void multiply_normal(uint16_t *y, const uint8_t *codes, int64_t n, uint8_t byte) {
+    const uint16_t half = (uint16_t)(HALF + ((int)byte - 127) * 128);
 #pragma omp simd
     for (int64_t i = 0; i < n / 2; i++) {
-        fours[2 * i] = (uint8_t)(codes[i] >> low & 15);
-        fours[2 * i + 1] = (uint8_t)(codes[i] >> high & 15);
+        y[2 * i] = normal_product(codes[i] & 15, half);
+        y[2 * i + 1] = normal_product(codes[i] >> 4, half);
     }
 }
 
-static void multiply(uint16_t *y, const uint8_t *fours, int64_t n, float scale) {
-#pragma omp simd
-    for (int64_t i = 0; i < n; i++) y[i] = dsv4_bf16_from_f32(dsv4_e2m1_to_f32(fours[i]) * scale);
+static void multiply(uint16_t *y, const uint8_t *codes, int64_t n, float scale) {
+    for (int64_t i = 0; i < n; i++)
+        y[i] = dsv4_bf16_from_f32(dsv4_e2m1_to_f32(codes[i / 2] >> i % 2 * 4) * scale);
 }
 
-static void wrong_multiply(uint16_t *y, const uint8_t *fours, int64_t n, float scale, uint8_t byte,
+static void wrong_multiply(uint16_t *y, const uint8_t *codes, int64_t n, float scale, uint8_t byte,
                            enum quant_wrong wrong) {
-    for (int64_t i = 0; i < n; i++)
-        y[i] = wrong_product(dsv4_e2m1_to_f32(fours[i]), scale, byte, wrong);
+    const int swapped = wrong == QUANT_NIBBLES_SWAPPED ? 4 : 0;
+    for (int64_t i = 0; i < n; i++) {
+        const uint8_t four = codes[i / 2] >> (i % 2 * 4 ^ swapped) & 15;
+        y[i] = wrong_product(dsv4_e2m1_to_f32(four), scale, byte, wrong);
+    }
 }
 
 static uint8_t byte_at(const dsv4_tensor *scales, int64_t n, int64_t g, enum quant_wrong wrong) {
@@ -132,16 +144,18 @@ static void make_row(const dsv4_call *call, int64_t row, enum quant_wrong wrong)
     const bool shifted = dsv4_is(call, "ends", "shifted");
     const uint8_t *const codes = (const uint8_t *)q->data + row * stride;
     uint16_t *const to = (uint16_t *)(void *)((char *)y->data + row * y->stride[0]);
-    uint8_t fours[QUANT_MOST_COLUMNS];
-    split(fours, codes, columns, wrong);
     for (int64_t k = 0; k < columns; k += FOURS_GROUP) {
         const int64_t n = quant_min(FOURS_GROUP, columns - k);
         const uint8_t byte = byte_at(&call->tensors[SCALES], row, k / FOURS_GROUP, wrong);
         const float scale = scale_of(byte, shifted, wrong);
-        if (wrong == QUANT_RIGHT)
-            multiply(to + k, fours + k, n, scale);
+        if (wrong != QUANT_RIGHT)
+            wrong_multiply(to + k, codes + k / 2, n, scale, byte, wrong);
+        else if (byte < LEAST_NORMAL || byte > MOST_NORMAL)
+            multiply(to + k, codes + k / 2, n, scale);
+        else if (n == FOURS_GROUP)
+            multiply_normal(to + k, codes + k / 2, FOURS_GROUP, byte);
         else
-            wrong_multiply(to + k, fours + k, n, scale, byte, wrong);
+            multiply_normal(to + k, codes + k / 2, n, byte);
     }
 }
 

@@ -26,6 +26,7 @@
 #include <stdio.h>
 
 #include "../bound/hadamard.h"
+#include "../num/hadamard.h"
 #include "../num/row.h"
 #include "../num/rsqrt.h"
 #include "kv_bound.h"
@@ -205,7 +206,7 @@ static void normalise(float *x, int64_t dim, const uint16_t *weight, float eps,
     if (wrong == QUANT_NORM_ROUNDED) round_bf16(x, dim);
 }
 
-static void rotate(float *x, const uint16_t *angle) {
+static inline void rotate(float *x, const uint16_t *angle) {
 #pragma omp simd
     for (int i = 0; i < ROPE / 2; i++) {
         const float cos = dsv4_bf16_to_f32(angle[i]), sin = dsv4_bf16_to_f32(angle[ROPE / 2 + i]);
@@ -243,34 +244,57 @@ static void butterflies_descending(float *x, int64_t dim) {
             }
 }
 
-/* Sums go to the first half and differences to the second, so that those which the next stride pairs are neighbours
- * again; after all strides every column is back in its place. */
-static void butterflies(float *to, const float *from, int64_t dim) {
-#pragma omp simd
-    for (int64_t i = 0; i < dim / 2; i++) {
-        const float a = from[2 * i], b = from[2 * i + 1];
-        to[i] = a + b;
-        to[dim / 2 + i] = a - b;
-    }
-}
-
-static void transform(float *x, int64_t dim, enum quant_wrong wrong) {
+static inline void transform(float *x, int64_t dim, enum quant_wrong wrong) {
     const float factors[] = {0.08838834764831845f, 0.0625f, 0.04419417382415922f, 0.03125f};
     const int size = dim == 128 ? 0 : dim == 256 ? 1 : dim == 512 ? 2 : 3;
     const float factor = wrong == QUANT_HADAMARD_UNSCALED ? 1.0f
                          : wrong == QUANT_HADAMARD_OF_128 ? factors[0]
                                                           : factors[size];
-    float room[2][MOST];
-    const float *last = x;
-    int next = 0;
-    if (wrong == QUANT_HADAMARD_DESCENDING) butterflies_descending(x, dim);
-    for (int64_t stride = 1; wrong != QUANT_HADAMARD_DESCENDING && stride < dim; stride *= 2) {
-        butterflies(room[next], last, dim);
-        last = room[next];
-        next = 1 - next;
-    }
+    if (wrong == QUANT_HADAMARD_DESCENDING)
+        butterflies_descending(x, dim);
+    else
+        dsv4_butterflies(x, dim);
 #pragma omp simd
-    for (int64_t i = 0; i < dim; i++) x[i] = last[i] * factor;
+    for (int64_t i = 0; i < dim; i++) x[i] *= factor;
+}
+
+/* What a call asks for. */
+struct rotation {
+    const dsv4_tensor *x, *table, *q, *scales;
+    const int64_t *positions, *slots;
+    const uint16_t *weight;
+    int64_t dim, group; /* columns of a row, and under one scale */
+    bool tiled, norm, rope, hadamard, fp4, fp8, per_row;
+    float eps;
+    struct quant_rule rule;
+};
+
+static struct rotation rotation_of(const dsv4_call *call, enum quant_wrong wrong) {
+    const bool fp4 = dsv4_is(call, "format", "fp4");
+    struct rotation r = {.x = &call->tensors[X],
+                         .table = &call->tensors[TABLE],
+                         .q = &call->tensors[Q],
+                         .scales = &call->tensors[SCALES],
+                         .positions = call->tensors[POSITIONS].data,
+                         .slots = call->tensors[SLOTS].data,
+                         .weight = call->tensors[WEIGHT].data,
+                         .dim = call->tensors[X].shape[2],
+                         .tiled = dsv4_is(call, "layout", "tiled"),
+                         .norm = dsv4_int(call, "norm", 0) != 0,
+                         .rope = dsv4_int(call, "rope", 1) != 0,
+                         .hadamard = dsv4_int(call, "hadamard", 1) != 0,
+                         .fp4 = fp4,
+                         .fp8 = dsv4_is(call, "format", "fp8"),
+                         .per_row = dsv4_int(call, "per_row", 1) != 0,
+                         .eps = dsv4_float(call, "eps", 1e-6f),
+                         .rule = {.wrong = wrong}};
+    r.group = fp4 ? dsv4_int(call, "group", 32) : fp8_group(r.per_row, r.dim);
+    r.rule.fp8 = quant_fp8_of(call);
+    r.rule.most = fp4 ? 6.0f : dsv4_fp8_max(r.rule.fp8);
+    r.rule.floor = fp4 ? 6.0f * 0x1p-126f : 1e-10f;
+    if (!fp4 && wrong == QUANT_SCALE_OF_OCP) r.rule.most = 448.0f;
+    if (!fp4 && wrong == QUANT_FLOOR_RAISED) r.rule.floor = 1e-4f;
+    return r;
 }
 
 /* ---- where a row goes ---- */
@@ -281,11 +305,11 @@ struct place {
 };
 
 /* False: nowhere. */
-static bool place_of(const dsv4_call *call, int64_t t, int64_t h, enum quant_wrong wrong,
-                     struct place *place) {
-    const dsv4_tensor *const q = &call->tensors[Q], *const scales = &call->tensors[SCALES];
+static inline bool place_of(const struct rotation *r, int64_t t, int64_t h, struct place *place) {
+    const dsv4_tensor *const q = r->q, *const scales = r->scales;
+    const enum quant_wrong wrong = r->rule.wrong;
     uint8_t *const codes = q->data, *const bytes = scales->data;
-    if (!dsv4_is(call, "layout", "tiled")) {
+    if (!r->tiled) {
         place->codes = codes + t * q->stride[0] + h * q->stride[1];
         place->scales =
             scales->ndim > 0 ? bytes + t * scales->stride[0] + h * scales->stride[1] : NULL;
@@ -294,7 +318,7 @@ static bool place_of(const dsv4_call *call, int64_t t, int64_t h, enum quant_wro
         return true;
     }
     const int64_t slots_of_page = q->shape[2];
-    int64_t slot = ((const int64_t *)call->tensors[SLOTS].data)[t];
+    int64_t slot = r->slots[t];
     if (slot < 0 && wrong != QUANT_SLOT_WRAPS) return false;
     if (slot < 0) slot += q->shape[0] * slots_of_page;
     const int64_t page = slot / slots_of_page, j = slot % slots_of_page;
@@ -307,96 +331,132 @@ static bool place_of(const dsv4_call *call, int64_t t, int64_t h, enum quant_wro
     return true;
 }
 
-static void make_fp4(const dsv4_call *call, float *x, int64_t dim, const struct place *place,
-                     enum quant_wrong wrong) {
-    const int64_t group = dsv4_int(call, "group", 32);
-    const struct quant_rule rule = {.floor = 6.0f * 0x1p-126f, .most = 6.0f, .wrong = wrong};
+/* Rows that are quantised together: as many as a span has room for. */
+struct rows {
+    _Alignas(64) float x[QUANT_SPAN]; /* no vector of it in two cache lines */
+    struct place places[QUANT_SPAN / 128];
+    int64_t n;
+};
+
+static void make_fp4(const struct rotation *r, struct rows *rows) {
+    const int64_t dim = r->dim, group = r->group, groups = dim / group, all = rows->n * dim;
+    const enum quant_wrong wrong = r->rule.wrong;
     float amaxes[QUANT_SPAN_GROUPS];
-    uint8_t codes[MOST / 2];
+    uint8_t codes[QUANT_SPAN / 2];
     struct quant_scale scales[QUANT_SPAN_GROUPS];
-    quant_amaxes(amaxes, x, dim, group, wrong);
-    for (int64_t g = 0; wrong == QUANT_GROUP_OF_128 && g < dim / group; g++)
-        amaxes[g] = quant_amax(x + g * group / 128 * 128, 128, wrong);
-    quant_scales_of(&rule, scales, amaxes, dim / group);
-    quant_apply(x, x, dim, group, scales);
-    quant_fours(codes, x, dim, false, wrong);
-    for (int64_t i = 0; i < dim / (2 * CHUNK); i++)
-        memcpy(place->codes + i * place->chunk, codes + i * CHUNK, CHUNK);
-    for (int64_t g = 0; g < dim / group; g++)
-        place->scales[g * place->scale] = (uint8_t)scales[g].byte;
+    quant_amaxes(amaxes, rows->x, all, group, wrong);
+    for (int64_t g = 0; wrong == QUANT_GROUP_OF_128 && g < all / group; g++)
+        amaxes[g] = quant_amax(rows->x + g * group / 128 * 128, 128, wrong);
+    quant_scales_of(&r->rule, scales, amaxes, all / group);
+    quant_apply(rows->x, rows->x, all, group, scales);
+    quant_fours(codes, rows->x, all, false, wrong);
+    for (int64_t row = 0; row < rows->n; row++) {
+        const struct place *const place = &rows->places[row];
+        for (int64_t i = 0; i < dim / (2 * CHUNK); i++)
+            memcpy(place->codes + i * place->chunk, codes + row * dim / 2 + i * CHUNK, CHUNK);
+        for (int64_t g = 0; g < groups; g++)
+            place->scales[g * place->scale] = (uint8_t)scales[row * groups + g].byte;
+    }
 }
 
-static void make_bf16(const float *x, int64_t dim, uint8_t *to, enum quant_wrong wrong) {
-    uint16_t *const y = (uint16_t *)(void *)to;
+static void fp8_scales(const struct quant_rule *rule, struct quant_scale *scales,
+                       const float *amaxes, int64_t n) {
+    const float floor = rule->floor, most = rule->most, factor = 1.0f / most;
+    const bool divides = rule->wrong == QUANT_DIVIDES, pow2 = rule->wrong == QUANT_SCALE_POW2;
 #pragma omp simd
-    for (int64_t i = 0; i < dim; i++)
-        y[i] = wrong == QUANT_OUT_TRUNCATED ? (uint16_t)(dsv4_bits(x[i]) >> 16)
-                                            : dsv4_bf16_from_f32(x[i]);
+    for (int64_t g = 0; g < n; g++) {
+        const float held = amaxes[g] > floor ? amaxes[g] : floor;
+        const float free = divides ? held / most : held * factor;
+        const float scale = pow2 ? dsv4_e8m0_to_f32(dsv4_e8m0_ceil(free)) : free;
+        scales[g].unrounded = scale;
+        scales[g].factor = 1.0f / scale;
+    }
 }
 
-/* Group g of n columns. */
-static void make_fp8(const dsv4_call *call, const float *x, int64_t n, float amax,
-                     const struct place *place, int64_t g, enum quant_wrong wrong) {
-    const struct quant_rule rule = {.fp8 = quant_fp8_of(call), .wrong = wrong};
-    const float most = wrong == QUANT_SCALE_OF_OCP ? 448.0f : dsv4_fp8_max(rule.fp8);
-    const float floor = wrong == QUANT_FLOOR_RAISED ? 1e-4f : 1e-10f;
-    const float held = amax > floor ? amax : floor;
-    float scale = wrong == QUANT_DIVIDES ? held / most : held * (1.0f / most);
-    if (wrong == QUANT_SCALE_POW2) scale = dsv4_e8m0_to_f32(dsv4_e8m0_ceil(scale));
-    const float factor = 1.0f / scale;
-    float scaled[MOST];
+static void make_fp8(const struct rotation *r, struct rows *rows) {
+    const int64_t dim = r->dim, group = r->group, groups = dim / group, all = rows->n * dim;
+    const bool switched = r->rule.wrong == QUANT_ROW_SCALED;
+    float amaxes[QUANT_SPAN_GROUPS];
+    uint8_t codes[QUANT_SPAN];
+    struct quant_scale scales[QUANT_SPAN_GROUPS];
+    quant_amaxes(amaxes, rows->x, all, group, QUANT_RIGHT);
+    for (int64_t g = 0; switched && g < all / group; g++)
+        amaxes[g] = r->per_row ? quant_amax(rows->x + g * dim, 128, QUANT_RIGHT)
+                               : quant_amax(rows->x + g / groups * dim, dim, QUANT_RIGHT);
+    fp8_scales(&r->rule, scales, amaxes, all / group);
+    quant_apply(rows->x, rows->x, all, group, scales);
+    quant_codes(&r->rule, codes, rows->x, all);
+    for (int64_t row = 0; row < rows->n; row++) {
+        const struct place *const place = &rows->places[row];
+        memcpy(place->codes, codes + row * dim, (size_t)dim);
+        for (int64_t g = 0; g < groups; g++)
+            memcpy(place->scales + 4 * g, &scales[row * groups + g].unrounded, 4);
+    }
+}
+
+static void make_bf16(const struct rotation *r, const struct rows *rows) {
+    const bool cut = r->rule.wrong == QUANT_OUT_TRUNCATED;
+    for (int64_t row = 0; row < rows->n; row++) {
+        const float *const x = rows->x + row * r->dim;
+        uint16_t *const y = (uint16_t *)(void *)rows->places[row].codes;
 #pragma omp simd
-    for (int64_t i = 0; i < n; i++) scaled[i] = x[i] * factor;
-    quant_codes(&rule, place->codes + g * n, scaled, n);
-    memcpy(place->scales + g * (int64_t)sizeof scale, &scale, sizeof scale);
+        for (int64_t i = 0; i < r->dim; i++)
+            y[i] = cut ? (uint16_t)(dsv4_bits(x[i]) >> 16) : dsv4_bf16_from_f32(x[i]);
+    }
 }
 
 const struct dsv4_op dsv4_op_quant_rotate;
 
-static void make_row(const dsv4_call *call, int64_t t, int64_t h, enum quant_wrong wrong) {
-    const dsv4_tensor *const in = &call->tensors[X], *const table = &call->tensors[TABLE];
-    const int64_t dim = in->shape[2];
-    struct place place;
-    if (!place_of(call, t, h, wrong, &place)) return;
+static inline void rotate_row(const struct rotation *r, float *x, int64_t t, int64_t h,
+                              int64_t dim) {
+    const dsv4_tensor *const in = r->x;
+    const enum quant_wrong wrong = r->rule.wrong;
     const int64_t head = wrong == QUANT_ROWS_DENSE ? 2 * dim : in->stride[1];
-    const int64_t named = ((const int64_t *)call->tensors[POSITIONS].data)[t];
-    const int64_t at = wrong == QUANT_ROPE_BY_ROW ? t % table->shape[0] : named;
+    const int64_t at = wrong == QUANT_ROPE_BY_ROW ? t % r->table->shape[0] : r->positions[t];
     const uint16_t *const from =
         (const uint16_t *)(const void *)((const char *)in->data + t * in->stride[0] + h * head);
-    float x[MOST];
+    const uint16_t *const angle = (const uint16_t *)r->table->data + at * ROPE;
+#pragma omp simd
     for (int64_t i = 0; i < dim; i++) x[i] = dsv4_bf16_to_f32(from[i]);
-    if (dsv4_int(call, "norm", 0) != 0)
-        normalise(x, dim, call->tensors[WEIGHT].data, dsv4_float(call, "eps", 1e-6f), wrong);
-    const uint16_t *const angle = (const uint16_t *)table->data + at * ROPE;
-    if (dsv4_int(call, "rope", 1) != 0 && wrong == QUANT_RIGHT)
+    if (r->norm) normalise(x, dim, r->weight, r->eps, wrong);
+    if (r->rope && wrong == QUANT_RIGHT)
         rotate(x + dim - ROPE, angle);
-    else if (dsv4_int(call, "rope", 1) != 0)
+    else if (r->rope)
         rotate_wrong(x, dim, angle, wrong);
-    if ((dsv4_int(call, "hadamard", 1) != 0) != (wrong == QUANT_HADAMARD_SWITCHED))
-        transform(x, dim, wrong);
-    if (dsv4_is(call, "format", "fp4")) {
-        make_fp4(call, x, dim, &place, wrong);
-    } else if (dsv4_is(call, "format", "fp8")) {
-        const bool per_row = (dsv4_int(call, "per_row", 1) != 0) != (wrong == QUANT_ROW_SCALED);
-        const int64_t group = fp8_group(dsv4_int(call, "per_row", 1), dim);
-        for (int64_t g = 0; g < dim / group; g++) {
-            const float amax =
-                per_row ? quant_amax(x, dim, QUANT_RIGHT)
-                        : quant_amax(x + g * group, group < 128 ? group : 128, QUANT_RIGHT);
-            make_fp8(call, x + g * group, group, amax, &place, g, wrong);
-        }
-    } else {
-        make_bf16(x, dim, place.codes, wrong);
+    if (r->hadamard != (wrong == QUANT_HADAMARD_SWITCHED)) transform(x, dim, wrong);
+}
+
+/* Those of `n` rows from `first` on that have a place. */
+static void make_rows(const struct rotation *r, int64_t first, int64_t n) {
+    const int64_t heads = r->x->shape[1];
+    struct rows rows;
+    rows.n = 0;
+    for (int64_t row = first; row < first + n; row++) {
+        const int64_t t = row / heads, h = row % heads;
+        float *const x = rows.x + rows.n * r->dim;
+        if (!place_of(r, t, h, &rows.places[rows.n])) continue;
+        rows.n++;
+        if (r->dim == 128)
+            rotate_row(r, x, t, h, 128);
+        else
+            rotate_row(r, x, t, h, r->dim);
     }
+    if (r->fp4)
+        make_fp4(r, &rows);
+    else if (r->fp8)
+        make_fp8(r, &rows);
+    else
+        make_bf16(r, &rows);
 }
 
 static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
     const enum quant_wrong wrong = quant_wrong_of(&dsv4_op_quant_rotate, mutant);
-    const dsv4_tensor *const x = &call->tensors[X];
+    const struct rotation r = rotation_of(call, wrong);
+    const int64_t rows = r.x->shape[0] * r.x->shape[1], most = QUANT_SPAN / r.dim;
     (void)err;
-#pragma omp parallel for schedule(static) collapse(2) if (wrong == QUANT_RIGHT)
-    for (int64_t t = 0; t < x->shape[0]; t++)
-        for (int64_t h = 0; h < x->shape[1]; h++) make_row(call, t, h, wrong);
+#pragma omp parallel for schedule(static) if (wrong == QUANT_RIGHT)
+    for (int64_t first = 0; first < rows; first += most)
+        make_rows(&r, first, quant_min(most, rows - first));
     return DSV4_OK;
 }
 
@@ -470,8 +530,9 @@ static void bound_fp8(struct head *head, int64_t codes, int64_t scales, int64_t 
 static void bound_row(const dsv4_call *call, struct dsv4_admission *a, int64_t t, int64_t h) {
     const int64_t dim = call->tensors[X].shape[2];
     struct head head = {.call = call, .a = a, .t = t, .h = h};
+    const struct rotation r = rotation_of(call, QUANT_RIGHT);
     struct place place;
-    if (!place_of(call, t, h, QUANT_RIGHT, &place)) return;
+    if (!place_of(&r, t, h, &place)) return;
     if (dsv4_is(call, "format", "fp4")) {
         bound_fp4(&head, &place);
         return;

@@ -95,12 +95,7 @@ void quant_scales_of(const struct quant_rule *of, struct quant_scale *scales, co
     }
 }
 
-float quant_amax(const float *x, int64_t n, enum quant_wrong wrong) {
-    float amax = 0.0f;
-    if (wrong == QUANT_AMAX_SIGNED) {
-        for (int64_t i = 0; i < n; i++) amax = x[i] > amax ? x[i] : amax;
-        return amax;
-    }
+static inline float magnitude_of(const float *x, int64_t n) {
     uint32_t most = 0; /* magnitudes are in the order of their bits */
 #pragma omp simd reduction(max : most)
     for (int64_t i = 0; i < n; i++) {
@@ -110,9 +105,27 @@ float quant_amax(const float *x, int64_t n, enum quant_wrong wrong) {
     return dsv4_from_bits(most);
 }
 
+float quant_amax(const float *x, int64_t n, enum quant_wrong wrong) {
+    float amax = 0.0f;
+    if (wrong != QUANT_AMAX_SIGNED) return magnitude_of(x, n);
+    for (int64_t i = 0; i < n; i++) amax = x[i] > amax ? x[i] : amax;
+    return amax;
+}
+
+/* Groups of a width that the compiler knows. */
+static inline void whole_amaxes(float *amaxes, const float *x, int64_t groups, int64_t group) {
+    for (int64_t g = 0; g < groups; g++) amaxes[g] = magnitude_of(x + g * group, group);
+}
+
 void quant_amaxes(float *amaxes, const float *x, int64_t n, int64_t group, enum quant_wrong wrong) {
-    for (int64_t at = 0; at < n; at += group)
-        amaxes[at / group] = quant_amax(x + at, quant_min(group, n - at), wrong);
+    const bool known = (group == 32 || group == 128) && wrong != QUANT_AMAX_SIGNED;
+    const int64_t whole = known ? n / group : 0;
+    if (group == 32)
+        whole_amaxes(amaxes, x, whole, 32);
+    else
+        whole_amaxes(amaxes, x, whole, 128);
+    for (int64_t g = whole; g * group < n; g++)
+        amaxes[g] = quant_amax(x + g * group, quant_min(group, n - g * group), wrong);
 }
 
 void quant_apply(float *y, const float *x, int64_t n, int64_t group,

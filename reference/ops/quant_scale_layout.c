@@ -13,10 +13,11 @@
  */
 #include <stdio.h>
 
+#include "../num/turn.h"
 #include "quant_family.h"
 
 enum { SCALES, OUT };
-enum { TILE = 64 };
+enum { TILE = 64, WORDS = 32 }; /* columns and words of them that are turned at a time */
 enum { EXPERTS_DENSE = 1000, BYTE_ROUNDED_UP, BYTE_LEAKS, ROW_OF_BLOCK };
 
 static const struct dsv4_param_def params[] = {
@@ -129,40 +130,58 @@ static void make_word(const dsv4_call *call, int64_t e, int64_t word, int64_t n,
 
 const struct dsv4_op dsv4_op_quant_scale_layout;
 
-/* A word of TILE rows, the same in all of them; what is not there is zero. */
-static void right_words(const dsv4_call *call, int64_t e, int64_t word, int64_t first) {
-    const dsv4_tensor *const s = &call->tensors[SCALES], *const out = &call->tensors[OUT];
-    const int64_t per_rows = dsv4_int(call, "per_rows", 1), rows = dsv4_int(call, "n", 0);
-    const int64_t end = quant_min(first + TILE, out->shape[2]), last = quant_min(end, rows);
-    const int64_t there = quant_min(4, s->shape[2] - 4 * word), stride = s->stride[1];
-    const char *const from = (const char *)s->data + e * s->stride[0] + 4 * word;
-    char *const to = (char *)out->data + e * out->stride[0] + word * out->stride[1];
-    if (there == 4 && per_rows == 1) {
-        for (int64_t n = first; n < last; n++) memcpy(to + 4 * n, from + n * stride, 4);
-    } else {
-        for (int64_t n = first; n < last; n++) {
-            uint32_t value = 0;
-            memcpy(&value, from + n / per_rows * stride, (size_t)there);
-            memcpy(to + 4 * n, &value, 4);
-        }
+/* Bytes of groups first..first + 4 * words - 1 of a row; those behind the last are zero. */
+static void take_row(float *to, const dsv4_tensor *s, const char *row, int64_t first,
+                     int64_t words) {
+    uint8_t bytes[4 * WORDS];
+    const int64_t there = quant_min(4 * words, s->shape[2] - first);
+    for (int64_t j = 0; s->dtype == DSV4_F32 && j < there; j++) {
+        uint32_t bits;
+        memcpy(&bits, row + 4 * (first + j), sizeof bits);
+        bytes[j] = (uint8_t)(bits >> 23);
     }
-    if (last < end) memset(to + 4 * last, 0, (size_t)(4 * (end - last)));
+    memcpy(to, s->dtype == DSV4_F32 ? (const char *)bytes : row + first, (size_t)there);
+    memset((char *)to + there, 0, (size_t)(4 * words - there));
 }
 
-/* Rows in tiles, so that their cache lines stay while word after word is taken out of them. */
+/* Columns first..first + n - 1, n <= TILE, of `words` words: words are taken row by row, and turned 16 rows at a time. */
+static void make_tile(const dsv4_call *call, int64_t e, int64_t word, int64_t words, int64_t first,
+                      int64_t n) {
+    const dsv4_tensor *const s = &call->tensors[SCALES], *const out = &call->tensors[OUT];
+    const int64_t per_rows = dsv4_int(call, "per_rows", 1);
+    const int64_t there = quant_min(n, dsv4_int(call, "n", 0) - first);
+    const char *const from = (const char *)s->data + e * s->stride[0];
+    char *const to = (char *)out->data + e * out->stride[0] + word * out->stride[1] + 4 * first;
+    float tile[TILE * WORDS];
+    for (int64_t at = 0; at < n; at += DSV4_TURN_ROWS) {
+        float rows[DSV4_TURN_ROWS * WORDS] = {0};
+        for (int64_t i = at; i < quant_min(at + DSV4_TURN_ROWS, there); i++)
+            take_row(rows + (i - at) * words, s, from + (first + i) / per_rows * s->stride[1],
+                     4 * word, words);
+        dsv4_turn_into(tile + at, TILE, rows, words, words);
+    }
+    for (int64_t k = 0; k < words; k++)
+        memcpy(to + k * out->stride[1], tile + k * TILE, (size_t)(4 * n));
+}
+
+static void make_wrong(const dsv4_call *call, int64_t e, int64_t first, int64_t n, int wrong) {
+    for (int64_t word = 0; word < call->tensors[OUT].shape[1]; word++)
+        for (int64_t i = first; i < first + n; i++) make_word(call, e, word, i, wrong);
+}
+
 static int run(const dsv4_call *call, int mutant, struct dsv4_err *err) {
     const int wrong = mutant > 0 ? dsv4_op_quant_scale_layout.mutants[mutant - 1].id : 0;
-    const dsv4_tensor *const s = &call->tensors[SCALES], *const out = &call->tensors[OUT];
-    const bool bytes = s->dtype == DSV4_E8M0;
+    const dsv4_tensor *const out = &call->tensors[OUT];
+    const int64_t words = out->shape[1], columns = out->shape[2];
     (void)err;
 #pragma omp parallel for schedule(static) collapse(2)
     for (int64_t e = 0; e < out->shape[0]; e++)
-        for (int64_t first = 0; first < out->shape[2]; first += TILE)
-            for (int64_t word = 0; word < out->shape[1]; word++) {
-                if (wrong == 0 && bytes) right_words(call, e, word, first);
-                for (int64_t n = first; n < quant_min(first + TILE, out->shape[2]); n++)
-                    if (wrong != 0 || !bytes) make_word(call, e, word, n, wrong);
-            }
+        for (int64_t first = 0; first < columns; first += TILE) {
+            const int64_t n = quant_min(TILE, columns - first);
+            if (wrong != 0) make_wrong(call, e, first, n, wrong);
+            for (int64_t word = 0; wrong == 0 && word < words; word += WORDS)
+                make_tile(call, e, word, quant_min(WORDS, words - word), first, n);
+        }
     return DSV4_OK;
 }
 
