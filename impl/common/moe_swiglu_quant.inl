@@ -19,11 +19,13 @@ template <int COLUMNS, int GROUP> GPU_DEVICE float swiglu_amax(const float *valu
         const uint32_t magnitude = gpu_bits(values[i]) & 0x7FFFFFFFu;
         most = magnitude > most ? magnitude : most;
     }
+    constexpr int lanes = GROUP / COLUMNS;
     float amax = gpu_float(most);
-    GPU_UNROLL for (int lanes = GROUP / COLUMNS / 2; lanes > 0; lanes /= 2) {
-        amax = gpu_max(amax, team_xor_float(amax, lanes));
-    }
-    return amax;
+    if (lanes > 16) amax = gpu_max(amax, team_xor_float(amax, 16));
+    if (lanes > 8) amax = gpu_max(amax, team_xor_float(amax, 8));
+    if (lanes > 4) amax = gpu_max(amax, team_xor_float(amax, 4));
+    amax = gpu_max(amax, team_xor_float(amax, 2));
+    return gpu_max(amax, team_xor_float(amax, 1));
 }
 
 /* The scale is the power of two from this on. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * rope_inverse_quant: a team per head, two vectors of eight channels per lane: lane t has channels 8t.. and 256 + 8t...
- * GROUP, 128 channels under a scale, is half a team's, 32 is four lanes'. A block takes one head of eight neighbouring
- * tokens, so that their scales, which lie side by side, are stored together.
+ * GROUP, 128 channels under a scale, is half a team's, 32 is four lanes'. A block takes eight neighbouring heads of a
+ * token, which lie side by side.
  */
 #include "rope_back.inl"
 
@@ -12,8 +12,8 @@ struct quant_args {
     struct rope_positions positions;
     int64_t o_token, o_head, table_row, tokens, padded;
     int64_t code_group, code_token, scale_group, scale_row; /* bytes; scale_row: of one k */
-    struct gpu_divisor heads, per;
-    int rounded;
+    struct gpu_divisor tiles, per; /* blocks of a token; heads of a group of codes */
+    int heads, rounded;
 };
 
 GPU_DEVICE float quant_amax(const float *x) {
@@ -101,11 +101,16 @@ GPU_DEVICE void quant_pad(const struct quant_args &a, int64_t t, int64_t h) {
     if (gpu_lane() < ROWS) *(uint32_t *)(scales + (ROWS * k + gpu_lane()) * a.scale_row) = 0;
 }
 
+/* As many blocks of a multiprocessor as it has threads for: 32 registers do. */
+enum { INVERSE_RESIDENT = 2048 / CALL_THREADS };
+
 template <int SCALES, int GROUP, bool WIDE>
-__global__ void __launch_bounds__(CALL_THREADS) inverse_quant_kernel(const struct quant_args a) {
-    const int64_t tile = gpu_quotient(gpu_block(), a.heads);
-    const int64_t h = gpu_block() - tile * a.heads.value, t = tile * CALL_TEAMS + gpu_team();
+__global__ void __launch_bounds__(CALL_THREADS, INVERSE_RESIDENT)
+    inverse_quant_kernel(const struct quant_args a) {
+    const int64_t t = gpu_quotient(gpu_block(), a.tiles);
+    const int64_t h = (gpu_block() - t * a.tiles.value) * CALL_TEAMS + gpu_team();
     const int lane = gpu_lane();
+    if (h >= a.heads) return;
     if (t >= a.tokens) {
         quant_pad<SCALES, GROUP>(a, t, h);
         return;
@@ -166,9 +171,9 @@ static int supports(const dsv4_call *call, struct call_why why) {
 
 template <int SCALES, int GROUP>
 static int launch(const dsv4_call *call, const struct quant_args &a, struct call_why why) {
-    const int64_t tiles = call_ceil(a.padded > a.tokens ? a.padded : a.tokens, CALL_TEAMS);
+    const int64_t tokens = a.padded > a.tokens ? a.padded : a.tokens;
     dim3 grid;
-    const int status = call_grid(&grid, tiles * a.heads.value, why);
+    const int status = call_grid(&grid, tokens * a.tiles.value, why);
     if (status != DSV4_OK) return status;
     if (call_aligned(dsv4_find(call, "o"), 16))
         GPU_LAUNCH((inverse_quant_kernel<SCALES, GROUP, true>), grid, CALL_THREADS,
@@ -192,7 +197,8 @@ static int run(const dsv4_call *call, struct call_why why) {
     a.table_row = table->stride[0];
     a.positions = rope_positions_of(dsv4_find(call, "positions"));
     a.tokens = o->shape[0];
-    a.heads = call_divisor(o->shape[1]);
+    a.heads = (int)o->shape[1];
+    a.tiles = call_divisor(call_ceil(a.heads, CALL_TEAMS));
     a.per = call_divisor(o->shape[1] / dsv4_int(call, "groups", 8));
     a.rounded = dsv4_is(call, "rounding", "bf16");
     a.codes = (char *)codes->data;
