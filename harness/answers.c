@@ -72,6 +72,6 @@ int dsv4_answers_get(const struct dsv4_answers *a, struct dsv4_vector *v,
     if (status == 0 && !a->fresh && s->tier != DSV4_BENCH) status = check_manifest(a, v, s, err);
     if (status != 0)
         return path[0] != '\0' ? dsv4_err_at(err, path, 0) : dsv4_err_at(err, s->file, s->line);
-    dsv4_case_place(&v->c, true);
+    dsv4_case_place(&v->c, dsv4_case_is_skewed(&v->c));
     return 0;
 }

@@ -16,7 +16,7 @@ int dsv4_answers_open(struct dsv4_answers *a, const char *directory, bool fresh,
                       struct dsv4_err *err);
 void dsv4_answers_close(struct dsv4_answers *a);
 
-/* The vector of a case, placed with skew. Free it in either outcome. */
+/* The vector of a case, placed to be judged. Free it in either outcome. */
 int dsv4_answers_get(const struct dsv4_answers *a, struct dsv4_vector *v,
                      const struct dsv4_suite_case *s, struct dsv4_err *err);
 

@@ -102,7 +102,7 @@ static const char *verify(struct bench *b, struct dsv4_runner *r, const struct d
         result.verdict = DSV4_BROKEN;
         dsv4_result_say(&result, "%s", err.text);
     } else {
-        dsv4_case_place(&v.c, true);
+        dsv4_case_place(&v.c, dsv4_case_is_skewed(&v.c));
         dsv4_judge_case(&result, r, &v, s, &judge);
     }
     if (result.verdict != DSV4_PASS) {

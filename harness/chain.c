@@ -74,7 +74,7 @@ static int make_call(struct dsv4_chain *chain, const struct dsv4_case **made,
     const int status = dsv4_golden_make_given(v->tensors, &v->c, given, err);
     dsv4_golden_free(given);
     if (status != 0) return dsv4_err_at(err, of->s.file, of->s.line);
-    dsv4_case_place(&v->c, true);
+    dsv4_case_place(&v->c, dsv4_case_is_skewed(&v->c));
     return 0;
 }
 

@@ -9,7 +9,7 @@
 /* The golden chain: every call's vector, its inputs from the vectors before it. */
 struct dsv4_chain {
     const struct dsv4_layer *layer;
-    struct dsv4_vector *vectors; /* one for each call, placed with skew */
+    struct dsv4_vector *vectors; /* one for each call, placed to be judged */
     size_t n;
 };
 

@@ -23,7 +23,7 @@ struct dsv4_judge {
     void *context;
 };
 
-/* Fills verdict, seconds, message and notes of `result`. The vector must be placed with skew. */
+/* Fills verdict, seconds, message and notes of `result`. The vector must be placed to be judged. */
 void dsv4_judge_case(struct dsv4_result *result, struct dsv4_runner *r, const struct dsv4_vector *v,
                      const struct dsv4_suite_case *s, const struct dsv4_judge *judge);
 

@@ -77,7 +77,7 @@ int dsv4_request_case(const struct dsv4_request *request, struct dsv4_case *c,
     for (size_t p = 0; p < op->n_params; p++)
         if (dsv4_case_set(c, op->params[p].name, request->params[p], err) != 0) return -1;
     if (dsv4_case_shape(c, err) != 0) return -1;
-    /* What is measured lies as engines allocate it; what is judged is no better aligned than it need be. */
-    dsv4_case_place(c, request->kind != DSV4_REQUEST_BENCH);
+    /* What is measured lies as engines allocate it. */
+    dsv4_case_place(c, request->kind != DSV4_REQUEST_BENCH && dsv4_case_is_skewed(c));
     return 0;
 }

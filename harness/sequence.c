@@ -54,7 +54,7 @@ int dsv4_sequence_check(const struct dsv4_suite *suite, const struct dsv4_suite_
     for (; status == 0 && n < s->n_steps; n++) {
         status = dsv4_suite_case_make(&suite->cases[s->steps[n]], &made[n], err);
         if (status != 0) continue;
-        dsv4_case_place(&made[n], true);
+        dsv4_case_place(&made[n], dsv4_case_is_skewed(&made[n]));
         status = check_alike(&made[0], &made[n], s, err);
     }
     for (size_t i = 0; i < n; i++) dsv4_case_free(&made[i]);

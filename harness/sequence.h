@@ -8,7 +8,7 @@
 /* Whether two tensors lie at the same place with the same shape, strides and element size; live rows may differ. */
 bool dsv4_tensors_alike(const struct dsv4_case_tensor *a, const struct dsv4_case_tensor *b);
 
-/* The vectors of a sequence's steps, placed with skew. A case that comes again is made once. */
+/* The vectors of a sequence's steps, placed to be judged. A case that comes again is made once. */
 struct dsv4_sequence {
     const struct dsv4_vector **steps; /* point into vectors */
     size_t n_steps;

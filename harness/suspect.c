@@ -37,7 +37,7 @@ bool dsv4_suspect_dialect(struct dsv4_case *variant, const struct dsv4_case *c, 
             return false;
     }
     if (dsv4_case_shape(variant, &err) != 0 || variant->refused) return false;
-    dsv4_case_place(variant, true);
+    dsv4_case_place(variant, dsv4_case_is_skewed(variant));
     for (size_t s = 0; s < c->op->n_slots; s++)
         if (!dsv4_tensors_alike(&c->tensors[s], &variant->tensors[s]) ||
             !same_rows(&c->tensors[s], &variant->tensors[s]))

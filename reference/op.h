@@ -204,10 +204,14 @@ void *dsv4_case_alloc(struct dsv4_case *c, size_t bytes);
 /* Runs op->shape and checks what it produced. -1 with err set. */
 int dsv4_case_shape(struct dsv4_case *c, struct dsv4_err *err);
 
-/* Gives every tensor an offset: guard band, tensor, guard band, ... All offsets are multiples of
- * 4096 plus the tensor's align when `skew` is set, so that a kernel that needs more alignment than
- * promised is found. */
+/* Gives every tensor an offset: guard band, tensor, guard band, ... All offsets are multiples of 4096, as engines
+ * allocate, and, where dsv4_case_is_skewed(), the tensor's align further. */
 void dsv4_case_place(struct dsv4_case *c, bool skew);
+
+/* Whether a case that is judged shall be placed with skew: about every other one is, so that kernels are found that need
+ * more alignment than promised, and what they do where there is more is judged too. Cases of one shape, as the steps of a
+ * sequence are, are placed alike. */
+bool dsv4_case_is_skewed(const struct dsv4_case *c);
 
 /* Points every tensor into an arena of c->arena_bytes. */
 void dsv4_case_bind(struct dsv4_case *c, void *arena);

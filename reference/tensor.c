@@ -116,6 +116,13 @@ void dsv4_row_band(const struct dsv4_case_tensor *tensor, int64_t row, int64_t *
     *last = tensor->offset + (end < tensor->span ? end : tensor->span);
 }
 
+bool dsv4_case_is_skewed(const struct dsv4_case *c) {
+    uint64_t spans = 0;
+    for (size_t s = 0; s < c->op->n_slots; s++)
+        spans = (spans ^ (uint64_t)c->tensors[s].span) * UINT64_C(0x9E3779B97F4A7C15);
+    return spans >> 63 != 0;
+}
+
 void dsv4_case_place(struct dsv4_case *c, bool skew) {
     int64_t end = 0;
     for (size_t s = 0; s < c->op->n_slots; s++) {

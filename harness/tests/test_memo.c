@@ -113,7 +113,7 @@ Test(memo, judges_as_if_nothing_were_kept, .timeout = 300) {
         op = suite.cases[i].op;
         if (op->bound == NULL || suite.cases[i].tier != DSV4_SMOKE || n == 2) continue;
         cr_assert_eq(dsv4_vector_make(&v, &suite.cases[i], &err), 0, "%s", err.text);
-        dsv4_case_place(&v.c, true);
+        dsv4_case_place(&v.c, dsv4_case_is_skewed(&v.c));
         if (dsv4_bounds_apply(&v, &arithmetic)) {
             try_vector(&v, &arithmetic);
             n++;

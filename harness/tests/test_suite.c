@@ -257,6 +257,26 @@ static size_t count(const struct dsv4_suite *suite, struct dsv4_filter filter) {
     return n;
 }
 
+/* What kernels do with more alignment than promised is judged, and what they do without. */
+Test(suite, cases_of_every_op_are_placed_with_and_without_skew) {
+    struct dsv4_suite suite = {0};
+    struct dsv4_err err = {0};
+    cr_assert_eq(dsv4_suite_load(&suite, "suites", &err), 0, "%s", err.text);
+    for (size_t op = 0; op < dsv4_n_ops; op++) {
+        int placed[2] = {0};
+        for (size_t i = 0; i < suite.n_cases; i++) {
+            struct dsv4_case c;
+            if (suite.cases[i].op != dsv4_ops[op] || suite.cases[i].tier > DSV4_FULL) continue;
+            cr_assert_eq(dsv4_suite_case_make(&suite.cases[i], &c, &err), 0, "%s", err.text);
+            placed[dsv4_case_is_skewed(&c)]++;
+            dsv4_case_free(&c);
+        }
+        cr_expect(placed[0] > 1 && placed[1] > 1, "%s: %d cases without skew, %d with it",
+                  dsv4_ops[op]->name, placed[0], placed[1]);
+    }
+    dsv4_suite_free(&suite);
+}
+
 Test(suite, filters) {
     struct dsv4_suite suite;
     struct dsv4_err err;

@@ -142,7 +142,7 @@ int main(int argc, char **argv) {
         for (int a = 1; a < argc; a++) wanted |= strcmp(argv[a], name) == 0;
         if (!wanted) continue;
         if (dsv4_vector_make(&v, s, &err) != 0) return dsv4_err_print(&err);
-        dsv4_case_place(&v.c, true);
+        dsv4_case_place(&v.c, dsv4_case_is_skewed(&v.c));
         if (measure(&v, rate, &err) != 0) return dsv4_err_print(&err);
         dsv4_vector_free(&v);
     }
