@@ -32,7 +32,7 @@ static inline void support_vector(struct dsv4_vector *v, const char *const *para
                                 .n_params = n};
     cr_assert_not_null(s.op);
     cr_assert_eq(dsv4_vector_make(v, &s, &err), 0, "%s", err.text);
-    dsv4_case_place(&v->c, true);
+    dsv4_case_place(&v->c, dsv4_case_is_skewed(&v->c));
 }
 
 static const char *const support_wide[] = {"view", "wide", "padding", "2", "batch", "5@0"};
