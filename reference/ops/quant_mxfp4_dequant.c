@@ -99,7 +99,7 @@ enum { LEAST_NORMAL = 2, MOST_NORMAL = 252, HALF = 0x3F00 /* 0.5 */ };
 /* A code times 2^(byte - 127), whose exponent field is added: `half` is the product of 0.5. */
 static inline uint16_t normal_product(uint16_t four, uint16_t half) {
     const uint16_t magnitude = four & 7, sign = (uint16_t)((four & 8) << 12);
-    const uint16_t steps = magnitude == 1 ? 0 : (uint16_t)(magnitude << 6);
+    const uint16_t steps = (uint16_t)(magnitude == 1 ? 0 : magnitude << 6);
     return (uint16_t)(sign | (magnitude == 0 ? 0 : half + steps));
 }
 
@@ -114,7 +114,7 @@ static inline void multiply_normal(uint16_t *y, const uint8_t *codes, int64_t n,
 
 static void multiply(uint16_t *y, const uint8_t *codes, int64_t n, float scale) {
     for (int64_t i = 0; i < n; i++)
-        y[i] = dsv4_bf16_from_f32(dsv4_e2m1_to_f32(codes[i / 2] >> i % 2 * 4) * scale);
+        y[i] = dsv4_bf16_from_f32(dsv4_e2m1_to_f32((uint8_t)(codes[i / 2] >> i % 2 * 4)) * scale);
 }
 
 static void wrong_multiply(uint16_t *y, const uint8_t *codes, int64_t n, float scale, uint8_t byte,
