@@ -322,7 +322,7 @@ $(B)/$(1)/%.o: impl/cuda/%.cu
 	$$(Q)$(NVCC) $(call NVCC_FLAGS,$(1)) -MMD -MP -MF $$(@:.o=.d) -c -o $$@ $$<
 
 # Compares the device's exp, rsqrt and conversions with the reference for all inputs.
-$(B)/$(1)/num_exhaustive: harness/tests/tools/num_exhaustive.cu impl/common/moe_activation.inl impl/common/moe_router.inl impl/common/num.inl impl/common/elementary.inl $(wildcard reference/num/*.h)
+$(B)/$(1)/num_exhaustive: harness/tests/tools/num_exhaustive.cu impl/common/moe_router.inl impl/common/num.inl impl/common/elementary.inl $(wildcard reference/num/*.h)
 	$$(call say,NVCC,$$<)
 	@mkdir -p $$(@D)
 	$$(Q)$(NVCC) -O3 -fmad=false -std=c++17 -arch=$(1) -Xcompiler -O3,-march=x86-64-v3,-ffp-contract=off,-fopenmp -o $$@ $$<
@@ -361,7 +361,7 @@ $(B)/$(1)/%.o: impl/hip/%.hip
 	$$(Q)$(HIP_CLANG) $(call HIP_FLAGS,$(1)) -MMD -MP -c -o $$@ $$<
 
 # As for CUDA; links the runtime, so that it needs ROCm.
-$(B)/$(1)/num_exhaustive: harness/tests/tools/num_exhaustive.cu impl/common/moe_activation.inl impl/common/moe_router.inl impl/common/num.inl impl/common/elementary.inl $(wildcard reference/num/*.h)
+$(B)/$(1)/num_exhaustive: harness/tests/tools/num_exhaustive.cu impl/common/moe_router.inl impl/common/num.inl impl/common/elementary.inl $(wildcard reference/num/*.h)
 	$$(call say,HIP,$$<)
 	@test -n '$(ROCM_PATH)' || { echo 'num_exhaustive links the HIP runtime: set ROCM_PATH' >&2; exit 2; }
 	@mkdir -p $$(@D)

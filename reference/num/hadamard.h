@@ -55,4 +55,15 @@ static inline void dsv4_butterflies(float *x, int64_t n) {
     }
 }
 
+/* The greatest stride first: what mutants do. */
+static inline void dsv4_butterflies_descending(float *x, int64_t n) {
+    for (int64_t stride = n / 2; stride > 0; stride /= 2)
+        for (int64_t i = 0; i < n; i++)
+            if ((i & stride) == 0) {
+                const float a = x[i], b = x[i + stride];
+                x[i] = a + b;
+                x[i + stride] = a - b;
+            }
+}
+
 #endif

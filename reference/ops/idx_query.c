@@ -186,22 +186,11 @@ static void rotate(const struct idx_query *query, float *x, const float *angle) 
 
 void idx_query_butterflies(float *x) { dsv4_butterflies(x, INDEXER_HEAD); }
 
-/* Wrong on purpose: the greatest stride first. */
-static void butterflies_descending(float *x) {
-    for (int stride = INDEXER_HEAD / 2; stride > 0; stride /= 2)
-        for (int i = 0; i < INDEXER_HEAD; i++)
-            if ((i & stride) == 0) {
-                const float a = x[i], b = x[i + stride];
-                x[i] = a + b;
-                x[i + stride] = a - b;
-            }
-}
-
 static void hadamard(const struct idx_query *query, float *x) {
     const float factor = query->wrong == IDX_HADAMARD_UNSCALED ? 1.0f : 0.08838834764831845f;
     if (query->wrong == IDX_HADAMARD_NONE) return;
     if (query->wrong == IDX_HADAMARD_DESCENDING)
-        butterflies_descending(x);
+        dsv4_butterflies_descending(x, INDEXER_HEAD);
     else
         idx_query_butterflies(x);
 #pragma omp simd

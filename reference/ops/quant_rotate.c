@@ -233,17 +233,6 @@ static void rotate_wrong(float *x, int64_t dim, const uint16_t *angle, enum quan
     if (wrong == QUANT_ROTATED_ROUNDED) round_bf16(x, dim);
 }
 
-/* Wrong on purpose: the greatest stride first. */
-static void butterflies_descending(float *x, int64_t dim) {
-    for (int64_t stride = dim / 2; stride > 0; stride /= 2)
-        for (int64_t i = 0; i < dim; i++)
-            if ((i & stride) == 0) {
-                const float a = x[i], b = x[i + stride];
-                x[i] = a + b;
-                x[i + stride] = a - b;
-            }
-}
-
 static inline void transform(float *x, int64_t dim, enum quant_wrong wrong) {
     const float factors[] = {0.08838834764831845f, 0.0625f, 0.04419417382415922f, 0.03125f};
     const int size = dim == 128 ? 0 : dim == 256 ? 1 : dim == 512 ? 2 : 3;
@@ -251,7 +240,7 @@ static inline void transform(float *x, int64_t dim, enum quant_wrong wrong) {
                          : wrong == QUANT_HADAMARD_OF_128 ? factors[0]
                                                           : factors[size];
     if (wrong == QUANT_HADAMARD_DESCENDING)
-        butterflies_descending(x, dim);
+        dsv4_butterflies_descending(x, dim);
     else
         dsv4_butterflies(x, dim);
 #pragma omp simd
